@@ -1,0 +1,75 @@
+# The front door. Each target does its own set-up, on a machine that has git, make and Node 20 with npm.
+.DEFAULT_GOAL := help
+.PHONY: help build test test-unit test-integration fuzz lint format generate bench demo pack clean setup
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+# Node and the tools are those of package-lock.json, whatever else the machine has.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+NODE := node_modules/node/bin/node
+TSC := $(NODE) node_modules/typescript/bin/tsc
+VITEST := $(NODE) node_modules/vitest/vitest.mjs run
+SOURCES := $(wildcard api policy proxy cli scripts test bench demo)
+# Each writes files that are checked in, and with --check fails when they differ.
+GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts)
+READY := node_modules/.installed
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Install the npm packages and the Node that they bring
+
+$(READY): package.json package-lock.json scripts/setup.sh
+	@scripts/setup.sh packages
+
+.PHONY: debian-tests debian-bench debian-demo
+debian-tests:
+	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
+
+debian-demo:
+	@scripts/setup.sh debian postgresql-client
+
+debian-bench: debian-tests
+	@scripts/setup.sh debian pgbouncer
+
+build: $(READY) ## Compile to dist/
+	@rm -rf dist && $(TSC) -p tsconfig.build.json
+
+test: build debian-tests ## Run every test; the last line is "N passed, N failed, N skipped"
+	@$(VITEST)
+
+test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
+	@$(VITEST) api policy proxy cli scripts demo bench
+
+test-integration: build debian-tests ## Run the tests against real servers and programs
+	@$(VITEST) test/integration test/support
+
+fuzz: $(READY) debian-tests ## Fuzz every decoder and the statement guard, FUZZ_SECONDS each (default 60)
+	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(VITEST) test/fuzz
+
+lint: $(READY) ## Formatting, types, import rules, dead links, generated files
+	@$(NODE) node_modules/@biomejs/biome/bin/biome ci --error-on-warnings .
+	@$(TSC) -p .
+	@$(NODE) --import ./scripts/typescript-api.mjs node_modules/dependency-cruiser/bin/dependency-cruise.mjs $(SOURCES)
+	@$(NODE) scripts/check-sources.ts
+	@$(NODE) scripts/check-lockfile.ts
+	@$(NODE) scripts/check-links.ts
+	@$(foreach script,$(GENERATED),$(NODE) $(script) --check &&) true
+
+format: $(READY) ## Format the sources in place
+	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
+
+generate: $(READY) ## Write the generated files again
+	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
+
+bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
+	@$(NODE) bench/main.ts $(BENCH_FLAGS)
+
+demo: build debian-demo ## Walk through Sallyport on a small shop database
+	@$(NODE) demo/main.ts
+
+pack: $(READY) ## Make the npm package
+	@npm pack --silent
+
+clean: ## Remove what was built; installed packages stay
+	@rm -rf dist coverage bench/results .cache *.tgz

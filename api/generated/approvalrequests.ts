@@ -1,0 +1,291 @@
+// Generated from crds/approvalrequests.yaml by scripts/generate-types.ts. Do not edit.
+
+/**
+ * One held command that waits for people. Made by the proxy, approved with kubectl patch or kubectl sallyport approve.
+ */
+export interface ApprovalRequest {
+  apiVersion: 'sallyport.dev/v1alpha1';
+  kind: 'ApprovalRequest';
+  metadata: {
+    name: string;
+    namespace: string;
+    uid?: string;
+    generation?: number;
+    creationTimestamp?: string;
+    labels?: {
+      [k: string]: string;
+    };
+    annotations?: {
+      [k: string]: string;
+    };
+  };
+  /**
+   * Written once by the proxy. Only decisions may be added.
+   */
+  spec: {
+    /**
+     * The connection.
+     */
+    connectionRef: {
+      /**
+       * Its name.
+       */
+      name: string;
+      /**
+       * Its uid.
+       */
+      uid: string;
+    };
+    /**
+     * What has to be met before the command runs, one entry for each rule that asks for approval. Each is met on its own.
+     */
+    requirements: {
+      /**
+       * The rule that asks for approval.
+       */
+      policyRef: {
+        /**
+         * Namespace of the AccessPolicy.
+         */
+        namespace: string;
+        /**
+         * Name of the AccessPolicy.
+         */
+        name: string;
+        /**
+         * Name of the rule.
+         */
+        rule: string;
+        /**
+         * Generation of the AccessPolicy.
+         */
+        generation: number;
+      };
+      /**
+       * How many different people must approve.
+       */
+      requiredApprovals: number;
+      /**
+       * Narrows who may approve, from the rule.
+       */
+      approvers?: {
+        /**
+         * Kubernetes user names.
+         */
+        users?: string[];
+        /**
+         * Kubernetes groups.
+         */
+        groups?: string[];
+      };
+    }[];
+    /**
+     * Who asks. May not approve.
+     */
+    requester: {
+      /**
+       * Full identity, such as system:serviceaccount:shop:agent.
+       */
+      username: string;
+      /**
+       * Short identity for lists.
+       */
+      displayName: string;
+      /**
+       * Alias of the identity provider; absent for service accounts.
+       */
+      issuer?: string;
+      /**
+       * The person behind the agent, when a verified token names one. May not approve either.
+       */
+      onBehalfOf?: string;
+      /**
+       * The pod, when it runs in this cluster.
+       */
+      pod?: {
+        /**
+         * Namespace.
+         */
+        namespace: string;
+        /**
+         * Name.
+         */
+        name: string;
+        /**
+         * Uid.
+         */
+        uid: string;
+        /**
+         * Node.
+         */
+        node?: string;
+      };
+    };
+    /**
+     * The exact command.
+     */
+    request: {
+      /**
+       * Protocol of the connection.
+       */
+      protocol: 'Postgres' | 'SSH' | 'Kubernetes' | 'HTTP';
+      /**
+       * The command in one line.
+       */
+      summary: string;
+      /**
+       * The command as the approver sees it; secrets replaced.
+       */
+      display?: string;
+      /**
+       * display is not the whole command: fetch it before approving.
+       */
+      truncated?: boolean;
+      /**
+       * What was replaced in display.
+       */
+      redactions?: string[];
+      /**
+       * What it would do, such as "Delete public.orders (est. 99 rows)".
+       */
+      effects?: string[];
+      /**
+       * Why, in the requester's words.
+       */
+      reason?: string;
+      /**
+       * Session in the record.
+       */
+      sessionId?: string;
+      /**
+       * Hash of the command without its values; what reuseFor compares.
+       */
+      fingerprint?: string;
+      /**
+       * Hash of the command and everything that changes its meaning; what an approval is bound to.
+       */
+      hash: string;
+    };
+    /**
+     * How long the approval covers the same statement with other values; absent: once.
+     */
+    reuseFor?: string;
+    /**
+     * When it expires undecided.
+     */
+    expiresAt: string;
+    /**
+     * Votes. Append with: kubectl patch areq NAME --type=json -p '[{"op":"add","path":"/spec/decisions/-","value":{"verdict":"Approve","reason":"..."}}]'
+     */
+    decisions?: {
+      /**
+       * The vote.
+       */
+      verdict: 'Approve' | 'Deny';
+      /**
+       * Why.
+       */
+      reason?: string;
+      /**
+       * Who voted. Stamped by admission; what a client sends is discarded.
+       */
+      by?: {
+        /**
+         * Kubernetes user name.
+         */
+        username?: string;
+        /**
+         * Kubernetes uid.
+         */
+        uid?: string;
+        /**
+         * The approver groups that matched.
+         */
+        groups?: string[];
+      };
+      /**
+       * When. Stamped by admission.
+       */
+      at?: string;
+      /**
+       * Client that was used. Stamped by admission.
+       */
+      via?: string;
+      /**
+       * Signature over uid, hash, verdict, by and at. Stamped by admission.
+       */
+      attestation?: string;
+    }[];
+  };
+  /**
+   * Written by the operator and the proxy.
+   */
+  status?: {
+    /**
+     * The metadata.generation that this status describes.
+     */
+    observedGeneration?: number;
+    /**
+     * Standard Kubernetes conditions. Ready is the summary; wait for it with kubectl wait --for=condition=Ready.
+     */
+    conditions?: {
+      /**
+       * Name of the condition.
+       */
+      type: string;
+      /**
+       * Whether it holds.
+       */
+      status: 'True' | 'False' | 'Unknown';
+      /**
+       * The metadata.generation this was computed from.
+       */
+      observedGeneration?: number;
+      /**
+       * When status last changed.
+       */
+      lastTransitionTime: string;
+      /**
+       * One CamelCase word for programs.
+       */
+      reason: string;
+      /**
+       * A sentence for people.
+       */
+      message: string;
+    }[];
+    /**
+     * Where it stands. Pending becomes Approved, Denied, Expired, Withdrawn (the client left) or Orphaned (the proxy restarted; an approval then lets an identical retry pass once). Approved becomes Consumed, then Executed or Failed.
+     */
+    state?:
+      'Pending' | 'Approved' | 'Denied' | 'Expired' | 'Withdrawn' | 'Orphaned' | 'Consumed' | 'Executed' | 'Failed';
+    /**
+     * Approvals / required.
+     */
+    votes?: string;
+    /**
+     * Who decided it.
+     */
+    decidedBy?: string;
+    /**
+     * When it was decided.
+     */
+    decidedTime?: string;
+    /**
+     * When the command was released, at most once.
+     */
+    consumedTime?: string;
+    /**
+     * What the target answered, such as DELETE 3.
+     */
+    outcome?: string;
+    /**
+     * Event in the record.
+     */
+    auditRef?: string;
+    /**
+     * Proxy pod that holds the command.
+     */
+    holder?: string;
+  };
+}

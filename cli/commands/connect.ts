@@ -1,0 +1,160 @@
+import { spawn } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { connect as dial } from 'node:net';
+import { join, resolve } from 'node:path';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { developmentKey, signDevelopmentToken } from '../../proxy/identity/development.ts';
+import { CliError } from '../errors.ts';
+import type { CliIo } from '../io.ts';
+import { addTokenOptions, type TokenOptions, tokenRequest } from './token-request.ts';
+
+const EXAMPLES = `
+Examples:
+  sallyport connect shop/db --as system:serviceaccount:shop:reporter
+  sallyport connect shop/db --as okta:ada@example.com --group team:data -- -c 'SELECT * FROM customers'
+  sallyport connect shop/db --as okta:ada@example.com -o json      # PGHOST, PGPORT, PGPASSWORD, … for other programs`;
+
+/** What a running gateway writes into STATE/run/endpoints.json. */
+interface Endpoints {
+  readonly connections: readonly {
+    readonly namespace: string;
+    readonly name: string;
+    readonly protocol: string;
+    readonly address: string;
+    readonly port: number;
+    readonly database?: string;
+  }[];
+  readonly tls?: { readonly caFile?: string };
+  readonly plaintext: boolean;
+}
+
+type ConnectOptions = TokenOptions & { readonly output: 'text' | 'json' };
+
+/**
+ * Variables of libpq that would lead the connection elsewhere, or ask the gateway for what it does not do. Settings of psql and
+ * of the session, such as PGOPTIONS, stay.
+ */
+const CONFLICTING = [
+  'PGHOSTADDR',
+  'PGSERVICE',
+  'PGSERVICEFILE',
+  'PGPASSFILE',
+  'PGREQUIREAUTH',
+  'PGCHANNELBINDING',
+  'PGSSLCERT',
+  'PGSSLKEY',
+  'PGSSLCRL',
+  'PGSSLCRLDIR',
+  'PGSSLNEGOTIATION',
+  'PGREQUIRESSL',
+  'PGTARGETSESSIONATTRS',
+  'PGLOADBALANCEHOSTS',
+];
+
+/** Adds `sallyport connect`. */
+export function register(program: Command, io: CliIo): void {
+  addTokenOptions(program.command('connect'), io)
+    .description('Open stock psql on a connection of the gateway that runs on the state folder')
+    .argument('<connection>', 'NAMESPACE/NAME of the AccessConnection', checkConnection)
+    .argument('[arguments...]', 'arguments of psql, after --')
+    .addOption(
+      new Option('-o, --output <format>', 'json prints the connection parameters, token included, and starts nothing')
+        .choices(['text', 'json'])
+        .default('text'),
+    )
+    .addHelpText('after', EXAMPLES)
+    .action((connection: string, psqlArguments: string[], options: ConnectOptions) =>
+      connect(connection, psqlArguments, options, io),
+    );
+}
+
+function checkConnection(text: string): string {
+  if (!/^[^/]+\/[^/]+$/.test(text)) throw new InvalidArgumentError('Write NAMESPACE/NAME.');
+  return text;
+}
+
+/** The variables of libpq that lead to the connection. */
+type Variables = Readonly<Record<string, string>>;
+
+async function connect(
+  label: string,
+  psqlArguments: readonly string[],
+  options: ConnectOptions,
+  io: CliIo,
+): Promise<void> {
+  const state = resolve(io.cwd, options.state);
+  const endpoints = await readEndpoints(state);
+  const endpoint = endpoints.connections.find(({ namespace, name }) => `${namespace}/${name}` === label);
+  if (endpoint === undefined) {
+    const known = endpoints.connections.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
+    throw new CliError('SPC021', [label, state, known || 'none']);
+  }
+  if (endpoint.protocol !== 'Postgres') throw new CliError('SPC022', [label, endpoint.protocol]);
+  // A gateway that listens everywhere is reached on this machine.
+  const host = endpoint.address === '0.0.0.0' ? '127.0.0.1' : endpoint.address === '::' ? '::1' : endpoint.address;
+  await checkListening(host, endpoint.port, state);
+  const token = await signDevelopmentToken(await developmentKey(state), tokenRequest(options), Date.now());
+  const caFile = endpoints.tls?.caFile;
+  const variables: Variables = {
+    PGHOST: host,
+    PGPORT: String(endpoint.port),
+    PGDATABASE: endpoint.database ?? endpoint.name,
+    // Free text to the gateway; shown in psql's prompt.
+    PGUSER: options.as.slice(options.as.lastIndexOf(':') + 1),
+    PGPASSWORD: token,
+    PGGSSENCMODE: 'disable',
+    PGSSLMODE: endpoints.plaintext ? 'disable' : 'verify-full',
+    ...(endpoints.plaintext || caFile === undefined ? {} : { PGSSLROOTCERT: caFile }),
+  };
+  switch (options.output) {
+    case 'json':
+      io.stdout.write(`${JSON.stringify(variables)}\n`);
+      return;
+    case 'text':
+      await runPsql(psqlArguments, variables, io);
+      return;
+    default:
+      options.output satisfies never;
+  }
+}
+
+async function readEndpoints(state: string): Promise<Endpoints> {
+  try {
+    return JSON.parse(await readFile(join(state, 'run', 'endpoints.json'), 'utf8')) as Endpoints;
+  } catch (error) {
+    throw new CliError('SPC020', [state], error);
+  }
+}
+
+/** The file outlives a gateway that was killed, and psql would only say that somebody refuses. */
+function checkListening(host: string, port: number, state: string): Promise<void> {
+  return new Promise((done, reject) => {
+    const socket = dial({ host, port, timeout: 3_000 });
+    const absent = (error?: Error): void => {
+      socket.destroy();
+      reject(new CliError('SPC020', [state], error));
+    };
+    socket.once('error', absent);
+    socket.once('timeout', () => absent());
+    socket.once('connect', () => {
+      socket.destroy();
+      done();
+    });
+  });
+}
+
+function runPsql(psqlArguments: readonly string[], variables: Variables, io: CliIo): Promise<void> {
+  const env: Record<string, string | undefined> = { ...io.env };
+  for (const name of CONFLICTING) delete env[name];
+  return new Promise((done, reject) => {
+    const psql = spawn('psql', [...psqlArguments], { stdio: 'inherit', env: { ...env, ...variables } });
+    psql.once('error', (error) => {
+      reject('code' in error && error.code === 'ENOENT' ? new CliError('SPC023', [], error) : error);
+    });
+    psql.once('exit', (status) => {
+      // psql's 3 is a failed script; ours end at 2.
+      io.setExitCode(status === 0 ? 0 : status === 2 ? 2 : 1);
+      done();
+    });
+  });
+}

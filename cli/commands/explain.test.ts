@@ -1,0 +1,247 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { CliIo } from '../io.ts';
+import { register as registerExplain } from './explain.ts';
+import { junitXml } from './junit.ts';
+import { register as registerTest } from './test.ts';
+
+const POLICIES = `
+apiVersion: sallyport.dev/v1alpha1
+kind: AccessConnection
+metadata: {name: orders}
+spec:
+  protocol: Postgres
+  target: {host: orders-db, port: 5432, database: orders}
+  credential: {secretRef: {name: orders-db}}
+---
+apiVersion: sallyport.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: agent}
+spec:
+  connections: {names: [orders]}
+  subjects: [{serviceAccount: {name: agent}}, {group: "okta:dba"}]
+  rules:
+    - {name: read, effect: Allow, sql: {statements: [Read], relations: ["public.*"]}, limits: {maxRowsReturned: 10, maxDuration: 1m}}
+    - {name: delete, effect: Allow, sql: {statements: [Delete], relations: ["public.orders"]}}
+    - {name: late, effect: RequireApproval, message: Ask., when: now.getHours("Europe/Berlin") >= 18, sql: {statements: [Delete]}, approval: {approvers: {groups: [oncall]}}}
+    - {name: wide, effect: Deny, message: Add a WHERE clause., when: "!command.sql.hasWhere", sql: {statements: [Delete]}}
+`;
+const AGENT = 'system:serviceaccount:default:agent';
+
+let folder = '';
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'explain-'));
+  await writeFile(join(folder, 'policies.yaml'), POLICIES);
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+async function run(
+  ...args: string[]
+): Promise<{ out: string; err: string; code: number | undefined; error?: unknown }> {
+  const result = { out: '', err: '', code: undefined as number | undefined };
+  const io: CliIo = {
+    stdout: { write: (text) => (result.out += text) },
+    stderr: { write: (text) => (result.err += text) },
+    env: {},
+    cwd: folder,
+    pid: 1,
+    arguments: args,
+    isTTY: false,
+    signal: new AbortController().signal,
+    onHangup: () => undefined,
+    setExitCode: (code) => {
+      result.code = code;
+    },
+  };
+  const program = new Command().exitOverride().configureOutput({ writeErr: (text) => (result.err += text) });
+  for (const register of [registerExplain, registerTest]) register(program, io);
+  for (const command of program.commands)
+    command.exitOverride().configureOutput({ writeErr: (text) => (result.err += text) });
+  try {
+    await program.parseAsync(['node', 'sallyport', ...args]);
+    return result;
+  } catch (error) {
+    return { ...result, error };
+  }
+}
+
+const explain = (command: string, ...more: string[]) =>
+  run(
+    'explain',
+    '-f',
+    '.',
+    '--as',
+    AGENT,
+    '--connection',
+    'orders',
+    '--at',
+    '2026-03-04T12:00:00Z',
+    '--command',
+    command,
+    ...more,
+  );
+
+describe('explain', () => {
+  it('prints the decision tuple by tuple and ends with 0 when it is allowed', async () => {
+    const { out, code } = await explain('SELECT id FROM orders');
+    expect(out).toBe(
+      [
+        `Allow  ${AGENT} on default/orders`,
+        '  Select on public.orders  Allow            rule default/agent/read',
+        '  limits: 10 rows returned, 60 s for one command',
+        '',
+      ].join('\n'),
+    );
+    expect(code).toBe(0);
+  });
+
+  it('ends with 1 when it is denied or held, and says by which rule', async () => {
+    const wide = await explain('DELETE FROM orders');
+    expect(wide.out).toContain('Deny             rule default/agent/wide: Add a WHERE clause.');
+    expect(wide.out).toContain(
+      'Allowed here: Delete on public.orders (rule default/agent/delete); Read on public.* (rule default/agent/read).',
+    );
+    expect(wide.code).toBe(1);
+    const late = await explain('DELETE FROM orders WHERE id = 1', '--at', '2026-03-04T19:00:00+01:00');
+    expect(late.out).toContain('needs 1 approval(s) of group oncall (rule default/agent/late)');
+    expect(late.code).toBe(1);
+  });
+
+  it('tells what does not parse, and shows nothing that acts on the terminal', async () => {
+    const { out, code } = await explain('SELEC \u001b[2J');
+    expect(out).toContain('does not parse');
+    expect(out).not.toContain('\u001b');
+    expect(code).toBe(1);
+  });
+
+  it('gives the same as JSON', async () => {
+    const { out } = await explain('DELETE FROM orders', '-o', 'json');
+    expect(JSON.parse(out)).toMatchObject({
+      subject: AGENT,
+      connection: 'default/orders',
+      mayConnect: true,
+      verdict: 'Deny',
+      tuples: [{ what: 'Delete on public.orders', verdict: 'Deny' }],
+    });
+  });
+
+  it('takes groups, and says when no session is let in', async () => {
+    const as = [
+      'explain',
+      '-f',
+      '.',
+      '--connection',
+      'default/orders',
+      '--command',
+      'SELECT id FROM orders',
+      '--as',
+      'okta:ana',
+    ];
+    expect((await run(...as, '--group', 'okta:dba')).code).toBe(0);
+    const stranger = await run(...as);
+    expect(stranger.out).toContain('no session is let in');
+    expect(stranger.code).toBe(1);
+  });
+
+  it('reports errors with their code', async () => {
+    expect((await explain('SELECT 1', '--connection', 'none')).error).toMatchObject({ code: 'SPC003' });
+    expect((await explain('SELECT 1', '--as', 'nobody')).error).toMatchObject({ code: 'SPI019' });
+    expect((await explain('SELECT 1', '--at', 'noon')).error).toBeInstanceOf(CommanderError);
+    await writeFile(
+      join(folder, 'broken.yaml'),
+      'apiVersion: sallyport.dev/v1alpha1\nkind: AccessPolicy\nmetadata: {name: x}\nspec: {}\n',
+    );
+    const broken = await explain('SELECT 1');
+    expect(broken.error).toMatchObject({ code: 'SPC030' });
+    expect(broken.err).toMatch(/broken\.yaml:4:/);
+  });
+});
+
+const SUITE = `
+apiVersion: sallyport.dev/v1alpha1
+kind: SallyportTest
+metadata: {name: orders}
+spec:
+  files: [policies.yaml]
+  defaults: {as: "${AGENT}", connection: orders}
+  cases:
+    - {name: reads, command: SELECT id FROM orders, expect: Allow}
+    - {name: no wide delete, command: DELETE FROM orders, expect: {verdict: Deny, rule: wide, message: WHERE, denied: Delete on public.orders}}
+    - {name: held, command: DELETE FROM orders WHERE id = 1, at: "2026-03-04T22:00:00Z", expect: {verdict: RequireApproval, rule: agent/late}}
+    - {name: by claim, as: "okta:ana", groups: ["okta:dba"], claims: {team: [a, b]}, command: SELECT 1, expect: Allow}
+`;
+
+describe('test', () => {
+  const test = async (suite: string, ...more: string[]) => {
+    await writeFile(join(folder, 'orders.test.yaml'), suite);
+    return run('test', '.', ...more);
+  };
+
+  it('passes when every case comes out as expected', async () => {
+    const { out, code, err } = await test(SUITE);
+    expect(err).toBe('');
+    expect(out).toBe(
+      'orders (orders.test.yaml)\n  pass  reads\n  pass  no wide delete\n  pass  held\n  pass  by claim\n4 passed, 0 failed\n',
+    );
+    expect(code).toBe(0);
+  });
+
+  it.each([
+    ['expect: Allow}', 'expect: Deny}', 'expected Deny, got Allow by default/agent/read'],
+    ['rule: wide', 'rule: other', 'expected rule other, got default/agent/wide'],
+    ['message: WHERE', 'message: HAVING', 'expected a message with "HAVING", got "Add a WHERE clause."'],
+    ['denied: Delete on public.orders', 'denied: Delete', 'expected denied Delete, got Delete on public.orders'],
+    ['verdict: RequireApproval', 'verdict: RequireApproval, observed: Deny', 'expected observed Deny, got nothing'],
+    ['connection: orders', 'connection: none', 'no AccessConnection none'],
+  ])('fails when not: %s as %s', async (from, to, message) => {
+    const { out, code } = await test(SUITE.replace(from, to));
+    expect(out).toContain(message);
+    expect(out).toMatch(/orders\.test\.yaml:\d+: /);
+    expect(code).toBe(1);
+  });
+
+  it('writes JUnit and JSON', async () => {
+    const { out, code } = await test(
+      SUITE.replace('expect: Allow}', 'expect: Deny}'),
+      '-o',
+      'json',
+      '--junit',
+      'report.xml',
+    );
+    const lines = out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatchObject({ suite: 'orders', name: 'reads', line: 9, passed: false });
+    const xml = await readFile(join(folder, 'report.xml'), 'utf8');
+    expect(xml).toContain('<testsuites tests="4" failures="1"');
+    expect(xml).toContain('<failure message="expected Deny, got Allow by default/agent/read"/>');
+    expect(code).toBe(1);
+  });
+
+  it('refuses what is no test, with file and line', async () => {
+    const refused = async (suite: string) => (await test(suite)).error;
+    expect(await refused(SUITE.replace('expect: Allow', 'expects: Allow'))).toMatchObject({
+      code: 'SPC031',
+      message: expect.stringMatching(/orders\.test\.yaml:9/),
+    });
+    expect(await refused(SUITE.replace('kind: SallyportTest', 'kind: Test'))).toMatchObject({ code: 'SPC031' });
+    expect(await refused('a: [')).toMatchObject({ code: 'SPC031' });
+    expect(await refused(SUITE.replace(`as: "${AGENT}", `, ''))).toMatchObject({
+      message: expect.stringContaining('as is missing'),
+    });
+    expect(await refused('')).toMatchObject({ code: 'SPC032' });
+    expect((await run('test', 'nowhere')).error).toMatchObject({ code: 'SPC031' });
+    expect((await run('test', '.', '--junit', 'no/such/folder.xml')).error).toMatchObject({ code: 'SPC032' });
+  });
+
+  it('escapes what XML cannot hold', () => {
+    const xml = junitXml([{ suite: 'a"<', name: '\u0000&', file: 'f', line: 1, durationMs: 1, failure: 'x\ny' }]);
+    expect(xml).toContain('classname="a&quot;&lt;" name="\ufffd&amp;"');
+    expect(xml).toContain('message="x&#10;y"');
+  });
+});

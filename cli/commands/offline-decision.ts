@@ -1,0 +1,96 @@
+import { resolve } from 'node:path';
+import { DEFAULT_CONFIGURATION, loadConfiguration } from '../../api/configuration.ts';
+import { type Loaded, loadResources } from '../../api/load.ts';
+import { checkRules } from '../../api/rules.ts';
+import type { Bundle, CompiledConnection, PolicyScope } from '../../policy/bundle.ts';
+import { compile } from '../../policy/compile.ts';
+import type { Decision } from '../../policy/decision.ts';
+import type { Subject } from '../../policy/subject.ts';
+import { analyse } from '../../proxy/protocols/postgres/sql/analyse.ts';
+import { loadParser } from '../../proxy/protocols/postgres/sql/parse.ts';
+import type { Analysis } from '../../proxy/protocols/postgres/sql/types.ts';
+import { findingsOf } from '../../proxy/standalone/bundle-source.ts';
+import { CliError } from '../errors.ts';
+import { findingText } from '../findings.ts';
+import type { CliIo } from '../io.ts';
+
+/** The policies of a folder, ready to be asked. */
+export interface Policies {
+  readonly bundle: Bundle;
+  readonly loaded: Loaded;
+}
+
+/** A decision without a database: names mean what the default search_path says, and no catalog is there. */
+export interface OfflineDecision {
+  readonly analysis: Analysis;
+  readonly scope: PolicyScope;
+  readonly connection: CompiledConnection;
+  readonly decision: Decision;
+}
+
+/**
+ * Loads and compiles the resources under the paths, as `run` does. Errors go to stderr; warnings are what `validate` is for.
+ * @throws CliError SPC030 when one of them is an error
+ */
+export async function loadPolicies(
+  paths: readonly string[],
+  configurationFile: string | undefined,
+  io: CliIo,
+): Promise<Policies> {
+  const configuration =
+    configurationFile === undefined
+      ? DEFAULT_CONFIGURATION
+      : await loadConfiguration(resolve(io.cwd, configurationFile));
+  const loaded = await loadResources(
+    paths.map((path) => resolve(io.cwd, path)),
+    checkRules,
+  );
+  const { bundle, problems } = compile(loaded.resources, { guardrailNamespace: configuration.guardrailNamespace });
+  const findings = [...loaded.findings, ...findingsOf(loaded, problems)];
+  for (const finding of findings) if (finding.severity === 'error') io.stderr.write(findingText(finding));
+  // What compilation reports fails closed in the bundle, and explaining it shows how.
+  const errors = loaded.findings.filter(({ severity }) => severity === 'error').length;
+  if (errors > 0) throw new CliError('SPC030', [String(errors)]);
+  await loadParser();
+  return { bundle, loaded };
+}
+
+/** NAMESPACE/NAME, or a name in the namespace `default`. @throws CliError SPC003, SPC033 */
+export function connectionNamed(bundle: Bundle, reference: string): CompiledConnection {
+  const slash = reference.indexOf('/');
+  const namespace = slash < 0 ? 'default' : reference.slice(0, slash);
+  const connection = bundle.connection(namespace, reference.slice(slash + 1));
+  if (connection === undefined) throw new CliError('SPC003', [reference]);
+  if (connection.protocol !== 'Postgres') throw new CliError('SPC033', [reference, connection.protocol]);
+  return connection;
+}
+
+export interface Question {
+  readonly subject: Subject;
+  readonly connection: string;
+  readonly command: string;
+  readonly at: Date;
+}
+
+/** The decision that the gateway would give, but for what only the target's catalog can tell. */
+export function decideOffline(
+  { bundle }: Policies,
+  { subject, connection: name, command, at }: Question,
+): OfflineDecision {
+  const connection = connectionNamed(bundle, name);
+  const scope = bundle.scope(subject, connection);
+  const analysis = analyse(
+    command,
+    { searchPath: ['public'], role: '', catalog: undefined, temporary: new Set(), prepared: () => undefined },
+    scope.masks,
+    undefined,
+  );
+  const session = {
+    id: 'offline',
+    startedAt: at,
+    clientAddress: '127.0.0.1',
+    applicationName: 'sallyport',
+    commands: 0,
+  };
+  return { analysis, scope, connection, decision: scope.decide(analysis.command, { now: at, session }) };
+}

@@ -1,0 +1,115 @@
+import type { CommandView } from '../../proxy/recording/commands.ts';
+import { neutralise } from '../../proxy/recording/display.ts';
+import type { SessionSummary } from '../../proxy/recording/sessions.ts';
+
+/** Sessions as a table, the oldest first. Every cell is safe on a terminal. */
+export function sessionTable(sessions: readonly SessionSummary[]): string {
+  const head = ['SESSION', 'WHO', 'CONNECTION', 'START', 'DURATION', 'COMMANDS', 'DENIED', 'STATE'];
+  const rows = sessions.map((session) =>
+    [
+      session.session,
+      session.who ?? '-',
+      session.connection,
+      seconds(session.start),
+      session.durationMs === undefined ? '-' : duration(session.durationMs * 1000),
+      String(session.commands),
+      String(session.denied),
+      session.state,
+    ].map(neutralise),
+  );
+  return table([head, ...rows]);
+}
+
+function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
+  }
+  return rows
+    .map(
+      (row) =>
+        `${row
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join('  ')
+          .trimEnd()}\n`,
+    )
+    .join('');
+}
+
+/** What stands above the commands of a session. */
+export function sessionHead(session: SessionSummary): string {
+  const lines: [string, string | undefined][] = [
+    ['Session', session.session],
+    ['Who', session.who],
+    ['On behalf of', session.onBehalfOf],
+    ['Connection', session.connection],
+    ['Database', session.database],
+    ['Client', session.client],
+    ['Application', session.application],
+    ['Start', session.start],
+    ['End', session.end],
+    ['State', session.reason === undefined ? session.state : `${session.state} (${session.reason})`],
+    ['Commands', `${session.commands}, ${session.denied} denied, ${session.failed} failed`],
+  ];
+  return lines
+    .flatMap(([name, value]) => (value === undefined ? [] : [`${`${name}:`.padEnd(14)}${neutralise(value)}\n`]))
+    .join('');
+}
+
+/** One command in two lines: what became of it and by which rule, then its text. */
+export function commandLines(command: CommandView): string {
+  const facts = [
+    `#${command.seq}`,
+    command.time.slice(11, 26),
+    command.outcome === 'unknown' ? 'outcome unknown' : command.outcome,
+    command.verdict === undefined || command.outcome === 'denied' ? undefined : `by ${verdict(command)}`,
+    command.outcome === 'denied' ? denial(command) : undefined,
+    command.sqlstate ?? command.code,
+    command.rows === undefined ? undefined : `${command.rows} ${command.rows === 1 ? 'row' : 'rows'}`,
+    command.bytes === undefined ? undefined : `${command.bytes} B`,
+    command.durationMicros === undefined ? undefined : duration(command.durationMicros),
+    command.masked === undefined ? undefined : `masked ${masked(command.masked)}`,
+  ];
+  const line = facts
+    .filter((fact) => fact !== undefined)
+    .map(neutralise)
+    .join('  ');
+  return command.text === undefined ? `${line}\n` : `${line}\n    ${neutralise(command.text)}\n`;
+}
+
+function verdict(command: CommandView): string {
+  const observed = command.observed === undefined ? '' : ` (observed: ${command.observed})`;
+  const rules = command.rules?.join(', ') ?? '';
+  return `${command.verdict}${observed} ${rules}`.trimEnd();
+}
+
+function denial(command: CommandView): string {
+  const rules =
+    command.rules === undefined || command.rules.length === 0 ? 'no rule allows it' : command.rules.join(', ');
+  const what = command.denied === undefined ? '' : `${command.denied}: `;
+  return `${what}${rules}${command.message === undefined ? '' : ` (${command.message})`}`;
+}
+
+function masked(counts: Readonly<Record<string, number>>): string {
+  return Object.entries(counts)
+    .map(([name, count]) => `${name} ×${count}`)
+    .join(', ');
+}
+
+/** `2026-03-01 10:11:12` of an RFC 3339 time: UTC, as all times of the record. */
+function seconds(time: string): string {
+  return time.slice(0, 19).replace('T', ' ');
+}
+
+/** `412 µs`, `3.1 ms`, `12 s`, `4 min`, `3.5 h`. */
+export function duration(micros: number): string {
+  if (micros < 1_000) return `${Math.round(micros)} µs`;
+  if (micros < 1_000_000) return `${short(micros / 1_000)} ms`;
+  if (micros < 120_000_000) return `${short(micros / 1_000_000)} s`;
+  if (micros < 7_200_000_000) return `${short(micros / 60_000_000)} min`;
+  return `${short(micros / 3_600_000_000)} h`;
+}
+
+function short(value: number): string {
+  return value < 10 ? value.toFixed(1) : String(Math.round(value));
+}

@@ -1,0 +1,97 @@
+/** Errors of the command line: one table. */
+export const CLI_ERRORS = {
+  SPC001: {
+    message: 'the resources have {} error(s), so nothing was started',
+    fix: 'Correct them; sallyport validate -f DIR shows them all.',
+  },
+  SPC002: {
+    message: '{} cannot be listened on: {}',
+    fix: 'Stop what uses the address, or give another: --listen for a connection, metrics.address of the configuration for metrics.',
+  },
+  SPC003: { message: 'no AccessConnection {}', fix: 'Write NAMESPACE/NAME of a connection in the resources.' },
+  SPC004: {
+    message: '--plaintext-loopback is for loopback addresses, and {} is none',
+    fix: 'Listen on 127.0.0.1 or ::1, or leave the option out and use TLS.',
+  },
+  SPC005: { message: 'worker {} ended ({})', fix: 'What it wrote to stderr says why.' },
+  SPC020: {
+    message: 'no gateway runs on the state folder {}',
+    fix: 'Start one with sallyport run -f DIR --state STATE, or give the same --state here.',
+  },
+  SPC021: {
+    message: 'the gateway has no connection {} (state folder {}); it has: {}',
+    fix: 'Write NAMESPACE/NAME of one that it has.',
+  },
+  SPC022: { message: 'connection {} speaks {}, and connect opens psql', fix: 'Name a Postgres connection.' },
+  SPC023: {
+    message: 'psql is not installed, or not in PATH',
+    fix: 'Install it (Debian: apt-get install postgresql-client), or print the parameters with -o json.',
+  },
+  SPC030: {
+    message: 'the resources have {} error(s), so nothing can be decided on them',
+    fix: 'Correct them; sallyport validate -f DIR shows them all.',
+  },
+  SPC031: {
+    message: 'the test file {} cannot be used: {}',
+    fix: 'See sallyport test --help for how cases are written.',
+  },
+  SPC032: { message: 'no test files under {}', fix: 'Write cases into a file that ends with .test.yaml.' },
+  SPC033: { message: 'connection {} speaks {}, and only SQL can be explained', fix: 'Name a Postgres connection.' },
+  SPC034: { message: 'the report {} cannot be written: {}', fix: 'Check the path and its permissions.' },
+  SPC040: {
+    message: 'the database of {} cannot be asked for its columns: {}',
+    fix: 'Masking rules about it were not compared with it. Check that it is up and that the credential is right.',
+  },
+  SPC041: {
+    message: 'MaskingRule {}: {} matches no column, so it masks nothing',
+    fix: 'Correct the name (schema.table.column), or remove it when the column is gone.',
+  },
+} as const;
+
+export type CliErrorCode = keyof typeof CLI_ERRORS;
+
+/** Message and advice of a row of the table. */
+export function cliMessage(code: CliErrorCode, fill: readonly string[]): { message: string; fix: string } {
+  let next = 0;
+  return { message: CLI_ERRORS[code].message.replace(/\{\}/g, () => fill[next++] ?? ''), fix: CLI_ERRORS[code].fix };
+}
+
+export class CliError extends Error {
+  override readonly name = 'CliError';
+  readonly code: CliErrorCode;
+  readonly hint: string;
+
+  constructor(code: CliErrorCode, fill: readonly string[], cause?: unknown) {
+    const { message, fix } = cliMessage(code, fill);
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.hint = fix;
+  }
+}
+
+interface KnownError {
+  readonly code: string | undefined;
+  readonly message: string;
+  readonly fix: string | undefined;
+}
+
+function known(error: Error): KnownError {
+  const { code, hint, fix } = error as Error & { code?: unknown; hint?: unknown; fix?: unknown };
+  const advice = typeof hint === 'string' && hint !== '' ? hint : fix;
+  return {
+    code: typeof code === 'string' && /^SP[A-Z]\d{3}$/.test(code) ? code : undefined,
+    message: error.message,
+    fix: typeof advice === 'string' && advice !== '' ? advice : undefined,
+  };
+}
+
+/** An error as a person reads it: what happened, the stable code, what to do. */
+export function errorText(error: Error): string {
+  const { code, message, fix } = known(error);
+  return `sallyport: ${code === undefined ? '' : `${code}: `}${message}\n${fix === undefined ? '' : `  ${fix}\n`}`;
+}
+
+/** The same for a program: one object on one line. */
+export function errorJson(error: Error): string {
+  return `${JSON.stringify({ error: known(error) })}\n`;
+}

@@ -1,0 +1,23 @@
+/** What commands may touch of the process: handed in by main.ts, so that each can be run in a test. */
+export interface CliIo {
+  readonly stdout: { write(text: string): unknown };
+  readonly stderr: { write(text: string): unknown };
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly pid: number;
+  /** Arguments after the program's name. */
+  readonly arguments: readonly string[];
+  /** True when a person looks at stdout. */
+  readonly isTTY: boolean;
+  /** Aborts on SIGINT and SIGTERM. */
+  readonly signal: AbortSignal;
+  /** Calls back on SIGHUP. */
+  onHangup(listener: () => void): void;
+  setExitCode(code: 0 | 1 | 2): void;
+}
+
+/** Where state is kept when nobody says: the XDG base directory for state, else the home's. */
+export function defaultState(env: CliIo['env']): string {
+  const base = env['XDG_STATE_HOME'] || `${env['HOME'] ?? '.'}/.local/state`;
+  return `${base}/sallyport`;
+}

@@ -1,0 +1,99 @@
+import type { Command } from './command.ts';
+import type { Decision } from './decision.ts';
+import type { MaskPlan } from './masking.ts';
+import type { Subject } from './subject.ts';
+
+/** What `when` may look at besides the command. */
+export interface SessionFacts {
+  readonly id: string;
+  readonly startedAt: Date;
+  readonly clientAddress: string;
+  readonly applicationName: string;
+  /** Commands so far. */
+  readonly commands: number;
+}
+
+export interface DecideContext {
+  readonly now: Date;
+  readonly session: SessionFacts;
+}
+
+/** A connection as compiled: what the proxy needs to serve it. Everything is resolved and defaulted. */
+export interface CompiledConnection {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly protocol: 'Postgres' | 'SSH' | 'Kubernetes' | 'HTTP';
+  readonly mode: 'Enforce' | 'Observe';
+  readonly target: {
+    readonly host: string;
+    readonly port: number;
+    readonly database?: string;
+    readonly tls: {
+      readonly mode: 'VerifyFull' | 'VerifyCA' | 'Disable';
+      readonly caRef?: { readonly kind: 'ConfigMap' | 'Secret'; readonly name: string; readonly key: string };
+      readonly serverName?: string;
+    };
+  };
+  /** As in the CRD: exactly one member is set (none for HTTP without one). */
+  readonly credential: {
+    readonly secretRef?: { readonly name: string };
+    readonly postgresRole?: Readonly<Record<string, unknown>>;
+  } & Readonly<Record<string, unknown>>;
+  readonly limits: {
+    readonly maxSessions?: number;
+    readonly maxSessionDurationMs?: number;
+    readonly idleTimeoutMs?: number;
+    readonly commandsPerMinute?: number;
+    readonly maxRowsReturned?: number;
+    readonly maxBytesReturned?: number;
+    readonly maxRowsAffected?: number;
+  };
+  readonly audit: {
+    readonly level: 'Metadata' | 'Commands' | 'Full';
+    readonly maxResponseBytes: number;
+    readonly retentionDays: number;
+  };
+}
+
+/** The pure compiled policy: immutable, swapped whole. Made by `policy/compile.ts`. */
+export interface Bundle {
+  /** `sha256:` over the canonical resources; changes exactly when a decision could. */
+  readonly hash: string;
+  readonly connections: readonly CompiledConnection[];
+  connection(namespace: string, name: string): CompiledConnection | undefined;
+  /** The view of one subject on one connection: candidate rules are selected once, here. */
+  scope(subject: Subject, connection: CompiledConnection): PolicyScope;
+}
+
+/** Everything policy knows for one subject on one connection. Cached by the caller per (bundle, subject, connection). */
+export interface PolicyScope {
+  /** Some policy names the subject (Observe) or some Allow rule gives it anything (Enforce): it may open a session. */
+  readonly mayConnect: boolean;
+  /** A Deny rule without a protocol hits this subject: every session ends at once. Its rule and message, for the goodbye. */
+  readonly revoked?: { readonly rule: string; readonly message?: string };
+  /**
+   * False when names cannot change any verdict: no Deny or RequireApproval rule, no masking, and Allow rules that cover every
+   * relation and function. The lane then needs neither a catalog nor a pinned search_path.
+   */
+  readonly nameSensitive: boolean;
+  /** False when no rule and no mask tells one relation from another: a temporary one may then stand in another's place. */
+  readonly relationSensitive: boolean;
+  /** True when no Allow rule gives more than Read kinds: the lane then opens a READ ONLY session as a backstop. */
+  readonly readOnly: boolean;
+  readonly masks: MaskPlan;
+  decide(command: Command, context: DecideContext): Decision;
+  /** What this subject may do here, as rows for `SHOW sallyport.permissions`. */
+  permissions(): readonly PermissionRow[];
+}
+
+export interface PermissionRow {
+  readonly effect: 'Allow' | 'Deny' | 'RequireApproval' | 'Mask';
+  readonly statements: string;
+  readonly relations: string;
+  readonly functions: string;
+  readonly condition: string;
+  readonly rule: string;
+  readonly message: string;
+}

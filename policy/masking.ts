@@ -1,0 +1,63 @@
+/** Masking as policy sees it: which columns, fields and contents of one connection are protected for one subject. */
+
+export type Transform =
+  | { readonly type: 'nullify' }
+  | { readonly type: 'redact'; readonly with: string }
+  | {
+      readonly type: 'tokenize';
+      readonly keyRef?: { readonly namespace: string; readonly name: string; readonly key: string };
+    }
+  | { readonly type: 'partial'; readonly keepFirst: number; readonly keepLast: number };
+
+/** Stricter first: nullify > redact > tokenize > partial (policy.md, semantics 11). */
+export const TRANSFORM_STRICTNESS = { nullify: 3, redact: 2, tokenize: 1, partial: 0 } as const;
+
+export const DETECTORS = [
+  'CreditCard',
+  'IBAN',
+  'Email',
+  'PhoneNumber',
+  'USSocialSecurityNumber',
+  'IPAddress',
+  'JWT',
+  'PrivateKey',
+  'AWSAccessKey',
+  'GitHubToken',
+  'BearerToken',
+  'PasswordInURL',
+] as const;
+export type Detector = (typeof DETECTORS)[number];
+
+export interface ColumnMask {
+  readonly transform: Transform;
+  /** True only when every rule that covers the column allows equality. */
+  readonly allowEquality: boolean;
+  /** `NAMESPACE/NAME` of the MaskingRules that cover it. */
+  readonly rules: readonly string[];
+}
+
+export interface FieldMask {
+  readonly match: string;
+  readonly transform: Transform;
+  readonly rule: string;
+}
+
+export interface ContentMask {
+  readonly source: { readonly detector: Detector } | { readonly pattern: string };
+  readonly transform: Transform;
+  readonly rule: string;
+}
+
+/** Everything that is masked for one subject on one connection in one bundle. Pure; made once and cached. */
+export interface MaskPlan {
+  /** True when nothing at all is masked for this subject here: the fast path. */
+  readonly empty: boolean;
+  /** True when at least one column pattern is in force. */
+  readonly hasColumns: boolean;
+  /** The mask of a column, or undefined. Cached inside; names as in the catalog (case-sensitive). */
+  column(schema: string, relation: string, column: string): ColumnMask | undefined;
+  /** Transforms of the column patterns: whoever masks makes their keys ready beforehand. */
+  readonly transforms: readonly Transform[];
+  readonly fields: readonly FieldMask[];
+  readonly content: readonly ContentMask[];
+}

@@ -1,0 +1,76 @@
+import type { PermissionRow } from './bundle.ts';
+import { canonicalJson } from './canonical.ts';
+import type { Candidates } from './judge-tuple.ts';
+import type { CompiledMask } from './mask-plan.ts';
+import type { Transform } from './masking.ts';
+import { type CompiledRule, ruleName } from './rule.ts';
+
+/** The rows of `SHOW sallyport.permissions`: Allow first, then what narrows it, then what is masked. */
+export function permissionRows(candidates: Candidates, masks: readonly CompiledMask[]): readonly PermissionRow[] {
+  const { allow, deny, requireApproval } = candidates;
+  return [...[...allow, ...requireApproval, ...deny].map(ruleRow), ...masks.flatMap(maskRows)];
+}
+
+function ruleRow(rule: CompiledRule): PermissionRow {
+  const { statements, relations, functions } = rule.spec.sql ?? {};
+  // In Deny and RequireApproval a list that is absent means any, unless another list narrows the rule to something else.
+  const any = rule.effect === 'Allow' ? '' : '*';
+  const conditions = [
+    rule.spec.when ?? '',
+    rule.effect === 'Allow' && rule.approval !== undefined ? 'after approval' : '',
+  ];
+  return {
+    effect: rule.effect,
+    statements: statements?.join(', ') ?? any,
+    relations: relations?.join(', ') ?? (functions === undefined ? any : ''),
+    functions: functions?.join(', ') ?? (relations === undefined ? any : ''),
+    condition: conditions.filter((condition) => condition !== '').join(', '),
+    rule: ruleName(rule.ref),
+    message: rule.message ?? '',
+  };
+}
+
+function maskRows(mask: CompiledMask): PermissionRow[] {
+  const row = (relations: string, message: string): PermissionRow => ({
+    effect: 'Mask',
+    statements: '',
+    relations,
+    functions: '',
+    condition: '',
+    rule: mask.rule,
+    message,
+  });
+  const { columns = [], fields = [], content = [] } = mask.object.spec;
+  const transforms = new Map<string, { transform: Transform; patterns: string[] }>();
+  const remember = (transform: Transform, pattern: string): void => {
+    const key = canonicalJson(transform);
+    const entry = transforms.get(key) ?? { transform, patterns: [] };
+    entry.patterns.push(pattern);
+    transforms.set(key, entry);
+  };
+  for (const column of mask.columns) {
+    remember(column.transform, `${column.schema.pattern}.${column.relation.pattern}.${column.column.pattern}`);
+  }
+  const rows = [...transforms.values()].map(({ transform, patterns }) =>
+    row(patterns.join(', '), transformWords(transform)),
+  );
+  if (columns.length === 0 && fields.length + content.length > 0) rows.push(row('', 'fields and contents'));
+  return rows;
+}
+
+function transformWords(transform: Transform): string {
+  switch (transform.type) {
+    case 'nullify':
+      return 'shown as NULL';
+    case 'redact':
+      return `shown as ${transform.with}`;
+    case 'tokenize':
+      return 'shown as a token';
+    case 'partial':
+      return `first ${transform.keepFirst} and last ${transform.keepLast} characters shown`;
+    default: {
+      const never: never = transform;
+      throw new Error(`transform of unknown type ${JSON.stringify(never)}`);
+    }
+  }
+}

@@ -1,0 +1,245 @@
+import type { AccessConnection, AccessPolicy, MaskingRule, Problem, Resources } from '../api/resources.ts';
+import { canonicalJson } from './canonical.ts';
+import type { CompiledPolicy } from './compile.ts';
+import { byAge, targetKey } from './connection.ts';
+import { type PolicyProblemCode, problemText } from './errors.ts';
+import { globsOverlap } from './glob.ts';
+import { KINDS_WITHOUT_RELATION } from './kinds.ts';
+import { compilePattern } from './pattern.ts';
+import type { CompiledRule } from './rule.ts';
+import { selectsConnection } from './select-connection.ts';
+
+type Kind = 'AccessConnection' | 'AccessPolicy' | 'MaskingRule';
+type Report = (
+  kind: Kind,
+  object: { readonly metadata: AccessPolicy['metadata'] },
+  code: PolicyProblemCode,
+  values?: Readonly<Record<string, string | number>>,
+  path?: Problem['path'],
+) => void;
+
+/** Everything worth telling the authors, sorted so that the same resources always give the same report. */
+export function findProblems(
+  resources: Resources,
+  policies: readonly CompiledPolicy[],
+  guardrailNamespace: string,
+  size: { readonly bytes: number; readonly limit: number },
+): readonly Problem[] {
+  const problems: Problem[] = [];
+  const report: Report = (kind, { metadata: { namespace, name } }, code, values = {}, path = []) => {
+    problems.push({ code, object: { kind, namespace, name }, path, ...problemText(code, { namespace, ...values }) });
+  };
+  const { connections } = resources;
+  repeated('AccessConnection', connections, report);
+  repeated('AccessPolicy', resources.policies, report);
+  repeated('MaskingRule', resources.maskingRules, report);
+  sameTarget(connections, report);
+  for (const policy of policies) {
+    selection('AccessPolicy', policy.object, connections, guardrailNamespace, report);
+    aboutNobody(policy.object, report);
+    for (const rule of policy.rules) checkRule(rule, policy, policies, connections, guardrailNamespace, report);
+  }
+  for (const mask of resources.maskingRules) {
+    selection('MaskingRule', mask, connections, guardrailNamespace, report);
+    patterns(mask, report);
+  }
+  if (size.bytes > size.limit) tooLarge(resources, size, report);
+  return problems
+    .map((problem) => ({ problem, key: JSON.stringify([problem.object, problem.code, problem.path, problem.message]) }))
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
+    .map(({ problem }) => problem);
+}
+
+function tooLarge(
+  { policies, maskingRules }: Resources,
+  { bytes, limit }: { readonly bytes: number; readonly limit: number },
+  report: Report,
+): void {
+  const all = [
+    ...policies.map((object) => ({ kind: 'AccessPolicy' as const, object })),
+    ...maskingRules.map((object) => ({ kind: 'MaskingRule' as const, object })),
+  ].map((entry) => ({ ...entry, text: canonicalJson(entry.object.spec) }));
+  const [largest] = all.sort((a, b) => b.text.length - a.text.length || (a.text < b.text ? -1 : 1));
+  if (largest !== undefined) report(largest.kind, largest.object, 'SPP010', { size: bytes, limit });
+}
+
+function repeated(
+  kind: Kind,
+  objects: readonly { readonly metadata: AccessPolicy['metadata'] }[],
+  report: Report,
+): void {
+  const seen = new Set<string>();
+  const told = new Set<string>();
+  for (const object of objects) {
+    const key = `${object.metadata.namespace}/${object.metadata.name}`;
+    if (seen.has(key) && !told.has(key)) {
+      told.add(key);
+      report(kind, object, 'SPP012');
+    }
+    seen.add(key);
+  }
+}
+
+function sameTarget(connections: readonly AccessConnection[], report: Report): void {
+  const first = new Map<string, AccessConnection>();
+  for (const connection of [...connections].sort(byAge)) {
+    const key = targetKey(connection);
+    const other = first.get(key);
+    if (other === undefined) first.set(key, connection);
+    else {
+      const { namespace, name } = other.metadata;
+      report('AccessConnection', connection, 'SPP008', { connection: `${namespace}/${name}` }, ['spec', 'target']);
+    }
+  }
+}
+
+const selectable = ({
+  metadata,
+}: AccessConnection): { namespace: string; name: string; labels: Record<string, string> } => ({
+  namespace: metadata.namespace,
+  name: metadata.name,
+  labels: { ...metadata.labels },
+});
+
+function selected(
+  object: AccessPolicy | MaskingRule,
+  connections: readonly AccessConnection[],
+  guardrailNamespace: string,
+): readonly AccessConnection[] {
+  const { metadata, spec } = object;
+  return connections.filter((connection) =>
+    selectsConnection(spec.connections, metadata.namespace, selectable(connection), guardrailNamespace),
+  );
+}
+
+function selection(
+  kind: Kind,
+  object: AccessPolicy | MaskingRule,
+  connections: readonly AccessConnection[],
+  guardrailNamespace: string,
+  report: Report,
+): void {
+  const { metadata, spec } = object;
+  const { names } = spec.connections;
+  if (names !== undefined && metadata.namespace === guardrailNamespace) {
+    report(kind, object, 'SPP007', {}, ['spec', 'connections', 'names']);
+    return;
+  }
+  if (names !== undefined) {
+    for (const [index, name] of names.entries()) {
+      const exists = connections.some(
+        (connection) => connection.metadata.namespace === metadata.namespace && connection.metadata.name === name,
+      );
+      if (!exists) report(kind, object, 'SPP001', { connection: name }, ['spec', 'connections', 'names', index]);
+    }
+    return;
+  }
+  if (selected(object, connections, guardrailNamespace).length === 0)
+    report(kind, object, 'SPP002', {}, ['spec', 'connections']);
+}
+
+function aboutNobody(policy: AccessPolicy, report: Report): void {
+  const { namespace } = policy.metadata;
+  const { subjects, exceptSubjects = [] } = policy.spec;
+  const full = (entry: AccessPolicy['spec']['subjects'][number]): string =>
+    canonicalJson(
+      entry.serviceAccount === undefined ? entry : { serviceAccount: { namespace, ...entry.serviceAccount } },
+    );
+  const exceptions = exceptSubjects.map(full);
+  const out = (entry: AccessPolicy['spec']['subjects'][number]): boolean => {
+    if (exceptions.includes(full(entry))) return true;
+    const account = entry.serviceAccount;
+    return account !== undefined && exceptions.includes(full({ serviceAccount: { ...account, name: '*' } }));
+  };
+  if (subjects.every(out)) report('AccessPolicy', policy, 'SPP003', {}, ['spec', 'exceptSubjects']);
+}
+
+function checkRule(
+  rule: CompiledRule,
+  policy: CompiledPolicy,
+  policies: readonly CompiledPolicy[],
+  connections: readonly AccessConnection[],
+  guardrailNamespace: string,
+  report: Report,
+): void {
+  const { object } = policy;
+  const name = rule.ref.rule;
+  const path = ['spec', 'rules', object.spec.rules.indexOf(rule.spec)];
+  const guardrail = object.metadata.namespace === guardrailNamespace;
+  if (rule.when?.error !== undefined) {
+    const consequence = rule.effect === 'Allow' ? 'grants nothing' : 'matches whatever its lists say';
+    report('AccessPolicy', object, 'SPP009', { rule: name, reason: rule.when.error, consequence }, [...path, 'when']);
+  }
+  if (guardrail && rule.effect === 'Allow') {
+    report('AccessPolicy', object, 'SPP006', { rule: name }, [...path, 'effect']);
+    return;
+  }
+  const reached = selected(object, connections, guardrailNamespace);
+  // A guardrail stands for connections that are still to come.
+  const speaking = reached.filter(({ spec }) => rule.protocol === undefined || rule.protocol === spec.protocol);
+  const reason =
+    reached.length > 0 && speaking.length === 0 && !guardrail
+      ? `it is about ${rule.protocol}, and none of the connections speaks it`
+      : impossible(rule);
+  if (reason !== undefined) {
+    report('AccessPolicy', object, 'SPP004', { rule: name, reason }, path);
+    return;
+  }
+  if (rule.effect !== 'RequireApproval' || guardrail) return;
+  const namespaces = new Set(speaking.map(({ metadata }) => metadata.namespace));
+  const granted = policies.some(
+    (other) =>
+      namespaces.has(other.object.metadata.namespace) &&
+      other.object.metadata.namespace !== guardrailNamespace &&
+      selected(other.object, speaking, guardrailNamespace).length > 0 &&
+      other.rules.some((allow) => allow.effect === 'Allow' && meets(rule, allow)),
+  );
+  if (speaking.length > 0 && !granted) report('AccessPolicy', object, 'SPP005', { rule: name }, path);
+}
+
+function impossible(rule: CompiledRule): string | undefined {
+  const { when, sql } = rule;
+  if (when !== undefined && when.error === undefined && when.paths.size === 0) {
+    // It reads nothing, so it is always the same.
+    const result = when.evaluate({ bindings: {}, oversized: [] });
+    if (result === false) return 'its condition is always false';
+    if (typeof result !== 'boolean' && rule.effect === 'Allow') return `its condition always fails: ${result.error}`;
+  }
+  if (
+    rule.effect !== 'Allow' &&
+    sql?.relations !== undefined &&
+    sql.functions === undefined &&
+    sql.kinds !== undefined
+  ) {
+    const kinds = [...sql.kinds];
+    if (kinds.every((kind) => KINDS_WITHOUT_RELATION.has(kind))) {
+      return `${kinds.join(', ')} never come with a relation; leave out relations`;
+    }
+  }
+  return undefined;
+}
+
+/** Whether an Allow rule grants anything that the other rule could hit, by their lists alone. */
+function meets(rule: CompiledRule, allow: CompiledRule): boolean {
+  if (rule.protocol === undefined) return true;
+  if (rule.protocol !== allow.protocol) return false;
+  if (rule.sql === undefined || allow.sql === undefined) return true;
+  const kinds = rule.sql.kinds;
+  if (kinds !== undefined && ![...(allow.sql.kinds ?? [])].some((kind) => kinds.has(kind))) return false;
+  const overlap = (mine: readonly string[], theirs: readonly string[]): boolean =>
+    mine.some((pattern) => theirs.some((other) => globsOverlap(pattern, other)));
+  const { relations, functions } = rule.sql;
+  if (relations === undefined && functions === undefined) return true;
+  // Built-in functions need no pattern of their own, so a rule about functions may always meet one.
+  return functions !== undefined || overlap(relations?.patterns ?? [], allow.sql.relations?.patterns ?? []);
+}
+
+function patterns(mask: MaskingRule, report: Report): void {
+  for (const [index, { pattern }] of (mask.spec.content ?? []).entries()) {
+    if (pattern === undefined) continue;
+    const compiled = compilePattern(pattern);
+    if (typeof compiled === 'string') {
+      report('MaskingRule', mask, 'SPP011', { pattern, reason: compiled }, ['spec', 'content', index, 'pattern']);
+    }
+  }
+}

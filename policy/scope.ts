@@ -1,0 +1,86 @@
+import type { CompiledConnection, DecideContext, PermissionRow, PolicyScope } from './bundle.ts';
+import { scopeVariables } from './cel-variables.ts';
+import type { Command } from './command.ts';
+import { decide } from './decide.ts';
+import type { Decision } from './decision.ts';
+import type { Candidates } from './judge-tuple.ts';
+import { READ_ONLY_KINDS } from './kinds.ts';
+import { type CompiledMask, planMasks } from './mask-plan.ts';
+import { permissionRows } from './permissions.ts';
+import { type CompiledRule, ruleName } from './rule.ts';
+import type { Subject } from './subject.ts';
+
+/** What `compile.ts` selected for one subject on one connection. */
+export interface ScopeParts {
+  readonly subject: Subject;
+  readonly connection: CompiledConnection;
+  readonly allow: readonly CompiledRule[];
+  readonly deny: readonly CompiledRule[];
+  readonly requireApproval: readonly CompiledRule[];
+  readonly masks: readonly CompiledMask[];
+  /** Some policy of the connection's own namespace is about the subject: what Observe asks for. */
+  readonly named: boolean;
+}
+
+export function createScope(parts: ScopeParts): PolicyScope {
+  const { subject, connection, allow, deny, requireApproval } = parts;
+  const masks = planMasks(parts.masks);
+  const revocation = deny.find(revokes);
+  const mayConnect = revocation === undefined && (connection.mode === 'Observe' ? parts.named : allow.length > 0);
+  const candidates: Candidates = {
+    allow,
+    deny,
+    requireApproval,
+    maskingRules: masks.empty ? [] : parts.masks.map((mask) => mask.rule),
+  };
+  const variables = scopeVariables(subject, connection);
+  const scope = { connection, candidates, variables, mayConnect };
+  let rows: readonly PermissionRow[] | undefined;
+  return {
+    mayConnect,
+    ...(revocation === undefined
+      ? {}
+      : {
+          revoked: {
+            rule: ruleName(revocation.ref),
+            ...(revocation.message === undefined ? {} : { message: revocation.message }),
+          },
+        }),
+    nameSensitive: nameSensitive(candidates, masks.empty),
+    relationSensitive: relationSensitive(candidates, masks.empty),
+    readOnly: connection.mode === 'Enforce' && allow.every(onlyReads),
+    masks,
+    decide: (command: Command, context: DecideContext): Decision => decide(scope, command, context),
+    permissions: () => {
+      rows ??= permissionRows(candidates, parts.masks);
+      return rows;
+    },
+  };
+}
+
+/** Hits every command there is, whatever it is and whenever: nothing is left that a session could be for. */
+function revokes(rule: CompiledRule): boolean {
+  return rule.protocol === undefined && (rule.when === undefined || rule.when.error !== undefined);
+}
+
+function nameSensitive({ allow, deny, requireApproval }: Candidates, unmasked: boolean): boolean {
+  const indifferent = (rule: CompiledRule): boolean =>
+    rule.sql?.relations?.any === true && rule.sql.functions?.any === true && !dependsOnNames(rule);
+  return !(unmasked && deny.length === 0 && requireApproval.length === 0 && allow.every(indifferent));
+}
+
+function relationSensitive({ allow, deny, requireApproval }: Candidates, unmasked: boolean): boolean {
+  const rules = [...allow, ...deny, ...requireApproval];
+  return !(unmasked && rules.every((rule) => rule.sql?.relations?.any === true && !dependsOnNames(rule)));
+}
+
+function dependsOnNames(rule: CompiledRule): boolean {
+  return [...(rule.when?.paths ?? [])].some((path) => path.startsWith('command.sql.'));
+}
+
+/** A function that is granted by name may write, so such a rule counts as more than reading. */
+function onlyReads({ sql }: CompiledRule): boolean {
+  return (
+    sql?.kinds !== undefined && sql.functions === undefined && [...sql.kinds].every((kind) => READ_ONLY_KINDS.has(kind))
+  );
+}

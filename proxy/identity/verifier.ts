@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto';
+import { decodeJwt, decodeProtectedHeader, type JWTPayload, type ProtectedHeaderParameters } from 'jose';
+import type { TokenVerifier, VerifiedIdentity } from '../ports.ts';
+import { identityError, quoted } from './errors.ts';
+
+/** A token that was taken apart, but of which nothing is believed yet. */
+export interface PresentedToken {
+  readonly token: string;
+  readonly header: ProtectedHeaderParameters;
+  readonly payload: JWTPayload;
+  /** For the record: `jti`, or a digest of the token. */
+  readonly tokenId: string;
+}
+
+/** Verifies the tokens of one issuer. */
+export interface IssuerVerifier {
+  /** Compared byte for byte with `iss`. */
+  readonly issuer: string;
+  /** Refuses a peer that may not use this issuer at all; asked before anything else, also on a cached success. */
+  admit?(peer: string | undefined): void;
+  verify(presented: PresentedToken, signal: AbortSignal): Promise<VerifiedIdentity>;
+}
+
+export interface TokenVerifierOptions {
+  readonly issuers: readonly IssuerVerifier[];
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly discovery?: TokenVerifier['discovery'];
+}
+
+export const MAX_TOKEN_BYTES = 16_384;
+/** How long a success may be believed without looking again. */
+const CACHE_MS = 10_000;
+const CACHE_ENTRIES = 1_024;
+
+function present(token: string): PresentedToken {
+  if (token === '') throw identityError('SPI001');
+  const bytes = Buffer.byteLength(token);
+  if (bytes > MAX_TOKEN_BYTES) throw identityError('SPI002', [bytes, MAX_TOKEN_BYTES]);
+  if (!/^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*$/.test(token))
+    throw identityError('SPI003', ['it has not three parts']);
+  try {
+    const payload = decodeJwt(token);
+    const { jti } = payload;
+    const named = typeof jti === 'string' && /^[\x21-\x7e]{8,128}$/.test(jti);
+    return {
+      token,
+      header: decodeProtectedHeader(token),
+      payload,
+      tokenId: named ? jti : `sha256:${createHash('sha256').update(token).digest('hex').slice(0, 32)}`,
+    };
+  } catch {
+    // The decoder's own error would quote the token.
+    throw identityError('SPI003', ['its parts cannot be read']);
+  }
+}
+
+/**
+ * The verifier of all configured issuers. `iss`, read from the token as it is, only picks who verifies it; nothing is fetched for
+ * an issuer that is not configured. A success is cached for at most 10 s, under a digest of the token.
+ */
+export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifier {
+  const byIssuer = new Map<string, IssuerVerifier>();
+  for (const verifier of options.issuers) {
+    if (byIssuer.has(verifier.issuer)) throw identityError('SPI031', [quoted(verifier.issuer), 'it is listed twice']);
+    byIssuer.set(verifier.issuer, verifier);
+  }
+  const cache = new Map<string, { identity: VerifiedIdentity; until: number }>();
+
+  function remember(digest: string, identity: VerifiedIdentity, expires: number): void {
+    const now = options.now();
+    const until = Math.min(now + CACHE_MS, expires);
+    if (until <= now) return;
+    if (cache.size >= CACHE_ENTRIES) {
+      const oldest = cache.keys().next();
+      if (!oldest.done) cache.delete(oldest.value);
+    }
+    cache.set(digest, { identity, until });
+  }
+
+  return {
+    discovery: options.discovery ?? {},
+    async verify(token, signal, peer) {
+      signal.throwIfAborted();
+      const presented = present(token);
+      const { iss, exp } = presented.payload;
+      const verifier = typeof iss === 'string' ? byIssuer.get(iss) : undefined;
+      if (verifier === undefined) throw identityError('SPI004', [iss === undefined ? 'none' : quoted(iss)]);
+      verifier.admit?.(peer);
+      const digest = createHash('sha256').update(token).digest('base64');
+      const cached = cache.get(digest);
+      if (cached !== undefined && options.now() < cached.until) return cached.identity;
+      cache.delete(digest);
+      const identity = await verifier.verify(presented, signal);
+      remember(digest, identity, typeof exp === 'number' ? exp * 1000 : 0);
+      return identity;
+    },
+  };
+}

@@ -1,0 +1,281 @@
+import type { RE2JS as Pattern } from 're2js';
+import { RE2JS } from 're2js';
+import { type ContentMask, type Detector, TRANSFORM_STRICTNESS, type Transform } from '../../policy/masking.ts';
+import { findEmails, findIpAddresses } from './detect/addresses.ts';
+import type { Find } from './detect/bytes.ts';
+import {
+  findAwsKeys,
+  findBearerTokens,
+  findGitHubTokens,
+  findJwts,
+  findPrivateKeys,
+  findUrlPasswords,
+} from './detect/credentials.ts';
+import { findCardNumbers, findIbans, findPhoneNumbers, findSocialSecurityNumbers } from './detect/numbers.ts';
+import { MaskError } from './errors.ts';
+import type { CountMask, TokenKeys } from './port.ts';
+import { compileTransform, type TextTransform, tokenKeyFor, wholeReplacement } from './transforms.ts';
+
+/**
+ * Values recognised by what they look like. Each detector is a scanner of its own over the bytes, linear in their number; one pass
+ * over a value first says which detectors could find anything in it, which for most values is none.
+ */
+export interface ContentDetectors {
+  /**
+   * Searches UTF-8 (or any ASCII-compatible) text and replaces what it finds.
+   * @returns undefined when nothing was found; null when the whole value becomes NULL; otherwise the bytes to show instead
+   */
+  mask(source: Buffer, start: number, end: number, count: CountMask): Buffer | null | undefined;
+  /** As `mask`, on a string that cannot be NULL, such as a notification's payload: NULL becomes the empty string. */
+  maskText(text: string, count?: CountMask): string | undefined;
+  /** What stands in place of a value that cannot be searched (too large, not well-formed): the strictest of the masks. */
+  withhold(count: CountMask): Buffer | null;
+  readonly has: (detector: Detector) => boolean;
+  /** True when users' own patterns are among the masks: they may match any digits or letters. */
+  readonly hasPatterns: boolean;
+}
+
+/** Beyond this many bytes a value is withheld rather than searched: searching is done on the event loop. */
+export const SEARCH_LIMIT = 16 * 1024 * 1024;
+/** The same where users' patterns are searched for, which takes some twenty times as long. */
+export const PATTERN_SEARCH_LIMIT = 1024 * 1024;
+/**
+ * Each search for a next match may look at all that is left, so many matches of some patterns cost the square of the length. A value
+ * is withheld once its searches could have looked at this many bytes.
+ */
+const PATTERN_BUDGET = 32 * 1024 * 1024;
+/** Longest users' pattern, in characters, as in the CRD; and the largest program that RE2 may make of it. */
+const PATTERN_LENGTH = 512;
+const PATTERN_PROGRAM = 20_000;
+
+/** Hints of the first pass: which bytes occur. */
+const DIGIT = 1;
+const LETTER = 2;
+const AT = 4;
+const COLON = 8;
+const DOT = 16;
+const HYPHEN = 32;
+const UNDERSCORE = 64;
+const SLASH = 128;
+
+const HINTS = new Uint8Array(256);
+for (let byte = 0x30; byte <= 0x39; byte++) HINTS[byte] = DIGIT;
+for (let byte = 0x41; byte <= 0x5a; byte++) HINTS[byte] = HINTS[byte | 0x20] = LETTER;
+HINTS[0x40] = AT;
+HINTS[0x3a] = COLON;
+HINTS[0x2e] = DOT;
+HINTS[0x2d] = HYPHEN;
+HINTS[0x5f] = UNDERSCORE;
+HINTS[0x2f] = SLASH;
+
+interface BuiltIn {
+  readonly find: Find;
+  /** Shortest value that could hold one. */
+  readonly least: number;
+  /** All of these bytes occur wherever one is found. */
+  readonly hints: number;
+  /** Digits that occur at least. */
+  readonly digits: number;
+}
+
+const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
+  CreditCard: { find: findCardNumbers, least: 13, hints: DIGIT, digits: 13 },
+  IBAN: { find: findIbans, least: 15, hints: DIGIT | LETTER, digits: 4 },
+  Email: { find: findEmails, least: 6, hints: AT | DOT, digits: 0 },
+  PhoneNumber: { find: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
+  USSocialSecurityNumber: { find: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
+  IPAddress: { find: findIpAddresses, least: 3, hints: 0, digits: 0 },
+  JWT: { find: findJwts, least: 20, hints: LETTER | DOT, digits: 0 },
+  PrivateKey: { find: findPrivateKeys, least: 20, hints: LETTER | HYPHEN, digits: 0 },
+  AWSAccessKey: { find: findAwsKeys, least: 20, hints: LETTER, digits: 0 },
+  GitHubToken: { find: findGitHubTokens, least: 26, hints: LETTER | UNDERSCORE, digits: 0 },
+  BearerToken: { find: findBearerTokens, least: 23, hints: LETTER, digits: 0 },
+  PasswordInURL: { find: findUrlPasswords, least: 8, hints: COLON | SLASH, digits: 0 },
+};
+
+interface CompiledMask {
+  readonly name: string;
+  readonly transform: Transform;
+  readonly apply: TextTransform;
+  readonly builtIn: BuiltIn | undefined;
+  readonly pattern: Pattern | undefined;
+}
+
+interface Hit {
+  from: number;
+  to: number;
+  mask: CompiledMask;
+}
+
+function compilePattern(pattern: string, rule: string): Pattern {
+  if (pattern.length > PATTERN_LENGTH) throw new MaskError('SPM004', rule);
+  let compiled: Pattern;
+  try {
+    compiled = RE2JS.compile(pattern);
+  } catch (error) {
+    throw Object.assign(new MaskError('SPM004', rule), { cause: error });
+  }
+  if (compiled.programSize() > PATTERN_PROGRAM) throw new MaskError('SPM004', rule);
+  return compiled;
+}
+
+function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
+  const apply = compileTransform(mask.transform, tokenKeyFor(mask.transform, keys, mask.rule), mask.rule);
+  return 'detector' in mask.source
+    ? {
+        name: mask.source.detector,
+        transform: mask.transform,
+        apply,
+        builtIn: BUILT_IN[mask.source.detector],
+        pattern: undefined,
+      }
+    : {
+        name: mask.rule,
+        transform: mask.transform,
+        apply,
+        builtIn: undefined,
+        pattern: compilePattern(mask.source.pattern, mask.rule),
+      };
+}
+
+function stricter(a: CompiledMask, b: CompiledMask): CompiledMask {
+  return TRANSFORM_STRICTNESS[b.transform.type] > TRANSFORM_STRICTNESS[a.transform.type] ? b : a;
+}
+
+const uncounted: CountMask = () => {};
+
+/** Sorts, and joins what overlaps into one hit under the stricter mask. */
+function joinOverlaps(hits: Hit[]): Hit[] {
+  if (hits.length === 1) return hits;
+  hits.sort((a, b) => a.from - b.from || b.to - a.to);
+  const joined: Hit[] = [];
+  let last: Hit | undefined;
+  for (const hit of hits) {
+    if (last === undefined || hit.from >= last.to) {
+      last = hit;
+      joined.push(hit);
+      continue;
+    }
+    last.mask = stricter(last.mask, hit.mask);
+    if (hit.to > last.to) last.to = hit.to;
+  }
+  return joined;
+}
+
+function splice(
+  source: Buffer,
+  start: number,
+  end: number,
+  hits: readonly Hit[],
+  replacements: readonly Buffer[],
+  size: number,
+): Buffer {
+  const shown = Buffer.allocUnsafe(size);
+  let at = 0;
+  let copied = start;
+  for (let i = 0; i < hits.length; i++) {
+    at += source.copy(shown, at, copied, hits[i]!.from);
+    at += replacements[i]!.copy(shown, at);
+    copied = hits[i]!.to;
+  }
+  source.copy(shown, at, copied, end);
+  return shown;
+}
+
+/**
+ * @param keys looked up once, here
+ * @returns undefined when there is nothing to look for
+ * @throws MaskError SPM003 a key is missing, SPM004 a pattern is not RE2
+ */
+export function createContentDetectors(masks: readonly ContentMask[], keys: TokenKeys): ContentDetectors | undefined {
+  if (masks.length === 0) return undefined;
+  const compiled = masks.map((mask) => compileMask(mask, keys));
+  const builtIns = compiled.filter((mask) => mask.builtIn !== undefined);
+  const patterns = compiled.filter((mask) => mask.pattern !== undefined);
+  const names = new Set(builtIns.map((mask) => mask.name));
+  const strictest = compiled.reduce(stricter);
+  const withheld = wholeReplacement(strictest.transform);
+  const limit = patterns.length > 0 ? PATTERN_SEARCH_LIMIT : SEARCH_LIMIT;
+  const least = patterns.length > 0 ? 0 : Math.min(...builtIns.map((mask) => mask.builtIn!.least));
+
+  const findPatterns = (source: Buffer, start: number, end: number, hits: Hit[]): boolean => {
+    // The pattern engine works on a whole array; positions it gives are bytes of it.
+    const view = source.subarray(start, end);
+    let budget = PATTERN_BUDGET;
+    for (const mask of patterns) {
+      if (!mask.pattern!.test(view)) continue;
+      const matcher = mask.pattern!.matcher(view);
+      let from = 0;
+      while (matcher.find()) {
+        const at = matcher.start();
+        const to = matcher.end();
+        // An empty match names no value.
+        if (to > at) hits.push({ from: start + at, to: start + to, mask });
+        budget -= view.length - from;
+        from = to;
+        if (budget < 0) return false;
+      }
+    }
+    return true;
+  };
+
+  /** Undefined: nothing found. */
+  const search = (source: Buffer, start: number, end: number): Hit[] | 'withhold' | undefined => {
+    let hints = 0;
+    let digits = 0;
+    for (let at = start; at < end; at++) {
+      const hint = HINTS[source[at]!]!;
+      hints |= hint;
+      digits += hint & DIGIT;
+    }
+    let hits: Hit[] | undefined;
+    for (const mask of builtIns) {
+      const { find, least, hints: needed, digits: fewest } = mask.builtIn!;
+      if (end - start < least || (hints & needed) !== needed || digits < fewest) continue;
+      find(source, start, end, (from, to) => {
+        hits ??= [];
+        hits.push({ from, to, mask });
+      });
+    }
+    if (patterns.length === 0) return hits;
+    const all = hits ?? [];
+    if (!findPatterns(source, start, end, all)) return 'withhold';
+    return all.length === 0 ? undefined : all;
+  };
+
+  const withhold = (count: CountMask): Buffer | null => {
+    count(strictest.name);
+    return withheld;
+  };
+
+  const mask = (source: Buffer, start: number, end: number, count: CountMask): Buffer | null | undefined => {
+    if (end - start < least) return undefined;
+    if (end - start > limit) return withhold(count);
+    const found = search(source, start, end);
+    if (found === 'withhold') return withhold(count);
+    if (found === undefined) return undefined;
+    const hits = joinOverlaps(found);
+    const replacements: Buffer[] = [];
+    let size = end - start;
+    for (const hit of hits) {
+      const shown = hit.mask.apply(source, hit.from, hit.to);
+      count(hit.mask.name);
+      if (shown === null) return null;
+      replacements.push(shown);
+      size += shown.length - (hit.to - hit.from);
+    }
+    return splice(source, start, end, hits, replacements, size);
+  };
+
+  return {
+    mask,
+    withhold,
+    maskText(text, count = uncounted) {
+      const bytes = Buffer.from(text, 'utf8');
+      const shown = mask(bytes, 0, bytes.length, count);
+      return shown === undefined ? undefined : (shown?.toString('utf8') ?? '');
+    },
+    has: (detector) => names.has(detector),
+    hasPatterns: patterns.length > 0,
+  };
+}

@@ -1,0 +1,397 @@
+import type { Bundle, CompiledConnection } from '../../../policy/bundle.ts';
+import type { Wire } from '../../listener/wire.ts';
+import type { PostgresCredential, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import {
+  credentialEvent,
+  sessionAuthenticated,
+  sessionEnd,
+  sessionRefused,
+  sessionStart,
+} from '../../recording/events.ts';
+import type { RecordingSink, RecordStream } from '../../recording/port.ts';
+import type { CancelKeys } from '../../session/cancel-keys.ts';
+import { createRates } from '../../session/rates.ts';
+import type { CatalogCache } from './catalog/cache.ts';
+import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
+import { laneError } from './errors.ts';
+import { Refused, refusalBytes, reportOf } from './refusal.ts';
+import { Backend } from './relay/backend.ts';
+import { Frontend } from './relay/frontend.ts';
+import { SessionRecord } from './relay/record.ts';
+import { type LanePorts, LaneSession } from './relay/session-state.ts';
+import {
+  firstEnvironment,
+  greet,
+  newSessionId,
+  sessionMasking,
+  upstreamParameters,
+  wireTogether,
+} from './session-setup.ts';
+import { cancelUpstream, connectUpstream, type UpstreamSession } from './upstream.ts';
+import { STATUS } from './wire/messages.ts';
+
+/** What the lane needs besides the ports of its sessions. */
+export interface LaneOptions {
+  readonly ports: LanePorts;
+  readonly verifier: TokenVerifier;
+  readonly authentication: Omit<ClientAuthOptions, 'verifier'>;
+  readonly recorder: RecordingSink;
+  readonly cancelKeys: CancelKeys;
+  /** A CancelRequest whose key another worker gave out. */
+  readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
+  readonly catalogs: (connection: CompiledConnection) => CatalogCache;
+  readonly observer: LaneObserver;
+  /** How long the target may take until it is ready, in milliseconds. */
+  readonly connectTimeoutMs: number;
+}
+
+/** For logs and metrics: called, never waited for. */
+export interface LaneObserver {
+  sessionOpened(connection: CompiledConnection, identity: VerifiedIdentity, session: string): void;
+  sessionClosed(connection: CompiledConnection, session: string, reason: string): void;
+  refused(peer: string, error: Error): void;
+}
+
+export interface PostgresLane {
+  /** Serves one accepted client to its end. `connections` are those behind the address that was dialled. */
+  serve(
+    wire: Wire,
+    connections: readonly { readonly namespace: string; readonly name: string }[],
+    signal: AbortSignal,
+  ): Promise<void>;
+  readonly sessions: ReadonlySet<LaneSession>;
+  /** Once a second: ends sessions whose time, or whose right to be here, is over. */
+  sweep(now: number): void;
+  /** Ends sessions as they become idle; resolves when none is left or the signal fires. */
+  drain(signal: AbortSignal): Promise<void>;
+}
+
+/** Coming back does not help where no policy is left. */
+const WITHDRAWN = 'Ask the platform team for an AccessPolicy that names you.';
+/** Between two looks at sessions that are asked to end, in milliseconds. */
+const DRAIN_LOOK_MS = 20;
+/** Refusals of clients without an identity that are recorded in a minute. */
+const MAX_REFUSALS_RECORDED = 600;
+
+/** The connection whose database the client named. */
+function pick(
+  bundle: Bundle,
+  connections: readonly { namespace: string; name: string }[],
+  database: string,
+): CompiledConnection {
+  for (const { namespace, name } of connections) {
+    const connection = bundle.connection(namespace, name);
+    if (connection?.target.database === database) return connection;
+  }
+  throw new Refused(laneError('SPG023', database));
+}
+
+export function createPostgresLane(options: LaneOptions): PostgresLane {
+  const { ports, observer } = options;
+  const sessions = new Set<LaneSession>();
+  const refusals = createRates();
+
+  function admit(
+    connection: CompiledConnection,
+    identity: VerifiedIdentity,
+  ): NonNullable<ReturnType<LanePorts['judgement']>> {
+    const judgement = ports.judgement(ports.bundles.current(), connection, identity);
+    if (judgement === undefined) throw new Refused(laneError('SPG022', identity.subject.username));
+    const { revoked } = judgement.scope;
+    if (revoked !== undefined)
+      throw new Refused(
+        laneError('SPG022', identity.subject.username, {
+          detail: `Rule ${revoked.rule}.`,
+          hint: revoked.message ?? '',
+        }),
+      );
+    const limit = connection.limits.maxSessions;
+    if (limit === undefined) return judgement;
+    let open = 0;
+    for (const session of sessions) if (session.connection.uid === connection.uid) open++;
+    if (open >= limit) throw new Refused(laneError('SPG021', String(limit)));
+    return judgement;
+  }
+
+  async function connect(
+    connection: CompiledConnection,
+    credential: PostgresCredential,
+    client: AuthenticatedClient,
+    readOnly: boolean,
+    signal: AbortSignal,
+  ): Promise<UpstreamSession> {
+    const certificateAuthorities = await ports.credentials.certificateAuthorities(connection);
+    return connectUpstream({
+      connection,
+      credential,
+      ...(certificateAuthorities === undefined ? {} : { certificateAuthorities }),
+      database: connection.target.database ?? '',
+      parameters: upstreamParameters(client, readOnly),
+      protocolMinor: client.protocolMinor,
+      signal,
+      timeoutMs: options.connectTimeoutMs,
+    });
+  }
+
+  /** Everything up to ReadyForQuery. The record of the session begins before the target hears of it. */
+  async function open(
+    client: AuthenticatedClient,
+    id: string,
+    connection: CompiledConnection,
+    stream: RecordStream,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { identity, wire } = client;
+    const judgement = admit(connection, identity);
+    const masking = await sessionMasking(judgement.scope.masks, connection, ports.credentials);
+    const catalogs = options.catalogs(connection);
+    const catalog = judgement.scope.nameSensitive ? (catalogs.current() ?? (await catalogs.refresh())) : undefined;
+    const bundle = ports.bundles.current();
+    stream.append(
+      'session.start',
+      sessionStart({
+        session: id,
+        connection,
+        client: wire.peer,
+        subject: identity.subject,
+        application: client.startup.applicationName,
+        database: client.startup.database,
+        bundle: bundle.hash,
+      }),
+    );
+    const method = client.startup.authentication ?? options.authentication.authentication ?? 'password';
+    stream.append(
+      'session.authenticated',
+      sessionAuthenticated({
+        session: id,
+        subject: identity.subject,
+        method,
+        tokenId: identity.tokenId,
+        sessionExpiresAt: identity.sessionExpiresAt,
+      }),
+    );
+    await stream.sync();
+    const credential = await ports.credentials.postgres(connection);
+    const upstream = await connect(connection, credential, client, judgement.scope.readOnly, signal);
+    const session = new LaneSession({
+      id,
+      ports,
+      client: wire,
+      upstream: upstream.wire,
+      identity,
+      catalogs,
+      record: new SessionRecord(stream, id, connection.audit),
+      masking,
+      database: connection.target.database ?? '',
+      applicationName: client.startup.applicationName,
+      bundle,
+      connection,
+      judgement,
+      environment: firstEnvironment(judgement, catalog, 'unknown'),
+    });
+    // Role, database and start-up packet may each set search_path and role: only the session itself knows what is in force.
+    session.namesMoved = judgement.scope.nameSensitive;
+    run(session, client, upstream, credential.username);
+  }
+
+  /** Nobody waits for a cancel, as with a server: what goes wrong with it is for the log. */
+  async function cancel(connection: CompiledConnection, upstream: UpstreamSession, peer: string): Promise<void> {
+    try {
+      const certificateAuthorities = await ports.credentials.certificateAuthorities(connection);
+      const { backendPid, cancelKey } = upstream;
+      const signal = AbortSignal.timeout(options.connectTimeoutMs);
+      await cancelUpstream({ connection, certificateAuthorities, backendPid, cancelKey, signal });
+    } catch (error) {
+      observer.refused(peer, error instanceof Error ? error : new Error(String(error)));
+    }
+  }
+
+  function run(session: LaneSession, client: AuthenticatedClient, upstream: UpstreamSession, username: string): void {
+    const { connection } = session;
+    const frontend = new Frontend(session);
+    const backend = new Backend(session);
+    const cancelNow = (): Promise<void> => cancel(connection, upstream, session.client.peer);
+    const key = options.cancelKeys.issue(
+      upstream.backendPid,
+      client.protocolMinor >= 2 ? 32 : 4,
+      () => void cancelNow(),
+    );
+    session.cancelUpstream = cancelNow;
+    session.rescope = () => rescope(session);
+    session.onEnd = (reason) => {
+      key.revoke();
+      sessions.delete(session);
+      const end = sessionEnd({
+        session: session.id,
+        reason,
+        commands: session.commands,
+        denied: session.record.denials,
+      });
+      session.record.event('session.end', end);
+      observer.sessionClosed(connection, session.id, reason);
+    };
+    sessions.add(session);
+    observer.sessionOpened(connection, session.identity, session.id);
+    session.record.event(
+      'credential.used',
+      credentialEvent(`"session":${JSON.stringify(session.id)}`, {
+        type: 'postgres',
+        username,
+        reference: `AccessConnection ${connection.namespace}/${connection.name}`,
+      }),
+    );
+    wireTogether(session, frontend, backend);
+    greet(session, upstream, key.secret);
+    if (client.residual.length > 0) frontend.feed(client.residual);
+    session.client.resume();
+    if (upstream.residual.length > 0) backend.feed(upstream.residual);
+    session.upstream.resume();
+  }
+
+  return {
+    sessions,
+    async serve(accepted, connections, signal) {
+      const id = newSessionId(Date.now());
+      let client: Awaited<ReturnType<typeof acceptClient>>;
+      try {
+        client = await acceptClient(accepted, { verifier: options.verifier, ...options.authentication }, signal);
+      } catch (error) {
+        if (!(error instanceof Error)) throw error;
+        observer.refused(accepted.peer, error);
+        recordRefusal(connections, id, accepted.peer, error);
+        return;
+      }
+      if (client.type === 'cancel') {
+        const worker = options.cancelKeys.workerOf(client.secret);
+        if (!options.cancelKeys.cancel(client.processId, client.secret))
+          options.cancelElsewhere(worker, client.processId, client.secret);
+        client.wire.end();
+        return;
+      }
+      await welcome(client, id, connections, signal);
+    },
+    sweep(now) {
+      const bundle = ports.bundles.current();
+      for (const session of sessions) sweepOne(session, now, bundle);
+    },
+    async drain(signal) {
+      const reason = laneError('SPG014', 'Sallyport is stopping');
+      while (sessions.size > 0 && !signal.aborted) {
+        for (const session of sessions)
+          if (session.replies.size === 0 && session.status === STATUS.idle) session.fail(reason);
+        // A transaction ends when its client says so, and nothing tells of it but its state.
+        if (sessions.size > 0) await new Promise((resolve) => setTimeout(resolve, DRAIN_LOOK_MS));
+      }
+      for (const session of sessions) session.fail(reason);
+    },
+  };
+
+  async function welcome(
+    client: AuthenticatedClient,
+    id: string,
+    connections: readonly { namespace: string; name: string }[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { wire } = client;
+    const gone = new AbortController();
+    wire.onClose = () => gone.abort(new Error('the client went away'));
+    try {
+      const connection = pick(ports.bundles.current(), connections, client.startup.database);
+      const stream = options.recorder.stream(connection.namespace, connection.name);
+      await open(client, id, connection, stream, AbortSignal.any([signal, gone.signal]));
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      wire.onClose = () => {};
+      const report = reportOf(error);
+      if (!wire.closed) wire.write(refusalBytes(report, id));
+      wire.end();
+      observer.refused(wire.peer, error);
+      recordRefusal(connections, id, wire.peer, error, client.identity);
+    }
+  }
+
+  /** Best effort: a refusal forwards nothing, so it need not wait for the record, but it is in it when the record can be written. */
+  function recordRefusal(
+    connections: readonly { namespace: string; name: string }[],
+    id: string,
+    peer: string,
+    error: Error,
+    identity?: VerifiedIdentity,
+  ): void {
+    const first = connections[0];
+    if (first === undefined) return;
+    // Whoever has no token must not be able to fill the disk: beyond this, refusals are counted and logged only.
+    if (identity === undefined && refusals.count('', Date.now()) > MAX_REFUSALS_RECORDED) return;
+    try {
+      const report = reportOf(error);
+      const subject = identity === undefined ? {} : { subject: identity.subject };
+      options.recorder
+        .stream(first.namespace, first.name)
+        .append(
+          'session.refused',
+          sessionRefused({ session: id, client: peer, code: report.code, message: report.message, ...subject }),
+        );
+    } catch (failure) {
+      observer.refused(peer, failure instanceof Error ? failure : new Error(String(failure)));
+    }
+  }
+
+  async function rescope(session: LaneSession): Promise<void> {
+    const bundle = ports.bundles.current();
+    const connection = bundle.connection(session.connection.namespace, session.connection.name);
+    const judgement = connection === undefined ? undefined : ports.judgement(bundle, connection, session.identity);
+    if (connection === undefined || judgement === undefined || judgement.scope.revoked !== undefined) {
+      session.fail(
+        laneError('SPG014', 'your access was withdrawn', { hint: judgement?.scope.revoked?.message ?? WITHDRAWN }),
+      );
+      return;
+    }
+    session.masking = await sessionMasking(judgement.scope.masks, connection, ports.credentials);
+    const catalog = judgement.scope.nameSensitive
+      ? (session.catalogs.current() ?? (await session.catalogs.refresh()))
+      : undefined;
+    if (catalog !== undefined && session.environment.catalog === undefined) session.namesMoved = true;
+    const { searchPath, role } = session.environment;
+    session.environment = judgement.environment({
+      searchPath,
+      role,
+      catalog,
+      temporary: new Set(session.temporary),
+      uncommitted: session.uncommitted,
+    });
+    session.judgement = judgement;
+    session.connection = connection;
+    session.bundle = bundle;
+  }
+
+  function sweepOne(session: LaneSession, now: number, bundle: Bundle): void {
+    const { limits } = session.connection;
+    // A session with a command under way is not idle, and its idle time begins when that is over.
+    if (session.replies.size > 0) session.lastActivity = now;
+    if (now >= session.identity.sessionExpiresAt.getTime()) {
+      session.fail({
+        ...laneError('SPG014', 'your token has expired', { hint: 'Connect again with a fresh token.' }),
+        state: '28000',
+      });
+    } else if (
+      limits.maxSessionDurationMs !== undefined &&
+      now - session.startedAt.getTime() > limits.maxSessionDurationMs
+    ) {
+      session.fail(laneError('SPG014', `it lasted longer than ${limits.maxSessionDurationMs / 1000} s`));
+    } else if (
+      limits.idleTimeoutMs !== undefined &&
+      session.replies.size === 0 &&
+      now - session.lastActivity > limits.idleTimeoutMs
+    ) {
+      session.fail(laneError('SPG014', `it was idle for more than ${limits.idleTimeoutMs / 1000} s`));
+    } else if (bundle !== session.bundle) endWhenWithdrawn(session, bundle);
+  }
+
+  /** A policy that no longer lets the subject be here ends its sessions now, not at their next command. */
+  function endWhenWithdrawn(session: LaneSession, bundle: Bundle): void {
+    const connection = bundle.connection(session.connection.namespace, session.connection.name);
+    const scope = connection === undefined ? undefined : ports.judgement(bundle, connection, session.identity)?.scope;
+    if (scope === undefined || scope.revoked !== undefined)
+      session.fail(laneError('SPG014', 'your access was withdrawn', { hint: scope?.revoked?.message ?? WITHDRAWN }));
+  }
+}

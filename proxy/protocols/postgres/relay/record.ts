@@ -1,0 +1,127 @@
+import type { CompiledConnection } from '../../../../policy/bundle.ts';
+import {
+  commandDenied,
+  commandExecuted,
+  commandFailed,
+  commandReceived,
+  decisionFragment,
+  parametersFragment,
+  sessionFragment,
+  textFragment,
+} from '../../../recording/events.ts';
+import type { RecordEventType, RecordStream } from '../../../recording/port.ts';
+import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
+import type { LaneReport } from '../errors.ts';
+import type { Verdict } from '../judge.ts';
+import type { Portal, Reply } from './replies.ts';
+
+const SECRET = /\bpassword\b/i;
+const LITERAL = /(?:\bE|\bU&)?'(?:[^'\\]|''|\\.)*'|\$([A-Za-z_]\w*)?\$[\s\S]*?\$\1\$/g;
+
+/** The text as it may be recorded: in statements that set a password, every literal is replaced. */
+function recordableText(text: string): string {
+  return SECRET.test(text) ? text.replace(LITERAL, "'[redacted]'") : text;
+}
+
+/** Bytes of bound values that one event shows; of more, only the lengths are. */
+const SHOWN_VALUES = 65_536;
+const ROWS = 'postgres-messages+base64';
+
+/** Writes one session's events. What repeats is made once. */
+export class SessionRecord {
+  readonly stream: RecordStream;
+  readonly #session: string;
+  readonly #level: CompiledConnection['audit']['level'];
+  readonly #maxResponse: number;
+  readonly #capture: ResultCapture;
+  #capturing = false;
+  #capturedFor = 0;
+  denials = 0;
+
+  constructor(stream: RecordStream, sessionId: string, audit: CompiledConnection['audit']) {
+    this.stream = stream;
+    this.#session = sessionFragment(sessionId);
+    this.#level = audit.level;
+    this.#maxResponse = audit.level === 'Full' ? audit.maxResponseBytes : 0;
+    this.#capture = createResultCapture((members) => {
+      stream.append('result.chunk', `${this.#session},"seq":${this.#capturedFor}${members}`);
+    });
+  }
+
+  get capturesResults(): boolean {
+    return this.#maxResponse > 0;
+  }
+
+  event(type: RecordEventType, members: string): void {
+    this.stream.append(type, members);
+  }
+
+  /** A statement that is only prepared: written before its Parse is forwarded. */
+  parsed(text: string, verdict: Verdict): void {
+    this.stream.append(
+      'statement.parsed',
+      this.#session + textFragment(text, this.#level, recordableText) + verdict.recordMembers,
+    );
+  }
+
+  /** A text that is run again is made ready for the record once. */
+  #text(text: string, verdict: Verdict): string {
+    if (text !== verdict.analysis.command.text) return textFragment(text, this.#level, recordableText);
+    verdict.recordText ??= textFragment(text, this.#level, recordableText);
+    return verdict.recordText;
+  }
+
+  received(seq: number, text: string, verdict: Verdict, portal: Portal | undefined): void {
+    const shown = this.#text(text, verdict);
+    const values =
+      portal === undefined ? '' : parametersFragment(portal.parameters, portal.formats, this.#level, SHOWN_VALUES);
+    this.stream.append('command.received', commandReceived(this.#session, seq, shown + verdict.recordMembers + values));
+  }
+
+  denied(seq: number, text: string, verdict: Verdict | undefined, report: LaneReport): void {
+    this.denials++;
+    const shown = textFragment(text, this.#level, recordableText);
+    const decided = verdict === undefined ? '' : decisionFragment(verdict.decision);
+    this.stream.append('command.received', commandReceived(this.#session, seq, shown + decided));
+    const rules = verdict?.decision.verdict === 'Allow' ? [] : (verdict?.decision.rules ?? []);
+    const code =
+      verdict?.analysis.refusal !== undefined && verdict.denial === report
+        ? verdict.analysis.refusal.code
+        : report.code;
+    this.stream.append('command.denied', commandDenied(this.#session, seq, { code, message: report.message, rules }));
+  }
+
+  /** Rows of the response to command `seq`, after masking. */
+  capture(seq: number, bytes: Buffer, start: number, end: number): void {
+    if (!this.#capturing) {
+      this.#capturing = true;
+      this.#capturedFor = seq;
+      this.#capture.begin(this.#maxResponse, ROWS);
+    }
+    this.#capture.take(bytes, start, end);
+  }
+
+  #result(): void {
+    if (!this.#capturing) return;
+    this.#capturing = false;
+    this.#capture.end();
+  }
+
+  executed(reply: Reply, rows: number, masked: ReadonlyMap<string, number> | undefined): void {
+    this.#result();
+    const durationMicros = (performance.now() - reply.startedAt) * 1000;
+    const outcome = { rows, bytes: reply.bytes, durationMicros, ...(masked === undefined ? {} : { masked }) };
+    this.stream.append('command.executed', commandExecuted(this.#session, reply.command, outcome));
+  }
+
+  failed(reply: Reply, sqlstate: string): void {
+    this.#result();
+    const event = {
+      sqlstate,
+      rows: reply.rows,
+      bytes: reply.bytes,
+      durationMicros: (performance.now() - reply.startedAt) * 1000,
+    };
+    this.stream.append('command.failed', commandFailed(this.#session, reply.command, event));
+  }
+}

@@ -1,0 +1,181 @@
+import type { Verdict } from '../judge.ts';
+import type { BindHeader, ColumnDescription } from '../wire/decode.ts';
+import type { RowPlan } from './row-plans.ts';
+
+/**
+ * What the server still owes an answer for, in order. The relay walks the server's messages against this queue: a message that
+ * does not fit its head ends the session, so a reply can never be taken for that of another command.
+ */
+export type ReplyKind =
+  | 'query'
+  | 'parse'
+  | 'bind'
+  | 'describeStatement'
+  | 'describePortal'
+  | 'execute'
+  | 'close'
+  | 'sync'
+  | 'functionCall'
+  /** Nothing is owed here: the client has ended COPY data, which it sent before the server asked for it. */
+  | 'copyEnd';
+
+export interface Prepared {
+  readonly name: string;
+  /** As it was sent: of SQL's PREPARE the whole query string. */
+  readonly text: string;
+  readonly bySql: boolean;
+  verdict: Verdict;
+  /** The server has confirmed it. */
+  confirmed: boolean;
+  /** Number of the pipeline (counted by Sync) in which its Parse was sent. */
+  readonly batch: number;
+  /** Result columns as described by the server, with the environment in which that was. */
+  columns: readonly ColumnDescription[] | undefined;
+  columnsIn: Verdict['environment'] | undefined;
+}
+
+export interface Portal {
+  readonly name: string;
+  readonly statement: Prepared;
+  readonly resultFormats: readonly number[];
+  /** Values as bound, null for NULL. */
+  readonly parameters: readonly (Buffer | null)[];
+  /** Format of each value: 0 text, 1 binary. */
+  readonly formats: readonly (0 | 1)[];
+  confirmed: boolean;
+  readonly batch: number;
+  /** From a Describe of this portal. */
+  plan: RowPlan | undefined;
+  /** A Describe is under way whose answer will be there before the rows are. */
+  describing: boolean;
+  /** Its rows are those of a name (EXECUTE, FETCH), and it has begun: what that name means by now describes other rows. */
+  begun: boolean;
+}
+
+export class Reply {
+  readonly kind: ReplyKind;
+  /** Set for what runs statements. */
+  verdict: Verdict | undefined;
+  prepared: Prepared | undefined;
+  portal: Portal | undefined;
+  /** For close: what is forgotten on success, with the statement or portal that it then was. */
+  name = '';
+  /** Made by the gateway: none of the answer goes to the client. */
+  swallow = false;
+  /** The client asked in the simple protocol, which has no NoData. */
+  quietNoData = false;
+  /** Put in the place of the server's ErrorResponse: the message that went out was made to fail. */
+  substitute: Buffer | undefined;
+  /** Number of the command in its session, for the record. */
+  command = 0;
+  startedAt = 0;
+  rows = 0;
+  bytes = 0;
+  /** Which sub-statement of a Query string the server is at. */
+  statement = 0;
+  failed = false;
+  /** The client has its error already: what else the server says of this is dropped, up to ReadyForQuery. */
+  told = false;
+  /** CommandComplete is kept back in `withheld` until the gateway knows that the change may stay. */
+  withholdComplete = false;
+  withheld: Buffer | undefined;
+  /** Called when the server has answered (true), refused or skipped it (false). */
+  settled: ((ok: boolean) => void) | undefined;
+  /** A gateway's own query: gets the first value of each row. */
+  collect: ((value: string) => void) | undefined;
+
+  constructor(kind: ReplyKind) {
+    this.kind = kind;
+  }
+}
+
+const COPY_END = new Reply('copyEnd');
+
+/** First in, first out, without moving elements on every removal. */
+export class ReplyQueue {
+  #items: (Reply | undefined)[] = [];
+  #head = 0;
+
+  get size(): number {
+    return this.#items.length - this.#head;
+  }
+
+  get head(): Reply | undefined {
+    return this.#items[this.#head];
+  }
+
+  /** Whatever is still owed before the next Sync answers to nobody: the client was told of an error. */
+  swallowToSync(): void {
+    for (let i = this.#head; i < this.#items.length; i++) {
+      const item = this.#items[i];
+      if (item === undefined || item.kind === 'sync') return;
+      item.swallow = true;
+    }
+  }
+
+  /** The client ends COPY data while answers are still owed: the copy may be one of those that was asked for. */
+  copyEnded(): void {
+    if (this.size > 0) this.#items.push(COPY_END);
+  }
+
+  /**
+   * The server reads COPY data for the head: it answers no Sync that came before the end of the data. True when that end was sent
+   * already.
+   */
+  copyBegins(): boolean {
+    const next = this.#head + 1;
+    while (this.#items[next]?.kind === 'sync') this.#items.splice(next, 1);
+    if (this.#items[next]?.kind !== 'copyEnd') return false;
+    this.#items.splice(next, 1);
+    return true;
+  }
+
+  push(reply: Reply): void {
+    this.#items.push(reply);
+  }
+
+  shift(): Reply | undefined {
+    const item = this.#items[this.#head];
+    if (item === undefined) return undefined;
+    this.#items[this.#head++] = undefined;
+    while (this.#items[this.#head]?.kind === 'copyEnd') this.#items[this.#head++] = undefined;
+    if (this.#head === this.#items.length) {
+      this.#items.length = 0;
+      this.#head = 0;
+    } else if (this.#head > 1024) {
+      this.#items = this.#items.slice(this.#head);
+      this.#head = 0;
+    }
+    return item;
+  }
+}
+
+/** A statement that is on its way. */
+export function preparedOf(name: string, text: string, verdict: Verdict, batch: number): Prepared {
+  return { name, text, bySql: false, verdict, confirmed: false, batch, columns: undefined, columnsIn: undefined };
+}
+
+/** A portal of the gateway's own: unnamed, without values, results in text. */
+export const NO_VALUES: BindHeader = { portal: '', statement: '', parameters: [], resultFormats: [] };
+
+export function portalOf(
+  message: BindHeader,
+  statement: Prepared,
+  parameters: Portal['parameters'],
+  batch: number,
+): Portal {
+  const formats = message.parameters.map(({ format }) => format);
+  const { portal: name, resultFormats } = message;
+  return {
+    name,
+    statement,
+    resultFormats,
+    parameters,
+    formats,
+    confirmed: false,
+    batch,
+    plan: undefined,
+    describing: false,
+    begun: false,
+  };
+}

@@ -1,0 +1,130 @@
+/** Readers of protocol messages: small pure functions over a range of bytes. They throw ProtocolViolation, never read past `end`. */
+
+export class ProtocolViolation extends Error {
+  override readonly name = 'ProtocolViolation';
+}
+
+/** Position of the NUL that ends the string at `start`. */
+export function endOfString(bytes: Buffer, start: number, end: number): number {
+  const at = bytes.indexOf(0, start);
+  if (at < 0 || at >= end) throw new ProtocolViolation('a string without its terminating NUL');
+  return at;
+}
+
+export interface ColumnDescription {
+  readonly name: string;
+  readonly tableOid: number;
+  readonly attnum: number;
+  readonly typeOid: number;
+  readonly format: 0 | 1;
+}
+
+/** RowDescription body ('T'): Int16 count, then per column name, table OID, attnum, type OID, typlen, typmod, format. */
+export function rowDescription(bytes: Buffer, start: number, end: number): ColumnDescription[] {
+  if (end - start < 2) throw new ProtocolViolation('RowDescription is too short');
+  const count = bytes.readUInt16BE(start);
+  const columns: ColumnDescription[] = [];
+  let at = start + 2;
+  for (let i = 0; i < count; i++) {
+    const nameEnd = endOfString(bytes, at, end);
+    if (nameEnd + 19 > end) throw new ProtocolViolation('RowDescription is too short');
+    columns.push({
+      name: bytes.toString('utf8', at, nameEnd),
+      tableOid: bytes.readUInt32BE(nameEnd + 1),
+      attnum: bytes.readInt16BE(nameEnd + 5),
+      typeOid: bytes.readUInt32BE(nameEnd + 7),
+      format: bytes.readInt16BE(nameEnd + 17) === 1 ? 1 : 0,
+    });
+    at = nameEnd + 19;
+  }
+  return columns;
+}
+
+/** SQLSTATE of an ErrorResponse or NoticeResponse body. */
+export function sqlState(bytes: Buffer, start: number, end: number): string {
+  let at = start;
+  while (at < end && bytes[at] !== 0) {
+    const stop = endOfString(bytes, at + 1, end);
+    if (bytes[at] === 67) return bytes.toString('latin1', at + 1, stop);
+    at = stop + 1;
+  }
+  return 'XX000';
+}
+
+export interface BindHeader {
+  readonly portal: string;
+  readonly statement: string;
+  /** Where each parameter's value lies: start and length, -1 for NULL. */
+  readonly parameters: readonly { readonly start: number; readonly length: number; readonly format: 0 | 1 }[];
+  /** As in the message: none (all text), one for all, or one per column. */
+  readonly resultFormats: readonly number[];
+}
+
+/** Bind body ('B'). Every length is checked against the message. */
+export function bindMessage(bytes: Buffer, start: number, end: number): BindHeader {
+  const portalEnd = endOfString(bytes, start, end);
+  const statementEnd = endOfString(bytes, portalEnd + 1, end);
+  let at = statementEnd + 1;
+  const need = (count: number): void => {
+    if (at + count > end) throw new ProtocolViolation('Bind is shorter than its own counts say');
+  };
+  const formats: number[] = [];
+  need(2);
+  const formatCount = bytes.readUInt16BE(at);
+  at += 2;
+  need(formatCount * 2);
+  for (let i = 0; i < formatCount; i++, at += 2) formats.push(bytes.readInt16BE(at));
+  need(2);
+  const parameterCount = bytes.readUInt16BE(at);
+  at += 2;
+  const parameters: { start: number; length: number; format: 0 | 1 }[] = [];
+  for (let i = 0; i < parameterCount; i++) {
+    need(4);
+    const length = bytes.readInt32BE(at);
+    at += 4;
+    if (length < -1) throw new ProtocolViolation('Bind has a parameter of negative length');
+    if (length > 0) need(length);
+    const format = (formatCount === 1 ? formats[0] : formats[i]) === 1 ? 1 : 0;
+    parameters.push({ start: at, length, format });
+    if (length > 0) at += length;
+  }
+  need(2);
+  const resultCount = bytes.readUInt16BE(at);
+  at += 2;
+  need(resultCount * 2);
+  const resultFormats: number[] = [];
+  for (let i = 0; i < resultCount; i++, at += 2) resultFormats.push(bytes.readInt16BE(at));
+  if (at !== end) throw new ProtocolViolation('Bind is longer than its own counts say');
+  return {
+    portal: bytes.toString('utf8', start, portalEnd),
+    statement: bytes.toString('utf8', portalEnd + 1, statementEnd),
+    parameters,
+    resultFormats,
+  };
+}
+
+/** Rows in a command tag: `SELECT 5`, `INSERT 0 3`, `COPY 7`; 0 where there is none. */
+export function rowsOfTag(bytes: Buffer, start: number, end: number): number {
+  let at = end - 2;
+  let rows = 0;
+  let scale = 1;
+  for (; at > start; at--) {
+    const digit = bytes[at]! - 48;
+    if (digit < 0 || digit > 9) break;
+    rows += digit * scale;
+    scale *= 10;
+  }
+  return bytes[at] === 32 ? rows : 0;
+}
+
+/** Fields of an ErrorResponse or NoticeResponse body by their letter (manual, section "Error and Notice Message Fields"). */
+export function errorFields(bytes: Buffer, start: number, end: number): Partial<Record<string, string>> {
+  const fields: Partial<Record<string, string>> = {};
+  let at = start;
+  while (at < end && bytes[at] !== 0) {
+    const stop = endOfString(bytes, at + 1, end);
+    fields[String.fromCharCode(bytes[at]!)] = bytes.toString('utf8', at + 1, stop);
+    at = stop + 1;
+  }
+  return fields;
+}

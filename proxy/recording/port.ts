@@ -1,0 +1,53 @@
+/**
+ * What the lanes know of the record. An event is appended while a command is handled, handed to the kernel once per
+ * event-loop turn (`flush`), and only then is the command forwarded. See docs/record.md.
+ */
+
+/** Names of events. One stream holds events of one proxy process and one AccessConnection. */
+export type RecordEventType =
+  | 'segment.start'
+  | 'segment.end'
+  | 'recorder.start'
+  | 'recorder.heartbeat'
+  | 'recorder.stop'
+  | 'recorder.recovered'
+  | 'recorder.resumed'
+  | 'bundle.changed'
+  | 'session.start'
+  | 'session.end'
+  | 'session.interrupted'
+  | 'session.authenticated'
+  | 'session.refused'
+  | 'statement.parsed'
+  | 'command.received'
+  | 'command.denied'
+  | 'command.held'
+  | 'command.released'
+  | 'command.executed'
+  | 'command.failed'
+  | 'result.chunk'
+  | 'credential.issued'
+  | 'credential.used'
+  | 'credential.revoked';
+
+export interface RecordStream {
+  /**
+   * Appends one event to the turn's buffer. `members` are JSON object members without braces, made with JSON.stringify and
+   * cached by the caller where they repeat, such as `"session":"s1","verdict":"Allow"`. The stream adds `v`, `n`
+   * (sequence), `t` (time) and `e` (type). Returns `n`. Never throws: a failure shows at `flush`.
+   */
+  append(event: RecordEventType, members: string): number;
+  /** Hands all appended events to the kernel in one write. @throws RecorderError when that is not possible. */
+  flush(): void;
+  /** Resolves once everything appended so far is flushed and on disk (group commit, fdatasync). @throws RecorderError */
+  sync(): Promise<void>;
+}
+
+export interface RecordingSink {
+  /** The stream of a connection, opened at first use. @throws RecorderError when it cannot be. */
+  stream(namespace: string, name: string): RecordStream;
+  /** False once a write failed; true again after one succeeded. Read for /readyz. */
+  readonly healthy: boolean;
+  /** Stops: writes `recorder.stop`, syncs, closes. */
+  close(): Promise<void>;
+}

@@ -1,0 +1,73 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { describe, expect, it } from 'vitest';
+import { createResultCapture } from './result-capture.ts';
+
+interface Chunk {
+  readonly offset?: number;
+  readonly data?: string;
+  readonly bytes?: number;
+  readonly recorded?: number;
+  readonly sha256?: string;
+}
+
+function captured(limit: number, parts: readonly Buffer[]): Chunk[] {
+  const chunks: Chunk[] = [];
+  const capture = createResultCapture((members) => chunks.push(JSON.parse(`{${members.slice(1)}}`)));
+  capture.begin(limit, 'test');
+  for (const part of parts) capture.take(part, 0, part.length);
+  capture.end();
+  return chunks;
+}
+
+const data = (chunks: readonly Chunk[]) =>
+  Buffer.concat(chunks.map((chunk) => Buffer.from(chunk.data ?? '', 'base64')));
+
+describe('result capture', () => {
+  it('keeps a response under the limit whole, in one event', () => {
+    const chunks = captured(1000, [Buffer.from('ab'), Buffer.from('c')]);
+    expect(chunks).toEqual([{ encoding: 'test', offset: 0, data: Buffer.from('abc').toString('base64'), bytes: 3 }]);
+  });
+
+  it('keeps nothing but length and digest at limit 0', () => {
+    const sha256 = createHash('sha256').update('abc').digest('hex');
+    expect(captured(0, [Buffer.from('abc')])).toEqual([{ encoding: 'test', bytes: 3, recorded: 0, sha256 }]);
+  });
+
+  it('emits nothing for a response without bytes', () => {
+    expect(captured(10, [])).toEqual([]);
+  });
+
+  for (const limit of [0, 1, 1000, 65_535, 65_536, 65_537, 200_000, 299_999, 300_000, 400_000]) {
+    for (const size of [1, 97, 16_384, 65_536, 70_000, 300_000]) {
+      it(`splits 300,000 bytes given ${size} at a time at limit ${limit}`, () => {
+        const all = randomBytes(300_000);
+        const parts: Buffer[] = [];
+        for (let at = 0; at < all.length; at += size) parts.push(all.subarray(at, at + size));
+        const chunks = captured(limit, parts);
+        const kept = data(chunks);
+        expect(kept.equals(all.subarray(0, limit))).toBe(true);
+        let offset = 0;
+        for (const chunk of chunks) {
+          if (chunk.data === undefined) continue;
+          expect(chunk.offset).toBe(offset);
+          offset += Buffer.from(chunk.data, 'base64').length;
+        }
+        const last = chunks.at(-1);
+        expect(last?.bytes).toBe(all.length);
+        expect(last?.sha256).toBe(limit < all.length ? createHash('sha256').update(all).digest('hex') : undefined);
+      });
+    }
+  }
+
+  it('takes the next response on its own', () => {
+    const chunks: string[] = [];
+    const capture = createResultCapture((members) => chunks.push(members));
+    for (const text of ['first', 'second']) {
+      capture.begin(3, 'test');
+      capture.take(Buffer.from(text), 0, text.length);
+      capture.end();
+    }
+    const sha256 = createHash('sha256').update('second').digest('hex');
+    expect(chunks.at(-1)).toBe(`,"encoding":"test","bytes":6,"recorded":3,"sha256":"${sha256}"`);
+  });
+});

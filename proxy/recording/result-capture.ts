@@ -1,0 +1,116 @@
+import { createHash, type Hash } from 'node:crypto';
+
+/** Bytes of one `result.chunk` event before base64: bounds what a response of any size holds in memory. */
+const CHUNK_BYTES = 64 * 1024;
+const IDLE_BUFFERS = 16;
+
+/** Takes the members of one `result.chunk`, after the session and sequence number, beginning with a comma. */
+export type EmitChunk = (members: string) => void;
+
+/**
+ * What came back, after masking, for the record: up to `maxResponseBytes` of one response word for word, and once there is more,
+ * the length and SHA-256 of all of it. One object per session, used for one response after another.
+ */
+export interface ResultCapture {
+  /** @param limit `audit.maxResponseBytes`. @param encoding what the bytes are, such as `postgres.DataRow` */
+  begin(limit: number, encoding: string): void;
+  /** Takes bytes[start, end). They are copied or hashed before it returns. */
+  take(bytes: Buffer, start: number, end: number): void;
+  /** Emits what is left. Nothing is emitted for a response without bytes. */
+  end(): void;
+}
+
+const idle: Buffer[] = [];
+
+export function createResultCapture(emit: EmitChunk): ResultCapture {
+  let limit = 0;
+  let encoding = '';
+  let buffer: Buffer | undefined;
+  let filled = 0;
+  /** Bytes of the response that stand in chunks emitted so far. */
+  let emitted = 0;
+  let total = 0;
+  /** Over everything that left the buffer. Made late: most responses fit one chunk and need none. */
+  let hash: Hash | undefined;
+
+  function copy(bytes: Buffer, start: number, end: number, drain: () => void): void {
+    buffer ??= idle.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    let at = start;
+    while (at < end) {
+      if (filled === CHUNK_BYTES) drain();
+      const count = Math.min(end - at, CHUNK_BYTES - filled);
+      bytes.copy(buffer, filled, at, at + count);
+      filled += count;
+      at += count;
+    }
+  }
+
+  function digest(): void {
+    if (buffer === undefined || filled === 0) return;
+    hash ??= createHash('sha256');
+    hash.update(buffer.subarray(0, filled));
+  }
+
+  function emitChunk(rest: string): void {
+    const data = buffer?.toString('base64', 0, filled) ?? '';
+    emit(`,"encoding":${JSON.stringify(encoding)},"offset":${emitted},"data":"${data}"${rest}`);
+    emitted += filled;
+    filled = 0;
+  }
+
+  function drainKept(): void {
+    digest();
+    emitChunk('');
+  }
+
+  function drainExcess(): void {
+    digest();
+    filled = 0;
+  }
+
+  function takeExcess(bytes: Buffer, start: number, end: number): void {
+    if (end - start < CHUNK_BYTES / 4) {
+      copy(bytes, start, end, drainExcess);
+      return;
+    }
+    drainExcess();
+    hash ??= createHash('sha256');
+    hash.update(bytes.subarray(start, end));
+  }
+
+  return {
+    begin(newLimit, newEncoding) {
+      limit = newLimit;
+      encoding = newEncoding;
+      filled = 0;
+      emitted = 0;
+      total = 0;
+      hash = undefined;
+    },
+    take(bytes, start, end) {
+      if (end <= start) return;
+      const before = total;
+      total += end - start;
+      if (before > limit) {
+        takeExcess(bytes, start, end);
+        return;
+      }
+      const split = Math.min(end, start + (limit - before));
+      copy(bytes, start, split, drainKept);
+      if (total <= limit) return;
+      if (filled > 0) drainKept();
+      takeExcess(bytes, split, end);
+    },
+    end() {
+      if (total > limit) {
+        drainExcess();
+        const sum = hash?.digest('hex') ?? '';
+        emit(`,"encoding":${JSON.stringify(encoding)},"bytes":${total},"recorded":${emitted},"sha256":"${sum}"`);
+      } else if (total > 0) {
+        emitChunk(`,"bytes":${total}`);
+      }
+      if (buffer !== undefined && idle.length < IDLE_BUFFERS) idle.push(buffer);
+      buffer = undefined;
+    },
+  };
+}

@@ -1,0 +1,229 @@
+import type { SecureContext } from 'node:tls';
+import type { Logger } from 'pino';
+import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
+import { type Listener, listen } from './listener/listeners.ts';
+import type { ApprovalStore, BundleSource, CredentialSource, TokenVerifier, VerifiedIdentity } from './ports.ts';
+import { createCatalogs } from './protocols/postgres/catalogs.ts';
+import { createJudgement, type Judgement } from './protocols/postgres/judge.ts';
+import { createPostgresLane, type LaneObserver, type PostgresLane } from './protocols/postgres/lane.ts';
+import type { Recorder } from './recording/writer.ts';
+import { createCancelKeys } from './session/cancel-keys.ts';
+import { createRates } from './session/rates.ts';
+import { createTurn } from './session/turn.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+
+/** What one proxy process is made of. Where each part comes from (a folder, a cluster) is not known here. */
+export interface RuntimeOptions {
+  readonly bundles: BundleSource;
+  readonly credentials: CredentialSource;
+  readonly verifier: TokenVerifier;
+  readonly approvals: ApprovalStore;
+  readonly recorder: Recorder;
+  readonly metrics: Metrics;
+  readonly log: Logger;
+  readonly tls: (() => SecureContext) | undefined;
+  readonly plaintextLoopback: boolean;
+  /** Asked before a bundle is used: connections without an address get one. */
+  readonly addressOf: (connection: CompiledConnection) => { host: string; port: number } | undefined;
+  readonly limits: {
+    readonly maxStatementBytes: number;
+    readonly maxMessageBytes: number;
+    readonly authenticationTimeoutMs: number;
+  };
+  readonly syncReads: boolean;
+  /** Index of this worker process, from 0. */
+  readonly worker: number;
+  readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
+}
+
+/** A connection that is served, for the ready message. */
+export interface ServedConnection {
+  readonly namespace: string;
+  readonly name: string;
+  readonly protocol: string;
+  readonly address: string;
+  readonly port: number;
+  readonly database: string;
+}
+
+export interface Runtime {
+  readonly served: readonly ServedConnection[];
+  /** Cancels a session of this worker; false when it is not here. */
+  cancel(processId: number, secret: Uint8Array): boolean;
+  /** Stops listening, lets sessions finish what they do, ends them, closes the record. */
+  stop(signal: AbortSignal): Promise<void>;
+}
+
+const SWEEP_MS = 1000;
+/** Longest that a target may take until a session with it is ready. */
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Judgements are shared by the sessions of one subject; a bundle that is replaced takes its judgements with it. */
+function createJudgements(): (
+  bundle: Bundle,
+  connection: CompiledConnection,
+  identity: VerifiedIdentity,
+) => Judgement | undefined {
+  const perBundle = new WeakMap<Bundle, Map<string, Judgement>>();
+  return (bundle, connection, { subject }) => {
+    let known = perBundle.get(bundle);
+    if (known === undefined) {
+      known = new Map();
+      perBundle.set(bundle, known);
+    }
+    // Claims decide too, and two tokens of one subject may differ in them.
+    const key = JSON.stringify([connection.namespace, connection.name, subject]);
+    let judgement = known.get(key);
+    if (judgement === undefined) {
+      judgement = createJudgement(bundle.scope(subject, connection), connection);
+      if (known.size >= 1024) known.clear();
+      known.set(key, judgement);
+    }
+    // Whoever was revoked is told so, with the rule's message: as somebody unknown they would only be told to come back.
+    const { mayConnect, revoked } = judgement.scope;
+    return mayConnect || revoked !== undefined ? judgement : undefined;
+  };
+}
+
+function observe(options: RuntimeOptions): LaneObserver {
+  const { log, metrics } = options;
+  const label = (connection: CompiledConnection): { connection: string } => ({
+    connection: `${connection.namespace}/${connection.name}`,
+  });
+  return {
+    sessionOpened(connection, identity, session) {
+      metrics.sessions.inc(label(connection));
+      metrics.sessionsTotal.inc(label(connection));
+      metrics.tokenLifetime.observe(identity.tokenLifetimeSeconds);
+      log.info({ ...label(connection), session, subject: identity.subject.username }, 'session opened');
+    },
+    sessionClosed(connection, session, reason) {
+      metrics.sessions.dec(label(connection));
+      log.info({ ...label(connection), session, reason }, 'session closed');
+    },
+    refused(peer, error) {
+      const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
+      metrics.refused.inc({ code });
+      const cause = error.cause instanceof Error ? error.cause.message : undefined;
+      log.warn({ peer, code, cause }, error.message);
+    },
+  };
+}
+
+/** Starts serving every PostgreSQL connection of the bundle. @throws when an address cannot be listened on */
+export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
+  const { bundles, log, recorder } = options;
+  const rates = createRates();
+  const cancelKeys = createCancelKeys(options.worker);
+  const catalogs = createCatalogs({ credentials: options.credentials, log });
+  const stopping = new AbortController();
+  const lane: PostgresLane = createPostgresLane({
+    ports: {
+      bundles,
+      approvals: options.approvals,
+      credentials: options.credentials,
+      turn: createTurn(),
+      limits: options.limits,
+      syncReads: options.syncReads,
+      countCommand: (connection, username) => rates.count(`${connection.uid} ${username}`, Date.now()),
+      judgement: createJudgements(),
+    },
+    verifier: options.verifier,
+    authentication: {
+      tls: options.tls,
+      plaintextLoopback: options.plaintextLoopback,
+      timeoutMs: options.limits.authenticationTimeoutMs,
+    },
+    recorder,
+    cancelKeys,
+    cancelElsewhere: options.cancelElsewhere,
+    catalogs: catalogs.of,
+    observer: observe(options),
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+  });
+  const listeners = new Map<string, { readonly listener: Listener; connections: CompiledConnection[] }>();
+  let served: ServedConnection[] = [];
+
+  async function serveAddresses(bundle: Bundle): Promise<void> {
+    const wanted = new Map<string, { host: string; port: number; connections: CompiledConnection[] }>();
+    for (const connection of bundle.connections) {
+      const address = connection.protocol === 'Postgres' ? options.addressOf(connection) : undefined;
+      if (address === undefined) continue;
+      const key = address.port === 0 ? `${connection.namespace}/${connection.name}` : `${address.host}:${address.port}`;
+      const entry = wanted.get(key) ?? { ...address, connections: [] };
+      entry.connections.push(connection);
+      wanted.set(key, entry);
+    }
+    for (const [key, { listener }] of listeners) {
+      if (wanted.has(key)) continue;
+      listeners.delete(key);
+      await listener.close();
+    }
+    for (const [key, entry] of wanted) {
+      const open = listeners.get(key);
+      if (open !== undefined) {
+        open.connections = entry.connections;
+        continue;
+      }
+      const state: { listener: Listener; connections: CompiledConnection[] } = {
+        connections: entry.connections,
+        listener: await listen(entry, (wire) => {
+          lane.serve(wire, state.connections, stopping.signal).catch((error: Error) => {
+            log.error({ peer: wire.peer, error: error.stack }, 'a client could not be served');
+            wire.destroy();
+          });
+        }),
+      };
+      listeners.set(key, state);
+    }
+    served = [...listeners.values()].flatMap(({ listener, connections }) =>
+      connections.map(({ namespace, name, protocol, target }) => ({
+        namespace,
+        name,
+        protocol,
+        address: listener.host,
+        port: listener.port,
+        database: target.database ?? '',
+      })),
+    );
+  }
+
+  let serving = serveAddresses(bundles.current());
+  try {
+    await serving;
+  } catch (error) {
+    // What is open already would keep the process from ending with the reason.
+    await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
+    catalogs.close();
+    await recorder.close();
+    throw error;
+  }
+  const unsubscribe = bundles.onChange((bundle) => {
+    recorder.broadcast('bundle.changed', `"hash":${JSON.stringify(bundle.hash)}`);
+    serving = serving
+      .then(() => serveAddresses(bundle))
+      .catch((error: Error) => {
+        log.error({ error: error.message }, 'an address of the new policy cannot be listened on');
+      });
+  });
+  const sweep = setInterval(() => lane.sweep(Date.now()), SWEEP_MS);
+  sweep.unref();
+
+  return {
+    get served() {
+      return served;
+    },
+    cancel: (processId, secret) => cancelKeys.cancel(processId, secret),
+    async stop(signal) {
+      unsubscribe();
+      clearInterval(sweep);
+      await serving;
+      const closed = Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
+      await lane.drain(signal);
+      stopping.abort(new Error('Sallyport is stopping'));
+      await closed;
+      catalogs.close();
+      await recorder.close();
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import type { RecordStream } from '../recording/port.ts';
+
+/**
+ * One event-loop turn of the data path. Sessions that have something to forward register here; at the end of the turn every
+ * touched record stream is handed to the kernel in one write, and only then does anything go to a target. So a command that was
+ * not recorded is not forwarded, at the price of one write per turn instead of one per command.
+ */
+export interface TurnParticipant {
+  readonly stream: RecordStream;
+  /** Something in this turn changes state: it must be on disk, not only in the kernel, before it is forwarded. */
+  readonly needsSync: boolean;
+  /** The wait for the disk begins: nothing may be added to what is to be forwarded until `forward`. */
+  hold(): void;
+  /** Everything appended for this participant is recorded: forward. */
+  forward(): void;
+  /** The record could not be written: nothing of this turn may be forwarded. */
+  recordFailed(error: Error): void;
+}
+
+export interface Turn {
+  schedule(participant: TurnParticipant): void;
+}
+
+export function createTurn(): Turn {
+  let pending: TurnParticipant[] = [];
+  let spare: TurnParticipant[] = [];
+  const flushed = new Map<RecordStream, Error | undefined>();
+
+  function flush(stream: RecordStream): Error | undefined {
+    if (flushed.has(stream)) return flushed.get(stream);
+    let failure: Error | undefined;
+    try {
+      stream.flush();
+    } catch (error) {
+      failure = error instanceof Error ? error : new Error(String(error));
+    }
+    flushed.set(stream, failure);
+    return failure;
+  }
+
+  function forwardWhenDurable(participant: TurnParticipant): void {
+    participant.hold();
+    participant.stream.sync().then(
+      () => participant.forward(),
+      (error: Error) => participant.recordFailed(error),
+    );
+  }
+
+  function run(): void {
+    const batch = pending;
+    pending = spare;
+    spare = batch;
+    for (const participant of batch) {
+      const failure = flush(participant.stream);
+      if (failure !== undefined) participant.recordFailed(failure);
+      else if (participant.needsSync) forwardWhenDurable(participant);
+      else participant.forward();
+    }
+    batch.length = 0;
+    flushed.clear();
+  }
+
+  return {
+    schedule(participant) {
+      // A stream flushed earlier in this very batch would hide what is appended while the batch runs: it goes into the next one.
+      if (pending.push(participant) === 1) setImmediate(run);
+    },
+  };
+}

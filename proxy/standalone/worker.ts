@@ -1,0 +1,172 @@
+import { join } from 'node:path';
+import { type Logger, pino } from 'pino';
+import type { Configuration } from '../../api/configuration.ts';
+import { ApiError } from '../../api/errors.ts';
+import type { CheckObject, Finding } from '../../api/load.ts';
+import type { Bundle } from '../../policy/bundle.ts';
+import { createRefusingApprovals } from '../approval/refusing.ts';
+import { createConfiguredVerifier } from '../identity/configured.ts';
+import { developmentKey } from '../identity/development.ts';
+import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
+import type { CredentialSource } from '../ports.ts';
+import { keepRetention } from '../recording/retention.ts';
+import { createRecorder } from '../recording/writer.ts';
+import { type Runtime, startRuntime } from '../runtime.ts';
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { addressBook } from './addresses.ts';
+import { createFolderBundleSource, type FolderBundleSource } from './bundle-source.ts';
+import { createStandaloneCredentials } from './credentials.ts';
+
+/** One process of a standalone gateway: everything between the folder and the listeners. */
+export interface WorkerOptions {
+  readonly paths: readonly string[];
+  readonly configuration: Configuration;
+  readonly state: string;
+  readonly plaintextLoopback: boolean;
+  readonly worker: number;
+  readonly pid: number;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly checkObject: CheckObject;
+  /** Structured log lines. */
+  readonly log: { write(line: string): unknown };
+  readonly onReload: (result: {
+    readonly changed: boolean;
+    readonly findings: readonly Finding[];
+    readonly hash: string;
+  }) => void;
+  readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
+}
+
+export interface Worker {
+  readonly runtime: Runtime;
+  readonly bundles: FolderBundleSource;
+  readonly metrics: Metrics;
+  readonly certificate: ServerCertificate;
+  /** Undefined: ready. */
+  notReady(): string | undefined;
+  stop(signal: AbortSignal): Promise<void>;
+}
+
+const CERTIFICATE_CHECK_MS = 60_000;
+
+/** What keeps a gateway from starting at all: files that are not in order. */
+export class ResourcesInvalid extends Error {
+  override readonly name = 'ResourcesInvalid';
+  readonly findings: readonly Finding[];
+  constructor(findings: readonly Finding[]) {
+    super(`${findings.filter(({ severity }) => severity === 'error').length} error(s) in the resources`);
+    this.findings = findings;
+  }
+}
+
+/** @throws ResourcesInvalid; errors of the parts, each with its code */
+export async function startWorker(options: WorkerOptions): Promise<Worker> {
+  const { configuration, state } = options;
+  await using starting = new AsyncDisposableStack();
+  const log = pino({ base: { worker: options.worker } }, { write: (line: string) => void options.log.write(line) });
+  const metrics = createMetrics();
+  metrics.recordHealthy.set(1);
+  const bundles = await createFolderBundleSource({
+    paths: options.paths,
+    guardrailNamespace: configuration.guardrailNamespace,
+    checkObject: options.checkObject,
+    onReload: ({ changed, findings, bundle }) => {
+      metrics.bundleReloads.inc({ result: changed ? 'changed' : 'refused' });
+      options.onReload({ changed, findings, hash: bundle.hash });
+    },
+  });
+  starting.defer(() => bundles.close());
+  if (bundles.loaded.findings.some(({ severity }) => severity === 'error'))
+    throw new ResourcesInvalid(bundles.findings);
+  const names = (): string[] => bundles.current().connections.map(({ target }) => target.host);
+  const certificate =
+    configuration.tls === undefined
+      ? await selfMadeCertificate(state, names, Date.now)
+      : await configuredCertificate(configuration.tls, Date.now);
+  const refresh = setInterval(() => {
+    certificate
+      .refresh()
+      .catch((error: Error) => log.error({ error: error.message }, 'the certificate could not be renewed'));
+  }, CERTIFICATE_CHECK_MS);
+  refresh.unref();
+  starting.defer(() => clearInterval(refresh));
+  const recorder = createRecorder({
+    root: join(state, 'record'),
+    pid: options.pid,
+    onHealth: (failure) => {
+      metrics.recordHealthy.set(failure === undefined ? 1 : 0);
+      if (failure === undefined) log.info('the record is written again');
+      else log.error({ code: failure.code, error: failure.message }, 'the record cannot be written: commands stop');
+    },
+  });
+  const retaining = new AbortController();
+  starting.defer(() => retaining.abort());
+  // One worker is enough to throw away what is too old.
+  if (options.worker === 0) {
+    void keepRetention(
+      {
+        root: join(state, 'record'),
+        retentionDays: (namespace, name) => bundles.current().connection(namespace, name)?.audit.retentionDays,
+        onRemoved: (paths) => log.info({ paths }, 'segments past their retention were removed'),
+        onError: (error) => log.error({ error: String(error) }, 'old segments could not be removed'),
+      },
+      retaining.signal,
+    );
+  }
+  const verifier = createConfiguredVerifier({
+    issuers: configuration.issuers,
+    developmentKey: await developmentKey(state),
+    now: Date.now,
+  });
+  const credentials = createStandaloneCredentials({
+    loaded: () => bundles.loaded,
+    configuration,
+    state,
+    environment: options.environment,
+  });
+  const runtime = await startRuntime({
+    bundles,
+    credentials,
+    verifier,
+    approvals: createRefusingApprovals(),
+    recorder,
+    metrics,
+    log,
+    tls: () => certificate.context(),
+    plaintextLoopback: options.plaintextLoopback,
+    addressOf: addressBook(configuration.listen),
+    limits: configuration.limits,
+    syncReads: configuration.record.syncReads,
+    worker: options.worker,
+    cancelElsewhere: options.cancelElsewhere,
+  });
+  if (options.worker === 0) await warnOfWhatIsMissing(bundles.current(), credentials, log);
+  const running = starting.move();
+  return {
+    runtime,
+    bundles,
+    metrics,
+    certificate,
+    notReady: () => (recorder.healthy ? undefined : 'the record cannot be written'),
+    async stop(signal) {
+      await running.disposeAsync();
+      await runtime.stop(signal);
+    },
+  };
+}
+
+/** Credentials are read for each session, so one that is missing is no error yet; whoever starts the gateway wants to know now. */
+async function warnOfWhatIsMissing(bundle: Bundle, credentials: CredentialSource, log: Logger): Promise<void> {
+  if (bundle.connections.length === 0) log.warn('no AccessConnection is in the resources, so nothing is served yet');
+  for (const connection of bundle.connections) {
+    if (connection.protocol !== 'Postgres') continue;
+    try {
+      await credentials.postgres(connection);
+      await credentials.certificateAuthorities(connection);
+    } catch (error) {
+      if (!(error instanceof ApiError)) throw error;
+      const { code, message, hint } = error;
+      log.warn({ connection: `${connection.namespace}/${connection.name}`, code, hint }, message);
+    }
+  }
+}

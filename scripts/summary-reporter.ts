@@ -1,0 +1,43 @@
+import type { Reporter, SerializedError, TestModule, TestRunEndReason } from 'vitest/node';
+
+/**
+ * Prints `N passed, N failed, N skipped` as the very last line of a run, for scripts that read it. A file that does not load and
+ * an error outside of any test count as failed: a run in which they happened must not look green.
+ */
+export default function summaryReporter(): Reporter {
+  return {
+    onTestRunEnd(
+      modules: readonly TestModule[],
+      unhandled: readonly SerializedError[],
+      _reason: TestRunEndReason,
+    ): void {
+      let [passed, failed, skipped] = [0, unhandled.length, 0];
+      for (const module of modules) {
+        if (module.errors().length > 0) failed += 1;
+        // A hook that fails leaves its tests skipped: that is a failure, not a choice.
+        for (const suite of module.children.allSuites()) if (suite.errors().length > 0) failed += 1;
+        for (const test of module.children.allTests()) {
+          switch (test.result().state) {
+            case 'passed':
+              passed += 1;
+              break;
+            case 'failed':
+              failed += 1;
+              break;
+            case 'skipped':
+              skipped += 1;
+              break;
+            case 'pending':
+              // A run that ends before a test did has not shown that it passes.
+              failed += 1;
+              break;
+          }
+        }
+      }
+      // A run that found nothing, or was interrupted, has shown nothing either; vitest sets the status for that.
+      const line = `${passed} passed, ${failed} failed, ${skipped} skipped\n`;
+      if (failed > 0) process.exitCode = 1;
+      process.once('exit', () => process.stdout.write(line));
+    },
+  };
+}

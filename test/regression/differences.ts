@@ -1,0 +1,24 @@
+/**
+ * The files of the suite in which Sallyport makes a difference, and why. What differs is in expected/FILE.diff; nothing else may.
+ * docs/compatibility.md tells users of the same.
+ */
+export const DIFFERENT: ReadonlyMap<string, string> = new Map([
+  ['strings', 'standard_conforming_strings stays on'],
+  ['plpgsql', 'standard_conforming_strings stays on'],
+]);
+
+/** Left out unless the whole suite is asked for: they take most of its time, waiting for the catalog after each DDL statement. */
+export const SLOW: ReadonlySet<string> = new Set(
+  (
+    'alter_table collate.icu.utf8 constraints create_function_sql create_index create_index_spgist create_table ' +
+    'create_table_like create_view domain fast_default foreign_data foreign_key generated identity index_including ' +
+    'indexing inherit insert insert_conflict join join_hash merge multirangetypes numeric partition_join partition_prune ' +
+    'plpgsql polymorphism privileges publication rangefuncs rangetypes rowsecurity select_parallel stats_ext tablespace ' +
+    'triggers updatable_views update'
+  ).split(' '),
+);
+
+/** What a difference has of its own run: the session's id, and where in the file it stands. */
+export function normalised(difference: string): string {
+  return difference.replaceAll(/session [0-9a-z]+-[0-9a-f]{16}/g, 'session ID').replaceAll(/^@@ .* @@$/gm, '@@');
+}
