@@ -8,8 +8,8 @@ import {
   parametersFragment,
   sessionFragment,
   textFragment,
-} from '../../../recording/events.ts';
-import type { RecordEventType, RecordStream } from '../../../recording/port.ts';
+} from '../../../../record/events.ts';
+import type { RecordEventType, RecordStream } from '../../../../record/port.ts';
 import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
 import type { LaneReport } from '../errors.ts';
 import type { Verdict } from '../judge.ts';

@@ -3,8 +3,9 @@ import { appendFile, mkdtemp, readdir, rm, truncate, utimes } from 'node:fs/prom
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Decision } from '../../policy/decision.ts';
-import type { Subject } from '../../policy/subject.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { Subject } from '../policy/subject.ts';
+import { createRecorder, type Recorder } from '../proxy/recording/writer.ts';
 import { createCommandViews } from './commands.ts';
 import {
   commandDenied,
@@ -24,7 +25,6 @@ import type { RecordStream } from './port.ts';
 import { keepRetention, removeExpiredSegments } from './retention.ts';
 import { listSegments } from './segment.ts';
 import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from './sessions.ts';
-import { createRecorder, type Recorder } from './writer.ts';
 
 const rule = { namespace: 'shop', policy: 'readers', rule: 'read', generation: 3 };
 const allow: Decision = {

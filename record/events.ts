@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import type { CompiledConnection } from '../../policy/bundle.ts';
-import type { ApprovalRequirement, Decision, RuleRef } from '../../policy/decision.ts';
-import type { Subject } from '../../policy/subject.ts';
+import type { CompiledConnection } from '../policy/bundle.ts';
+import type { ApprovalRequirement, Decision, RuleRef } from '../policy/decision.ts';
+import type { Subject } from '../policy/subject.ts';
 
 /**
  * Builders of event members: strings for `RecordStream.append`, without braces. What repeats (a session, a decision, a cached
