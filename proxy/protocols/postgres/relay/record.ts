@@ -73,8 +73,7 @@ export class SessionRecord {
 
   received(seq: number, text: string, verdict: Verdict, portal: Portal | undefined): void {
     const shown = this.#text(text, verdict);
-    const values =
-      portal === undefined ? '' : parametersFragment(portal.parameters, portal.formats, this.#level, SHOWN_VALUES);
+    const values = portal === undefined ? '' : parametersFragment(portal.bound, this.#level, SHOWN_VALUES);
     this.stream.append('command.received', commandReceived(this.#session, seq, shown + verdict.recordMembers + values));
   }
 
