@@ -6,8 +6,9 @@ export default defineConfig({
   test: {
     include: ['{api,policy,record,proxy,archive,cli,scripts,demo,bench}/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
+    // Generous: a limit is there to end what hangs, and machines may be slow or busy.
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
     reporters: ['default', summaryReporter()],
   },
 });
