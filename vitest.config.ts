@@ -4,10 +4,11 @@ import summaryReporter from './scripts/summary-reporter.ts';
 /** Unit tests stand beside their file; integration and fuzz live under test/ and are picked by `make`. */
 export default defineConfig({
   test: {
-    include: ['{api,policy,proxy,cli,scripts,demo,bench}/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['{api,policy,record,proxy,archive,cli,scripts,demo,bench}/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
+    // Generous: a limit is there to end what hangs, and machines may be slow or busy.
+    testTimeout: 120_000,
+    hookTimeout: 240_000,
     reporters: ['default', summaryReporter()],
   },
 });

@@ -6,9 +6,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { receivedFragment, sessionFragment } from '../proxy/recording/events.ts';
-import type { RecordStream } from '../proxy/recording/port.ts';
 import { createRecorder } from '../proxy/recording/writer.ts';
+import { receivedFragment, sessionFragment } from '../record/events.ts';
+import type { RecordStream } from '../record/port.ts';
 
 const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'record-bench-'));
 const session = sessionFragment('0c9f6f9e2b');

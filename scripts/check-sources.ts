@@ -13,7 +13,9 @@ interface SourceRule {
   readonly advice: string;
 }
 
-const PRODUCT = ['api', 'policy', 'kube', 'operator', 'proxy', 'archive', 'cli'].map((folder) => `${folder}/**/*.ts`);
+const PRODUCT = ['api', 'policy', 'record', 'kube', 'operator', 'proxy', 'archive', 'cli'].map(
+  (folder) => `${folder}/**/*.ts`,
+);
 const EVERYTHING = [...PRODUCT, 'scripts/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'demo/**/*.ts'];
 
 const RULES: readonly SourceRule[] = [
@@ -21,9 +23,9 @@ const RULES: readonly SourceRule[] = [
     name: 'process-only-in-main',
     files: PRODUCT,
     except: /(^|\/)main\.ts$|\.(test|fixture)\.ts$|^policy\/testing\/|^api\/generated\//,
-    // `process.hrtime`, `nextTick` and `memoryUsage` read or steer the runtime, not the environment of the program.
+    // `process.hrtime`, `nextTick`, `memoryUsage` and `versions` read or steer the runtime, not the environment of the program.
     pattern:
-      /(?<![.\w'"`])process\.(?!hrtime\b|nextTick\b|memoryUsage\b|cpuUsage\b|emitWarning\b)\w+|from '(node:)?process'/,
+      /(?<![.\w'"`])process\.(?!hrtime\b|nextTick\b|memoryUsage\b|cpuUsage\b|emitWarning\b|versions\b)\w+|from '(node:)?process'/,
     advice: 'take it as a parameter; the main file passes it in',
   },
   {

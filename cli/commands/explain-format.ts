@@ -2,7 +2,7 @@ import type { EffectiveLimits, RuleRef, TupleVerdict } from '../../policy/decisi
 import { ruleName } from '../../policy/rule.ts';
 import type { Subject } from '../../policy/subject.ts';
 import { tupleWords } from '../../policy/words.ts';
-import { neutralise } from '../../proxy/recording/display.ts';
+import { neutralise } from '../../record/display.ts';
 import type { OfflineDecision } from './offline-decision.ts';
 
 /** Colours on a terminal, nothing elsewhere (https://no-color.org). */

@@ -6,11 +6,11 @@ import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration, parseAddr
 import { ApiError } from '../../api/errors.ts';
 import type { Finding } from '../../api/load.ts';
 import { checkRules } from '../../api/rules.ts';
-import { recoverRecord } from '../../proxy/recording/recover.ts';
 import type { ServedConnection } from '../../proxy/runtime.ts';
 import { openStateFolder, type StateFolder } from '../../proxy/standalone/state-folder.ts';
 import { ResourcesInvalid, startWorker, type Worker } from '../../proxy/standalone/worker.ts';
 import { serveProbes } from '../../proxy/telemetry/server.ts';
+import { recoverRecord } from '../../record/recover.ts';
 import { CliError, errorText } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import { type CliIo, defaultState } from '../io.ts';

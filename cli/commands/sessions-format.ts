@@ -1,6 +1,6 @@
-import type { CommandView } from '../../proxy/recording/commands.ts';
-import { neutralise } from '../../proxy/recording/display.ts';
-import type { SessionSummary } from '../../proxy/recording/sessions.ts';
+import type { CommandView } from '../../record/commands.ts';
+import { neutralise } from '../../record/display.ts';
+import type { SessionSummary } from '../../record/sessions.ts';
 
 /** Sessions as a table, the oldest first. Every cell is safe on a terminal. */
 export function sessionTable(sessions: readonly SessionSummary[]): string {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Subject } from '../../policy/subject.ts';
+import { createRecorder, type Recorder } from '../../proxy/recording/writer.ts';
 import {
   commandDenied,
   commandExecuted,
@@ -12,9 +13,8 @@ import {
   sessionFragment,
   sessionStart,
   textFragment,
-} from '../../proxy/recording/events.ts';
-import type { RecordStream } from '../../proxy/recording/port.ts';
-import { createRecorder, type Recorder } from '../../proxy/recording/writer.ts';
+} from '../../record/events.ts';
+import type { RecordStream } from '../../record/port.ts';
 import { register } from './sessions.ts';
 import { duration } from './sessions-format.ts';
 

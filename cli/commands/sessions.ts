@@ -1,17 +1,12 @@
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { type CommandView, createCommandViews } from '../../proxy/recording/commands.ts';
-import { neutralise, safeJson } from '../../proxy/recording/display.ts';
-import { describeCause, RecorderError } from '../../proxy/recording/errors.ts';
-import { type FollowedEvent, followEvents } from '../../proxy/recording/follow.ts';
-import type { SegmentFilter } from '../../proxy/recording/segment.ts';
-import {
-  listSessions,
-  type SessionFilter,
-  type SessionSummary,
-  sessionEvents,
-} from '../../proxy/recording/sessions.ts';
+import { type CommandView, createCommandViews } from '../../record/commands.ts';
+import { neutralise, safeJson } from '../../record/display.ts';
+import { describeCause, RecorderError } from '../../record/errors.ts';
+import { type FollowedEvent, followEvents } from '../../record/follow.ts';
+import type { SegmentFilter } from '../../record/segment.ts';
+import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from '../../record/sessions.ts';
 import { type CliIo, defaultState } from '../io.ts';
 import { commandLines, sessionHead, sessionTable } from './sessions-format.ts';
 

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { ruleName } from '../../policy/rule.ts';
-import { neutralise } from '../../proxy/recording/display.ts';
+import { neutralise } from '../../record/display.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { painter } from './explain-format.ts';

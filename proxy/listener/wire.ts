@@ -1,5 +1,6 @@
 import net from 'node:net';
 import tls from 'node:tls';
+import { getSystemErrorName } from 'node:util';
 
 /**
  * A socket as the data path uses it: reads land in one buffer that all sockets of the process share (the `onread` option of
@@ -73,6 +74,8 @@ class SocketWire implements Wire {
   onDrain: () => void = nothing;
   closed = false;
   #error: Error | undefined;
+  /** Bytes of direct writes that the kernel has not taken yet are under way. */
+  #writing = 0;
 
   constructor(socket: net.Socket) {
     this.socket = socket;
@@ -80,7 +83,9 @@ class SocketWire implements Wire {
     this.peer = `${this.remoteAddress}:${socket.remotePort ?? 0}`;
     this.encrypted = socket instanceof tls.TLSSocket;
     socket.on('end', () => this.onEnd());
-    socket.on('drain', () => this.onDrain());
+    socket.on('drain', () => {
+      if (this.#writing === 0) this.onDrain();
+    });
     socket.on('error', (error) => {
       this.#error = error;
     });
@@ -91,16 +96,45 @@ class SocketWire implements Wire {
   }
 
   get congested(): boolean {
-    return this.socket.writableNeedDrain;
+    return this.#writing !== 0 || this.socket.writableNeedDrain;
   }
 
   write(bytes: Buffer): boolean {
     const socket = this.socket;
     if (socket.destroyed || socket.writableEnded) return false;
     const queued = socket.writableLength !== 0;
+    if (WRITES_DIRECTLY && !queued && !this.encrypted) {
+      const handle = (socket as unknown as { _handle: WriteHandle | null })._handle;
+      if (handle !== null) return this.#writeDirectly(handle, bytes);
+    }
     socket.write(bytes);
     // TLS takes a copy as it encrypts, and only then reports the write as done; what waits in the queue is still the caller's.
     return this.encrypted ? queued : socket.writableLength !== 0;
+  }
+
+  /** As Node's own streams do it, without them: libuv keeps the order of what is queued either way. */
+  #writeDirectly(handle: WriteHandle, bytes: Buffer): boolean {
+    const result = handle.writeBuffer(null, bytes);
+    if (result === 0) return false;
+    if (typeof result === 'number') {
+      this.#writeFailed(result);
+      return false;
+    }
+    this.#writing++;
+    result.handle = handle;
+    result.buffer = bytes;
+    result.oncomplete = (status) => {
+      this.#writing--;
+      if (status < 0) this.#writeFailed(status);
+      else if (this.#writing === 0 && !this.socket.writableNeedDrain && !this.closed) this.onDrain();
+    };
+    const { writeStatus } = result;
+    if (writeStatus !== null) result.oncomplete(writeStatus);
+    return true;
+  }
+
+  #writeFailed(status: number): void {
+    this.socket.destroy(new Error(`write: ${getSystemErrorName(status)}`));
   }
 
   pause(): void {
@@ -119,6 +153,27 @@ class SocketWire implements Wire {
     this.socket.destroy(error);
   }
 }
+
+/** Of a write that the kernel did not take at once: Node's request object, completed when it has. */
+interface WriteRequest {
+  handle: unknown;
+  buffer: Buffer;
+  oncomplete: (status: number) => void;
+  /** Set when it was completed before `oncomplete` was. */
+  writeStatus: number | null;
+}
+
+/** What is used of a socket's handle. */
+interface WriteHandle {
+  /** 0: all taken; negative: an error of libuv's; otherwise under way. */
+  writeBuffer(request: null, bytes: Buffer): number | WriteRequest;
+}
+
+/**
+ * Whether Node's handles write without a request object (from Node 26): then the layers of a Writable in between, which cost as much
+ * as the write, can be left out. Not a documented interface, so it is looked at once and the stream interface is the fallback.
+ */
+const WRITES_DIRECTLY = Number(process.versions.node.split('.')[0]) >= 26;
 
 type OnRead = { buffer: () => Buffer; callback: (length: number) => boolean };
 

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { RecorderError } from './errors.ts';
-import { parseEvent } from './format.ts';
-import { recoverRecord } from './recover.ts';
-import { listSegments } from './segment.ts';
+import { RecorderError } from '../../record/errors.ts';
+import { parseEvent } from '../../record/format.ts';
+import { recoverRecord } from '../../record/recover.ts';
+import { listSegments } from '../../record/segment.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
 import { createRecorder } from './writer.ts';
 

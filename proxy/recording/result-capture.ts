@@ -25,6 +25,7 @@ const idle: Buffer[] = [];
 export function createResultCapture(emit: EmitChunk): ResultCapture {
   let limit = 0;
   let encoding = '';
+  let encodingMember = '';
   let buffer: Buffer | undefined;
   let filled = 0;
   /** Bytes of the response that stand in chunks emitted so far. */
@@ -53,7 +54,7 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
 
   function emitChunk(rest: string): void {
     const data = buffer?.toString('base64', 0, filled) ?? '';
-    emit(`,"encoding":${JSON.stringify(encoding)},"offset":${emitted},"data":"${data}"${rest}`);
+    emit(`${encodingMember},"offset":${emitted},"data":"${data}"${rest}`);
     emitted += filled;
     filled = 0;
   }
@@ -81,6 +82,7 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
   return {
     begin(newLimit, newEncoding) {
       limit = newLimit;
+      if (newEncoding !== encoding) encodingMember = `,"encoding":${JSON.stringify(newEncoding)}`;
       encoding = newEncoding;
       filled = 0;
       emitted = 0;
@@ -105,7 +107,7 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
       if (total > limit) {
         drainExcess();
         const sum = hash?.digest('hex') ?? '';
-        emit(`,"encoding":${JSON.stringify(encoding)},"bytes":${total},"recorded":${emitted},"sha256":"${sum}"`);
+        emit(`${encodingMember},"bytes":${total},"recorded":${emitted},"sha256":"${sum}"`);
       } else if (total > 0) {
         emitChunk(`,"bytes":${total}`);
       }

@@ -1,12 +1,12 @@
 import { join } from 'node:path';
-import { describeCause, RecorderError, type RecorderErrorCode } from './errors.ts';
-import { eventLine, RECORD_VERSION } from './format.ts';
-import type { SegmentOwner } from './owner.ts';
-import type { RecordEventType, RecordStream } from './port.ts';
-import { segmentFileName } from './segment.ts';
+import { describeCause, RecorderError, type RecorderErrorCode } from '../../record/errors.ts';
+import { eventLine, RECORD_VERSION } from '../../record/format.ts';
+import type { SegmentOwner } from '../../record/owner.ts';
+import type { RecordEventType, RecordStream } from '../../record/port.ts';
+import { segmentFileName } from '../../record/segment.ts';
+import { type RecordClock, Timestamps } from '../../record/timestamp.ts';
 import { SegmentFile, type SegmentIo } from './segment-file.ts';
 import { createSyncQueue, type SyncQueue } from './sync-queue.ts';
-import { type RecordClock, Timestamps } from './timestamp.ts';
 
 export interface StreamSettings {
   /** Folder of the connection. */

@@ -1,4 +1,4 @@
-import { RecorderError } from './errors.ts';
+import { RecorderError } from '../../record/errors.ts';
 import type { SegmentFile } from './segment-file.ts';
 
 /**

@@ -2,9 +2,9 @@ import { mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { RecorderError } from './errors.ts';
-import { parseEvent, type RecordedEvent } from './format.ts';
-import type { RecordStream } from './port.ts';
+import { RecorderError } from '../../record/errors.ts';
+import { parseEvent, type RecordedEvent } from '../../record/format.ts';
+import type { RecordStream } from '../../record/port.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
 import { createRecorder, type Recorder, type RecorderOptions } from './writer.ts';
 

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto';
-import type { RecorderError } from './errors.ts';
-import { ownerOf } from './owner.ts';
-import type { RecordEventType, RecordingSink, RecordStream } from './port.ts';
-import { connectionFolder } from './segment.ts';
+import type { RecorderError } from '../../record/errors.ts';
+import { ownerOf } from '../../record/owner.ts';
+import type { RecordEventType, RecordingSink, RecordStream } from '../../record/port.ts';
+import { connectionFolder } from '../../record/segment.ts';
+import { type RecordClock, systemClock } from '../../record/timestamp.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
 import { SegmentedStream } from './stream.ts';
-import { type RecordClock, systemClock } from './timestamp.ts';
 
 export interface RecorderOptions {
   /** `STATE/record`. Made at first use, mode 0700. */

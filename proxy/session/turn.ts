@@ -1,4 +1,4 @@
-import type { RecordStream } from '../recording/port.ts';
+import type { RecordStream } from '../../record/port.ts';
 
 /**
  * One event-loop turn of the data path. Sessions that have something to forward register here; at the end of the turn every

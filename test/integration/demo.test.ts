@@ -23,8 +23,8 @@ describeWith(
     }, 150_000);
 
     test('on a terminal: stays up, its psql lines work as pasted, and Ctrl-C ends it', async () => {
-      // script(1) gives the program a terminal.
-      const child = spawn('script', ['-qec', `'${process.execPath}' '${main}'`, '/dev/null'], {
+      // script(1) gives the program a terminal. Without exec a shell may stand between the two, and Ctrl-C ends that one too.
+      const child = spawn('script', ['-qec', `exec '${process.execPath}' '${main}'`, '/dev/null'], {
         cwd: repositoryRoot,
         stdio: ['pipe', 'pipe', 'inherit'],
       });

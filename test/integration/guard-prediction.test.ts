@@ -216,12 +216,14 @@ for (const version of [15, 17, 18] as const) {
       expect(await compare(sql)).toBe('same');
     });
 
-    test.runIf(version >= 17).each(MERGES)('agree on %s', async (sql) => {
-      expect(await compare(sql)).toBe('same');
-    });
+    if (version >= 17)
+      test.each(MERGES)('agree on %s', async (sql) => {
+        expect(await compare(sql)).toBe('same');
+      });
 
-    test.runIf(version >= 18).each(OLD_AND_NEW)('agree on %s', async (sql) => {
-      expect(await compare(sql)).toBe('same');
-    });
+    if (version >= 18)
+      test.each(OLD_AND_NEW)('agree on %s', async (sql) => {
+        expect(await compare(sql)).toBe('same');
+      });
   });
 }

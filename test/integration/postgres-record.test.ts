@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
-import type { RecordedEvent } from '../../proxy/recording/format.ts';
+import type { RecordedEvent } from '../../record/format.ts';
 import { type LaneGround, startLaneGround } from '../support/lane-ground.ts';
 import { recordedEvents } from '../support/recorded.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';

@@ -1,8 +1,8 @@
 /** What the record of a state folder says, as it lies on disk. */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { parseEvent, type RecordedEvent } from '../../proxy/recording/format.ts';
-import { listSegments } from '../../proxy/recording/segment.ts';
+import { parseEvent, type RecordedEvent } from '../../record/format.ts';
+import { listSegments } from '../../record/segment.ts';
 
 /** All events in the order of their segments. @throws when a line is damaged, but for a last one that a crash has cut */
 export async function recordedEvents(state: string): Promise<RecordedEvent[]> {

@@ -10,20 +10,23 @@ export interface Step {
   readonly count?: number;
 }
 
+/** Body of a RowDescription with object ids of users' tables replaced by their order of appearance. */
+export function withoutIds(body: Buffer, ids: Map<number, number>): Buffer {
+  const copy = Buffer.from(body);
+  for (let at = 2, left = copy.readUInt16BE(0); left > 0; left--) {
+    at = copy.indexOf(0, at) + 1;
+    const id = copy.readUInt32BE(at);
+    if (id >= 16384 && !ids.has(id)) ids.set(id, ids.size + 1);
+    copy.writeUInt32BE(ids.get(id) ?? id, at);
+    at += 18;
+  }
+  return copy;
+}
+
 /** What differs between any two sessions of one server (object ids of what they made, process ids), and where its source raised an error. */
 function comparable(message: WireMessage, ids: Map<number, number>): string {
   const { type, body } = message;
-  if (type === 'T') {
-    const copy = Buffer.from(body);
-    for (let at = 2, left = copy.readUInt16BE(0); left > 0; left--) {
-      at = copy.indexOf(0, at) + 1;
-      const id = copy.readUInt32BE(at);
-      if (id >= 16384 && !ids.has(id)) ids.set(id, ids.size + 1);
-      copy.writeUInt32BE(ids.get(id) ?? id, at);
-      at += 18;
-    }
-    return `T ${copy.toString('latin1')}`;
-  }
+  if (type === 'T') return `T ${withoutIds(body, ids).toString('latin1')}`;
   if (type === 'A') return `A ${body.toString('latin1', 4)}`;
   if (type === 'E' || type === 'N') {
     const fields = body.toString('latin1').split('\0');

@@ -1,6 +1,6 @@
 import type { CompiledConnection, DecideContext, PolicyScope } from '../../../policy/bundle.ts';
 import type { Decision, RuleRef } from '../../../policy/decision.ts';
-import { decisionFragment } from '../../recording/events.ts';
+import { decisionFragment } from '../../../record/events.ts';
 import type { Catalog } from './catalog/types.ts';
 import { type LaneReport, laneError } from './errors.ts';
 import { analyse, analyseAsync, PARSE_INLINE_LIMIT } from './sql/analyse.ts';

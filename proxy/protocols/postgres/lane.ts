@@ -1,14 +1,14 @@
 import type { Bundle, CompiledConnection } from '../../../policy/bundle.ts';
-import type { Wire } from '../../listener/wire.ts';
-import type { PostgresCredential, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import {
   credentialEvent,
   sessionAuthenticated,
   sessionEnd,
   sessionRefused,
   sessionStart,
-} from '../../recording/events.ts';
-import type { RecordingSink, RecordStream } from '../../recording/port.ts';
+} from '../../../record/events.ts';
+import type { RecordingSink, RecordStream } from '../../../record/port.ts';
+import type { Wire } from '../../listener/wire.ts';
+import type { PostgresCredential, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
 import { createRates } from '../../session/rates.ts';
 import type { CatalogCache } from './catalog/cache.ts';

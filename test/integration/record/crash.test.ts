@@ -4,10 +4,10 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { parseEvent, type RecordedEvent } from '../../../proxy/recording/format.ts';
-import { recoverRecord } from '../../../proxy/recording/recover.ts';
-import { listSegments } from '../../../proxy/recording/segment.ts';
-import { listSessions } from '../../../proxy/recording/sessions.ts';
+import { parseEvent, type RecordedEvent } from '../../../record/format.ts';
+import { recoverRecord } from '../../../record/recover.ts';
+import { listSegments } from '../../../record/segment.ts';
+import { listSessions } from '../../../record/sessions.ts';
 
 let root = '';
 beforeEach(async () => {

@@ -4,8 +4,8 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { type FollowedEvent, followEvents } from '../../../proxy/recording/follow.ts';
 import { createRecorder } from '../../../proxy/recording/writer.ts';
+import { type FollowedEvent, followEvents } from '../../../record/follow.ts';
 
 let root = '';
 beforeEach(async () => {

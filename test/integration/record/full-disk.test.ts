@@ -4,10 +4,10 @@ import { readFile, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, it } from 'vitest';
-import { RecorderError } from '../../../proxy/recording/errors.ts';
-import { parseEvent } from '../../../proxy/recording/format.ts';
-import { listSegments } from '../../../proxy/recording/segment.ts';
 import { createRecorder } from '../../../proxy/recording/writer.ts';
+import { RecorderError } from '../../../record/errors.ts';
+import { parseEvent } from '../../../record/format.ts';
+import { listSegments } from '../../../record/segment.ts';
 import { describeWith, type Need } from '../../support/requires.ts';
 
 /** A file system of 1 MiB that is really full when it is. Needs root. */

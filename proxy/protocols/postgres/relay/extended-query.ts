@@ -1,13 +1,13 @@
 import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
-import { bindMessage, endOfString, ProtocolViolation } from '../wire/decode.ts';
+import { type BindHeader, bindMessage, endOfString, nameOf, ProtocolViolation } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import type { Admission } from './admission.ts';
 import { gatewayRows } from './gateway-rows.ts';
 import { maskIn } from './mask-tokens.ts';
 import { isReport, isStall, type Obtainer, type Stall } from './obtain.ts';
 import { NO_SUCH_NAME, type Outbound } from './outbound.ts';
-import { type Portal, portalOf, preparedOf, Reply } from './replies.ts';
+import { Portal, preparedOf, Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
 
 /** A Sync has nothing of its own to remember. */
@@ -36,7 +36,7 @@ export class ExtendedQuery {
     const textEnd = endOfString(bytes, nameEnd + 1, end);
     if (textEnd + 3 > end || textEnd + 3 + 4 * bytes.readUInt16BE(textEnd + 1) !== end)
       throw new ProtocolViolation('Parse of another length than it says');
-    const name = bytes.toString('utf8', start + 5, nameEnd);
+    const name = nameOf(bytes, start + 5, nameEnd);
     if (session.skipping) return undefined;
     if (name !== '' && session.prepared.has(name) && session.replies.size > 0) return { until: this.#out.answers() };
     const verdict = this.#obtain.verdict(bytes, nameEnd + 1, textEnd);
@@ -94,12 +94,7 @@ export class ExtendedQuery {
       this.#failBind(laneError('SPG007'), prepared.text, undefined);
       return undefined;
     }
-    // One copy of the message; the values are views of it.
-    const copy = message.parameters.length === 0 ? bytes : Buffer.from(bytes.subarray(start, end));
-    const values = message.parameters.map(({ start: from, length }) =>
-      length < 0 ? null : copy.subarray(from - start, from - start + length),
-    );
-    const portal = portalOf(message, prepared, values, session.batch);
+    const portal = new Portal(message, prepared, copyOf(message, bytes, start, end), start, session.batch);
     session.portals.set(message.portal, portal);
     const reply = new Reply('bind');
     reply.portal = portal;
@@ -123,7 +118,7 @@ export class ExtendedQuery {
     const nameEnd = endOfString(bytes, start + 6, end);
     if (nameEnd + 1 !== end || (kind !== 83 && kind !== 80)) throw new ProtocolViolation('Describe of another form');
     if (session.skipping) return undefined;
-    const name = bytes.toString('utf8', start + 6, nameEnd);
+    const name = nameOf(bytes, start + 6, nameEnd);
     const target = kind === 83 ? session.prepared.get(name) : session.portals.get(name);
     if (this.#uncertain(target)) return { until: this.#out.answers() };
     this.#out.extended();
@@ -145,7 +140,7 @@ export class ExtendedQuery {
     const nameEnd = endOfString(bytes, start + 5, end);
     if (nameEnd + 5 !== end) throw new ProtocolViolation('Execute of another length');
     if (session.skipping) return undefined;
-    const portal = session.portals.get(bytes.toString('utf8', start + 5, nameEnd));
+    const portal = session.portals.get(nameOf(bytes, start + 5, nameEnd));
     if (this.#uncertain(portal)) return { until: this.#out.answers() };
     this.#out.extended();
     if (portal === undefined) {
@@ -218,7 +213,7 @@ export class ExtendedQuery {
     if (session.skipping) return undefined;
     this.#out.extended();
     const reply = new Reply('close');
-    reply.name = bytes.toString('utf8', start + 6, nameEnd);
+    reply.name = nameOf(bytes, start + 6, nameEnd);
     if (kind === 80) reply.portal = session.portals.get(reply.name);
     else reply.prepared = session.prepared.get(reply.name);
     this.#out.push(reply);
@@ -239,6 +234,14 @@ export class ExtendedQuery {
     this.#out.push(SYNC);
     return undefined;
   }
+}
+
+/** The values outlive the message: one copy of all of it. */
+function copyOf(message: BindHeader, bytes: Buffer, start: number, end: number): Buffer {
+  if (message.parameters.length === 0) return bytes;
+  const copy = Buffer.allocUnsafe(end - start);
+  bytes.copy(copy, 0, start, end);
+  return copy;
 }
 
 function unknownStatement(name: string): LaneReport {

@@ -8,8 +8,8 @@ import {
   parametersFragment,
   sessionFragment,
   textFragment,
-} from '../../../recording/events.ts';
-import type { RecordEventType, RecordStream } from '../../../recording/port.ts';
+} from '../../../../record/events.ts';
+import type { RecordEventType, RecordStream } from '../../../../record/port.ts';
 import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
 import type { LaneReport } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
@@ -73,8 +73,7 @@ export class SessionRecord {
 
   received(seq: number, text: string, verdict: Verdict, portal: Portal | undefined): void {
     const shown = this.#text(text, verdict);
-    const values =
-      portal === undefined ? '' : parametersFragment(portal.parameters, portal.formats, this.#level, SHOWN_VALUES);
+    const values = portal === undefined ? '' : parametersFragment(portal.bound, this.#level, SHOWN_VALUES);
     this.stream.append('command.received', commandReceived(this.#session, seq, shown + verdict.recordMembers + values));
   }
 

@@ -1,3 +1,4 @@
+import type { BoundValues } from '../../../../record/events.ts';
 import type { Verdict } from '../judge.ts';
 import type { BindHeader, ColumnDescription } from '../wire/decode.ts';
 import type { RowPlan } from './row-plans.ts';
@@ -34,22 +35,43 @@ export interface Prepared {
   columnsIn: Verdict['environment'] | undefined;
 }
 
-export interface Portal {
+/** Bound to values. The values are taken out of the copied message when somebody asks for them, which most commands do not. */
+export class Portal {
   readonly name: string;
   readonly statement: Prepared;
   readonly resultFormats: readonly number[];
-  /** Values as bound, null for NULL. */
-  readonly parameters: readonly (Buffer | null)[];
-  /** Format of each value: 0 text, 1 binary. */
-  readonly formats: readonly (0 | 1)[];
-  confirmed: boolean;
+  confirmed = false;
   readonly batch: number;
   /** From a Describe of this portal. */
   plan: RowPlan | undefined;
   /** A Describe is under way whose answer will be there before the rows are. */
-  describing: boolean;
+  describing = false;
   /** Its rows are those of a name (EXECUTE, FETCH), and it has begun: what that name means by now describes other rows. */
-  begun: boolean;
+  begun = false;
+  /** The Bind message, and where its values lie. */
+  readonly bound: BoundValues;
+
+  /** @param bytes a copy of the message. @param origin what the offsets in its header count from */
+  constructor(message: BindHeader, statement: Prepared, bytes: Buffer, origin: number, batch: number) {
+    this.name = message.portal;
+    this.statement = statement;
+    this.resultFormats = message.resultFormats;
+    this.batch = batch;
+    this.bound = { bytes, origin, places: message.parameters };
+  }
+
+  /** Values as bound, null for NULL. */
+  get parameters(): readonly (Buffer | null)[] {
+    const { bytes, origin, places } = this.bound;
+    return places.map(({ start, length }) =>
+      length < 0 ? null : bytes.subarray(start - origin, start - origin + length),
+    );
+  }
+
+  /** Format of each value: 0 text, 1 binary. */
+  get formats(): readonly (0 | 1)[] {
+    return this.bound.places.map(({ format }) => format);
+  }
 }
 
 export class Reply {
@@ -155,27 +177,9 @@ export function preparedOf(name: string, text: string, verdict: Verdict, batch: 
   return { name, text, bySql: false, verdict, confirmed: false, batch, columns: undefined, columnsIn: undefined };
 }
 
-/** A portal of the gateway's own: unnamed, without values, results in text. */
-export const NO_VALUES: BindHeader = { portal: '', statement: '', parameters: [], resultFormats: [] };
+const NO_VALUES: BindHeader = { portal: '', statement: '', parameters: [], resultFormats: [] };
 
-export function portalOf(
-  message: BindHeader,
-  statement: Prepared,
-  parameters: Portal['parameters'],
-  batch: number,
-): Portal {
-  const formats = message.parameters.map(({ format }) => format);
-  const { portal: name, resultFormats } = message;
-  return {
-    name,
-    statement,
-    resultFormats,
-    parameters,
-    formats,
-    confirmed: false,
-    batch,
-    plan: undefined,
-    describing: false,
-    begun: false,
-  };
+/** A portal of the gateway's own: unnamed, without values, results in text. */
+export function ownPortal(statement: Prepared, batch: number): Portal {
+  return new Portal(NO_VALUES, statement, Buffer.alloc(0), 0, batch);
 }

@@ -7,7 +7,7 @@ import { functionVerdict } from './function-call.ts';
 import { gatewayRows } from './gateway-rows.ts';
 import { isReport, isStall, type Obtainer, type Stall } from './obtain.ts';
 import type { Outbound } from './outbound.ts';
-import { NO_VALUES, portalOf, preparedOf, Reply } from './replies.ts';
+import { ownPortal, preparedOf, Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
 
 /** Query and FunctionCall: one message, one command, one ReadyForQuery. */
@@ -76,8 +76,7 @@ export class SimpleQuery {
     const own = (kind: 'parse' | 'bind'): Reply => {
       const reply = new Reply(kind);
       reply.swallow = true;
-      if (kind === 'bind')
-        reply.portal = portalOf(NO_VALUES, preparedOf('', text, verdict, session.batch), [], session.batch);
+      if (kind === 'bind') reply.portal = ownPortal(preparedOf('', text, verdict, session.batch), session.batch);
       this.#out.push(reply);
       return reply;
     };

@@ -4,11 +4,40 @@ export class ProtocolViolation extends Error {
   override readonly name = 'ProtocolViolation';
 }
 
+/** Names are shorter: up to here a loop is faster than a call into the engine's search. */
+const SHORT_STRING = 32;
+
 /** Position of the NUL that ends the string at `start`. */
 export function endOfString(bytes: Buffer, start: number, end: number): number {
-  const at = bytes.indexOf(0, start);
+  const near = Math.min(end, start + SHORT_STRING);
+  for (let at = start; at < near; at++) if (bytes[at] === 0) return at;
+  const at = near < end ? bytes.indexOf(0, near) : -1;
   if (at < 0 || at >= end) throw new ProtocolViolation('a string without its terminating NUL');
   return at;
+}
+
+/** Names seen lately, by length: a session says the same few over and over, and a string that is there need not be made. */
+const recentNames: string[] = [];
+
+/** The name in bytes[start, end). */
+export function nameOf(bytes: Buffer, start: number, end: number): string {
+  const length = end - start;
+  if (length === 0) return '';
+  if (length >= SHORT_STRING) return bytes.toString('utf8', start, end);
+  const recent = recentNames[length];
+  if (recent !== undefined && isAt(bytes, start, recent)) return recent;
+  const name = bytes.toString('utf8', start, end);
+  recentNames[length] = name;
+  return name;
+}
+
+/** Whether the text, one byte for each of its characters, is at `start`. What is not ASCII differs in length, or here. */
+function isAt(bytes: Buffer, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 127 || bytes[start + i] !== code) return false;
+  }
+  return true;
 }
 
 export interface ColumnDescription {
@@ -65,42 +94,45 @@ export function bindMessage(bytes: Buffer, start: number, end: number): BindHead
   const portalEnd = endOfString(bytes, start, end);
   const statementEnd = endOfString(bytes, portalEnd + 1, end);
   let at = statementEnd + 1;
-  const need = (count: number): void => {
-    if (at + count > end) throw new ProtocolViolation('Bind is shorter than its own counts say');
-  };
-  const formats: number[] = [];
-  need(2);
-  const formatCount = bytes.readUInt16BE(at);
-  at += 2;
-  need(formatCount * 2);
-  for (let i = 0; i < formatCount; i++, at += 2) formats.push(bytes.readInt16BE(at));
-  need(2);
+  const formats = int16List(bytes, at, end);
+  at += 2 + formats.length * 2;
+  if (at + 2 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
   const parameterCount = bytes.readUInt16BE(at);
   at += 2;
   const parameters: { start: number; length: number; format: 0 | 1 }[] = [];
   for (let i = 0; i < parameterCount; i++) {
-    need(4);
+    if (at + 4 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
     const length = bytes.readInt32BE(at);
     at += 4;
     if (length < -1) throw new ProtocolViolation('Bind has a parameter of negative length');
-    if (length > 0) need(length);
-    const format = (formatCount === 1 ? formats[0] : formats[i]) === 1 ? 1 : 0;
+    if (length > 0 && at + length > end) throw new ProtocolViolation(BIND_TOO_SHORT);
+    const format = (formats.length === 1 ? formats[0] : formats[i]) === 1 ? 1 : 0;
     parameters.push({ start: at, length, format });
     if (length > 0) at += length;
   }
-  need(2);
-  const resultCount = bytes.readUInt16BE(at);
-  at += 2;
-  need(resultCount * 2);
-  const resultFormats: number[] = [];
-  for (let i = 0; i < resultCount; i++, at += 2) resultFormats.push(bytes.readInt16BE(at));
+  const resultFormats = int16List(bytes, at, end);
+  at += 2 + resultFormats.length * 2;
   if (at !== end) throw new ProtocolViolation('Bind is longer than its own counts say');
   return {
-    portal: bytes.toString('utf8', start, portalEnd),
-    statement: bytes.toString('utf8', portalEnd + 1, statementEnd),
+    portal: nameOf(bytes, start, portalEnd),
+    statement: nameOf(bytes, portalEnd + 1, statementEnd),
     parameters,
     resultFormats,
   };
+}
+
+const BIND_TOO_SHORT = 'Bind is shorter than its own counts say';
+const NONE: readonly number[] = [];
+
+/** An Int16 count and as many Int16 values. */
+function int16List(bytes: Buffer, start: number, end: number): readonly number[] {
+  if (start + 2 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
+  const count = bytes.readUInt16BE(start);
+  if (count === 0) return NONE;
+  if (start + 2 + count * 2 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
+  const values: number[] = [];
+  for (let i = 0; i < count; i++) values.push(bytes.readInt16BE(start + 2 + i * 2));
+  return values;
 }
 
 /** Rows in a command tag: `SELECT 5`, `INSERT 0 3`, `COPY 7`; 0 where there is none. */

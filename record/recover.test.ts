@@ -2,10 +2,10 @@ import { appendFile, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { createRecorder } from '../proxy/recording/writer.ts';
 import { sessionEnd } from './events.ts';
 import { parseEvent, type RecordedEvent } from './format.ts';
 import { recoverRecord } from './recover.ts';
-import { createRecorder } from './writer.ts';
 
 let root = '';
 beforeEach(async () => {

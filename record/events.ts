@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import type { CompiledConnection } from '../../policy/bundle.ts';
-import type { ApprovalRequirement, Decision, RuleRef } from '../../policy/decision.ts';
-import type { Subject } from '../../policy/subject.ts';
+import type { CompiledConnection } from '../policy/bundle.ts';
+import type { ApprovalRequirement, Decision, RuleRef } from '../policy/decision.ts';
+import type { Subject } from '../policy/subject.ts';
 
 /**
  * Builders of event members: strings for `RecordStream.append`, without braces. What repeats (a session, a decision, a cached
@@ -156,33 +156,60 @@ export function commandReceived(session: string, seq: number, received: string):
   return `${session},"seq":${seq}${received}`;
 }
 
+/** Values of a message, where they lie in it. */
+export interface BoundValues {
+  readonly bytes: Buffer;
+  /** What `start` counts from. */
+  readonly origin: number;
+  /** Length -1: NULL. Format 0 text, 1 binary. */
+  readonly places: readonly { readonly start: number; readonly length: number; readonly format: 0 | 1 }[];
+}
+
 /**
  * Bound parameters: text where they are valid UTF-8 in text format, else base64; beyond `maxBytes` in all, their length alone.
- * Nothing at `Metadata`. @param formats 0 text, 1 binary, one for each parameter
+ * Nothing at `Metadata`.
  */
-export function parametersFragment(
-  parameters: readonly (Uint8Array | null)[],
-  formats: readonly (0 | 1)[],
-  level: AuditLevel,
-  maxBytes: number,
-): string {
-  if (level === 'Metadata' || parameters.length === 0) return '';
+export function parametersFragment(values: BoundValues, level: AuditLevel, maxBytes: number): string {
+  const { bytes, origin, places } = values;
+  if (level === 'Metadata' || places.length === 0) return '';
   let room = maxBytes;
   let shown = '';
-  for (let i = 0; i < parameters.length; i++) {
-    const value = parameters[i] ?? null;
+  for (let i = 0; i < places.length; i++) {
+    const { start, length, format } = places[i]!;
     if (i > 0) shown += ',';
-    if (value === null) {
+    if (length < 0) {
       shown += 'null';
       continue;
     }
-    room -= value.byteLength;
-    if (room < 0) shown += `{"bytes":${value.byteLength}}`;
-    // Not text after all, such as SQL_ASCII bytes: shown as bytes.
-    else if (formats[i] === 1 || !isUtf8(value)) shown += `{"base64":"${base64(value)}"}`;
-    else shown += JSON.stringify(bufferOf(value).toString('utf8'));
+    room -= length;
+    const from = start - origin;
+    if (room < 0) shown += `{"bytes":${length}}`;
+    else shown += format === 1 ? binaryValue(bytes, from, from + length) : textValue(bytes, from, from + length);
   }
   return `,"parameters":[${shown}]`;
+}
+
+function binaryValue(bytes: Buffer, start: number, end: number): string {
+  return `{"base64":"${bytes.toString('base64', start, end)}"}`;
+}
+
+/** Up to here looking at each byte is faster than having the engine do it. */
+const SHORT_VALUE = 64;
+
+function textValue(bytes: Buffer, start: number, end: number): string {
+  if (end - start <= SHORT_VALUE && isPlain(bytes, start, end)) return `"${bytes.toString('latin1', start, end)}"`;
+  // Not text after all, such as SQL_ASCII bytes: shown as bytes.
+  if (!isUtf8(bytes.subarray(start, end))) return binaryValue(bytes, start, end);
+  return JSON.stringify(bytes.toString('utf8', start, end));
+}
+
+/** Printable ASCII that JSON writes as it is. */
+function isPlain(bytes: Buffer, start: number, end: number): boolean {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]!;
+    if (byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c) return false;
+  }
+  return true;
 }
 
 export interface CommandDenied {
@@ -291,10 +318,6 @@ function tail(rest: Readonly<Record<string, unknown>>): string {
   const json = JSON.stringify(rest);
   return json === '{}' ? '' : `,${json.slice(1, -1)}`;
 }
-
-const bufferOf = (value: Uint8Array): Buffer => Buffer.from(value.buffer, value.byteOffset, value.byteLength);
-
-const base64 = (value: Uint8Array): string => bufferOf(value).toString('base64');
 
 function unreachable(value: never): never {
   throw new TypeError(`unexpected ${String(value)}`);

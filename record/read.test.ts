@@ -3,8 +3,9 @@ import { appendFile, mkdtemp, readdir, rm, truncate, utimes } from 'node:fs/prom
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { Decision } from '../../policy/decision.ts';
-import type { Subject } from '../../policy/subject.ts';
+import type { Decision } from '../policy/decision.ts';
+import type { Subject } from '../policy/subject.ts';
+import { createRecorder, type Recorder } from '../proxy/recording/writer.ts';
 import { createCommandViews } from './commands.ts';
 import {
   commandDenied,
@@ -24,7 +25,6 @@ import type { RecordStream } from './port.ts';
 import { keepRetention, removeExpiredSegments } from './retention.ts';
 import { listSegments } from './segment.ts';
 import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from './sessions.ts';
-import { createRecorder, type Recorder } from './writer.ts';
 
 const rule = { namespace: 'shop', policy: 'readers', rule: 'read', generation: 3 };
 const allow: Decision = {
@@ -198,17 +198,28 @@ describe('commands', () => {
 });
 
 describe('what an audit level keeps', () => {
-  const parameters = [Buffer.from('a"b'), null, Buffer.from([0xff, 0]), Buffer.from([1, 2]), Buffer.from('too much')];
+  const values = [Buffer.from('a"b'), Buffer.from([0xff, 0]), Buffer.from([1, 2]), Buffer.from('too much')];
+  const bound = {
+    bytes: Buffer.concat(values),
+    origin: 100,
+    places: [
+      { start: 100, length: 3, format: 0 },
+      { start: 103, length: -1, format: 0 },
+      { start: 103, length: 2, format: 0 },
+      { start: 105, length: 2, format: 1 },
+      { start: 107, length: 8, format: 0 },
+    ],
+  } as const;
 
   it('no text and no parameters with Metadata', () => {
     expect(receivedFragment('SELECT 1', allow, 'Metadata', plain)).not.toContain('SELECT');
-    expect(parametersFragment(parameters, [0, 0, 0, 1, 0], 'Metadata', 10)).toBe('');
+    expect(parametersFragment(bound, 'Metadata', 10)).toBe('');
   });
 
   it('text without its secrets, and parameters up to a limit, with Commands', () => {
     const text = textFragment("ALTER ROLE a PASSWORD 'canary'", 'Commands', (sql) => sql.replace("'canary'", '***'));
     expect(text).toBe(',"text":"ALTER ROLE a PASSWORD ***"');
-    expect(parametersFragment(parameters, [0, 0, 0, 1, 0], 'Commands', 10)).toBe(
+    expect(parametersFragment(bound, 'Commands', 10)).toBe(
       ',"parameters":["a\\"b",null,{"base64":"/wA="},{"base64":"AQI="},{"bytes":8}]',
     );
   });
@@ -218,6 +229,16 @@ describe('what an audit level keeps', () => {
     start(stream, 's1');
     stream.flush();
     for await (const event of sessionEvents(root, 's1')) expect(JSON.stringify(event)).not.toContain('claim-canary');
+  });
+});
+
+describe('a bound value in the record', () => {
+  it('is the JSON of its text, whatever is in it', () => {
+    for (const text of ['', 'plain', 'quote " and \\', 'line\nfeed', 'ü', 'x'.repeat(64), 'x'.repeat(65), '\u007f']) {
+      const bytes = Buffer.from(text);
+      const values = { bytes, origin: 0, places: [{ start: 0, length: bytes.length, format: 0 }] } as const;
+      expect(JSON.parse(`{${parametersFragment(values, 'Full', 1000).slice(1)}}`)).toEqual({ parameters: [text] });
+    }
   });
 });
 
