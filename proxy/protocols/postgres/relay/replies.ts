@@ -29,6 +29,8 @@ export interface Prepared {
   confirmed: boolean;
   /** Number of the pipeline (counted by Sync) in which its Parse was sent. */
   readonly batch: number;
+  /** Types of its parameters: as its Parse said, 0 for those that the server finds out, until it has told them. */
+  types: readonly number[];
   /** Result columns as described by the server, with the environment in which that was. */
   columns: readonly ColumnDescription[] | undefined;
   columnsIn: Verdict['environment'] | undefined;
@@ -50,6 +52,10 @@ export interface Portal {
   describing: boolean;
   /** Its rows are those of a name (EXECUTE, FETCH), and it has begun: what that name means by now describes other rows. */
   begun: boolean;
+  /** Approved and begun: what is left of its rows needs no second approval. */
+  released: boolean;
+  /** The gateway has ended the implicit transaction that it was bound in: it is bound again before it runs. */
+  unbound: boolean;
 }
 
 export class Reply {
@@ -62,8 +68,8 @@ export class Reply {
   name = '';
   /** Made by the gateway: none of the answer goes to the client. */
   swallow = false;
-  /** The client asked in the simple protocol, which has no NoData. */
-  quietNoData = false;
+  /** The client does not hear that it went well (NoData, BindComplete); of an error it does. */
+  quiet = false;
   /** Put in the place of the server's ErrorResponse: the message that went out was made to fail. */
   substitute: Buffer | undefined;
   /** Number of the command in its session, for the record. */
@@ -151,8 +157,15 @@ export class ReplyQueue {
 }
 
 /** A statement that is on its way. */
-export function preparedOf(name: string, text: string, verdict: Verdict, batch: number): Prepared {
-  return { name, text, bySql: false, verdict, confirmed: false, batch, columns: undefined, columnsIn: undefined };
+export function preparedOf(
+  name: string,
+  text: string,
+  verdict: Verdict,
+  batch: number,
+  types: readonly number[],
+): Prepared {
+  const columns = undefined;
+  return { name, text, bySql: false, verdict, confirmed: false, batch, types, columns, columnsIn: undefined };
 }
 
 /** A portal of the gateway's own: unnamed, without values, results in text. */
@@ -177,5 +190,7 @@ export function portalOf(
     plan: undefined,
     describing: false,
     begun: false,
+    released: false,
+    unbound: false,
   };
 }
