@@ -6,6 +6,7 @@ import { approvalText, causeOf } from './errors.ts';
 import { type Examined, type ExamineFacts, examine, refusal } from './examine.ts';
 import { type RequestRef, refOf } from './files.ts';
 import { COUNT_WANTED, isOpen, measuredOf, stateOf } from './request.ts';
+import type { Signers } from './signers.ts';
 import type { CountedVote } from './tally.ts';
 
 /** One request that this process waits for or may use: what is in its file is looked at, and never believed without signatures. */
@@ -17,14 +18,14 @@ export interface Case {
   readonly decision: ApprovalDecision | undefined;
   /** Reads the file and counts the votes. Never rejects. */
   look(): Promise<void>;
-  /** `look`, where the file changed, votes are there to be judged again, or the time is over. */
+  /** `look`, where the file or who may approve changed, or the time is over. */
   lookIfDue(): Promise<void>;
   decided(signal: AbortSignal): Promise<ApprovalDecision>;
   consume(): Promise<ApprovalGrant | ApprovalRefusal>;
   withdraw(reason: string): Promise<void>;
   onCountWanted(listener: () => void): () => void;
   previewed(preview: EffectPreview): Promise<void>;
-  close(): void;
+  close(): Promise<void>;
 }
 
 export interface CaseFacts extends Omit<ExamineFacts, 'expired'> {
@@ -45,7 +46,9 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
   const countListeners = new Set<() => void>();
   let decision: ApprovalDecision | undefined;
   let lastStamp: string | undefined;
-  let lastVotes = 0;
+  let lastSigners: Signers | undefined;
+  let rejectedVotes = false;
+  let closed = false;
   let counted = 0;
   let countWanted: string | undefined;
   let countAnswered = true;
@@ -77,9 +80,10 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
         break;
       case 'Open': {
         lastStamp = found.stored.stamp;
-        lastVotes = found.stored.request.spec.decisions?.length ?? 0;
+        lastSigners = found.signers;
         const { rejected } = found.tally;
-        if (rejected.length > 0) warn('votes on a request do not count', { votes: rejected });
+        rejectedVotes = rejected.length > 0;
+        if (rejectedVotes) warn('votes on a request do not count', { votes: rejected });
         break;
       }
       default:
@@ -132,7 +136,7 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
   const nowText = (): string => new Date(context.now()).toISOString();
 
   async function lookOnce(): Promise<void> {
-    if (decision !== undefined && decision.state !== 'Approved') return;
+    if (closed || (decision !== undefined && decision.state !== 'Approved')) return;
     let found: Examined;
     try {
       found = await examineNow();
@@ -275,10 +279,11 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
     },
     look,
     async lookIfDue() {
-      if (lastVotes > 0 || expired()) return look();
+      // A vote that does not count yet may count later, as one of a voter whose clock is ahead.
+      if (rejectedVotes || expired()) return look();
       // A file that is gone, or a folder that cannot be read, is for the look to judge.
       const stamp = await files.stamp(ref).catch(() => undefined);
-      if (stamp === undefined || stamp !== lastStamp) await look();
+      if (stamp === undefined || stamp !== lastStamp || (await context.signers.current()) !== lastSigners) await look();
     },
     decided(signal) {
       if (signal.aborted) return Promise.reject(signal.reason);
@@ -323,7 +328,11 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       countAnswered = true;
       await write((request) => withStatus(request, { preview: measuredOf(preview) }), 'Measured');
     },
-    close: () => clearTimeout(timer),
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await running;
+    },
   };
 }
 

@@ -5,12 +5,13 @@ import type { ApprovalContext } from './context.ts';
 import { ApprovalError, type ApprovalErrorCode, approvalText } from './errors.ts';
 import { refOf, type StoredRequest } from './files.ts';
 import { stateOf } from './request.ts';
+import type { Signers } from './signers.ts';
 import { type Tally, tallyVotes } from './tally.ts';
 import { shownDigest } from './vote.ts';
 
 /** What a request is at one moment. */
 export type Examined =
-  | { readonly state: 'Open'; readonly stored: StoredRequest; readonly tally: Tally }
+  | { readonly state: 'Open'; readonly stored: StoredRequest; readonly tally: Tally; readonly signers: Signers }
   /** Not readable just now: nothing is decided on it. */
   | { readonly state: 'Unknown'; readonly error: ApprovalError; readonly refusal: ApprovalRefusal }
   | {
@@ -86,15 +87,16 @@ export async function examine(context: ApprovalContext, facts: ExamineFacts): Pr
     }
   }
   if (facts.expired()) return over('Expired', 'SPV007');
+  const signers = await context.signers.current();
   const tally = await tallyVotes({
     request,
     requirements: command.requirements,
     connection: command.connection,
     requester: command.subject,
-    signers: await context.signers.current(),
+    signers,
     now: context.now(),
     expiresAt: Date.parse(own.spec.expiresAt),
   });
   // Counting took time: nothing is released that expired meanwhile.
-  return facts.expired() ? over('Expired', 'SPV007') : { state: 'Open', stored, tally };
+  return facts.expired() ? over('Expired', 'SPV007') : { state: 'Open', stored, tally, signers };
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { Stats } from 'node:fs';
 import { link, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseDocument, stringify } from 'yaml';
@@ -7,6 +8,7 @@ import { checkStructure } from '../../api/schema.ts';
 import { structureProblems } from '../../api/structure-error.ts';
 import { ApprovalError, causeOf, hasCode } from './errors.ts';
 import { withFileLock } from './file-lock.ts';
+import { createParsedCache } from './parsed-cache.ts';
 import { createQueues } from './queues.ts';
 import type { Holder } from './request.ts';
 
@@ -63,6 +65,7 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
   };
 
   const queue = createQueues();
+  const parsed = createParsedCache();
 
   async function list(folder: string): Promise<readonly string[]> {
     try {
@@ -82,12 +85,16 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
       if (!stats.isFile()) throw new ApprovalError('SPV020', [file, 'it is not a plain file']);
       if (stats.size > MAX_FILE_BYTES) throw new ApprovalError('SPV020', [file, `it has ${stats.size} bytes`]);
       stamp = stampOf(stats);
+      const known = parsed.get(file, stamp);
+      if (known !== undefined) return { request: known, stamp };
       text = await readFile(file, 'utf8');
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw error instanceof ApprovalError ? error : new ApprovalError('SPV020', [file, causeOf(error)], error);
     }
-    return { request: parseRequest(file, text, ref), stamp };
+    const request = parseRequest(file, text, ref);
+    parsed.put(file, stamp, request, text.length);
+    return { request, stamp };
   }
 
   return {
@@ -149,8 +156,8 @@ export function refOf({ metadata }: ApprovalRequest): RequestRef {
   return { namespace: metadata.namespace, name: metadata.name };
 }
 
-function stampOf({ ino, size, mtimeMs }: { ino: number; size: number; mtimeMs: number }): string {
-  return `${ino} ${size} ${mtimeMs}`;
+function stampOf({ ino, size, ctimeMs, mtimeMs }: Stats): string {
+  return `${ino} ${size} ${ctimeMs} ${mtimeMs}`;
 }
 
 async function writeDraft(file: string, request: ApprovalRequest, durable: boolean): Promise<string> {

@@ -35,7 +35,7 @@ export interface FolderApprovalsOptions {
 }
 
 export interface FolderApprovals extends ApprovalStore {
-  close(): void;
+  close(): Promise<void>;
 }
 
 const MAX_PENDING_OF_SUBJECT = 5;
@@ -256,9 +256,9 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
         return refusal('SPV004', [cause]);
       }
     },
-    close() {
+    async close() {
       for (const { watch } of namespaces.values()) watch.close();
-      for (const each of cases.values()) each.close();
+      await Promise.all([...cases.values()].map((each) => each.close()));
     },
   };
 }

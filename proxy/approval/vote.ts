@@ -54,9 +54,10 @@ function payload(request: ApprovalRequest, vote: Omit<Vote, 'signer' | 'signatur
   );
 }
 
-/** Names a public key: the first 128 bits of the SHA-256 of its SubjectPublicKeyInfo, in hexadecimal digits. */
+/** Names a key pair, by either half: the first 128 bits of the SHA-256 of its SubjectPublicKeyInfo, in hexadecimal digits. */
 export function keyId(key: KeyObject): string {
-  const spki = createPublicKey(key).export({ type: 'spki', format: 'der' });
+  const half = key.type === 'private' ? createPublicKey(key) : key;
+  const spki = half.export({ type: 'spki', format: 'der' });
   return createHash('sha256').update(spki).digest('hex').slice(0, 32);
 }
 
@@ -81,7 +82,7 @@ export function signVote(request: ApprovalRequest, ballot: Ballot, key: KeyObjec
     via: ballot.via,
     reason: ballot.reason,
   };
-  const id = keyId(createPublicKey(key));
+  const id = keyId(key);
   const signature = sign(null, payload(request, vote), key).toString('base64');
   return {
     verdict: vote.verdict,
