@@ -157,18 +157,12 @@ export function present(
  * The command without its values, for `reuseFor`; undefined where values decide what it does, or where they cannot be told from the
  * rest with certainty: an approval then covers these values only.
  */
-export function fingerprintOf(
-  text: string,
-  verdict: Verdict,
-  settings: Readonly<Record<string, string>>,
-): string | undefined {
+export function fingerprintOf(text: string, verdict: Verdict): string | undefined {
   if (!verdict.analysis.shapeStable || verdict.decision.reuse !== 'shape' || verdict.hasEffects) return undefined;
   const bytes = Buffer.from(text, 'utf8');
   const shape = shapeKey(bytes, 0, bytes.length);
   if (shape === undefined) return undefined;
-  const sorted = Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1));
-  const hash = createHash('sha256').update(JSON.stringify([Buffer.from(shape, 'latin1').toString('base64'), sorted]));
-  return `sha256:${hash.digest('hex')}`;
+  return `sha256:${createHash('sha256').update(shape, 'latin1').digest('hex')}`;
 }
 
 export const NO_PREVIEW = (why: string): EffectPreview => ({ cascades: [], unavailable: why });

@@ -201,7 +201,7 @@ export class Approvals {
       formats,
       settings: meaning.settings,
       requirements: hold.asked,
-      fingerprint: fingerprintOf(text, verdict, meaning.settings),
+      fingerprint: fingerprintOf(text, verdict),
       presentation: { ...presentation, preview: soon ?? NO_PREVIEW('it is still being made') },
     });
     if ('state' in submitted) {
@@ -454,9 +454,16 @@ export class Approvals {
     if (hold.keep || ticket === undefined) return;
     const state =
       grant?.state ?? (decision === undefined || decision.state === 'Approved' ? 'Withdrawn' : decision.state);
-    if (hold.seq > 0) this.#session.record.released(hold.seq, ticket, { state, reason: why, members });
+    if (hold.seq > 0) this.#recordReleased(hold.seq, ticket, { state, reason: why, members });
     if (grant !== undefined) this.#settle(grant, 'Failed');
     else if (state === 'Withdrawn') this.#withdraw(ticket, why);
+  }
+
+  /** Of a command that does not run: nothing is forwarded that would bring it to the disk. */
+  #recordReleased(seq: number, ticket: ApprovalTicket, release: Parameters<LaneSession['record']['released']>[2]): void {
+    const { record } = this.#session;
+    record.released(seq, ticket, release);
+    record.stream.sync().catch((error: Error) => this.#session.recordFailed(error));
   }
 
   #withdraw(ticket: ApprovalTicket, why: string): void {
