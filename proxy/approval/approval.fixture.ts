@@ -100,7 +100,7 @@ export const at = (name: string): RequestRef => ({ namespace: 'shop', name });
 
 export async function ground(people: readonly Person[], change: Partial<FolderApprovalsOptions> = {}): Promise<Ground> {
   const root = await mkdtemp(join(tmpdir(), 'sallyport-approvals-'));
-  const folder = join(root, 'approvals');
+  const folder = change.folder ?? join(root, 'approvals');
   let signers = signersOf(people.map(({ entry }) => entry));
   const clock = { now: Date.now(), monotonic: 1000 };
   const events: string[] = [];

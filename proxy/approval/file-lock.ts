@@ -12,13 +12,14 @@ const FOREIGN_MS = 30_000;
 /**
  * Keeps two processes from writing one file at once, so that neither loses the other's change. It protects what people see and votes
  * from getting lost; that a command runs once does not rest on it.
+ * @param mode of the lock's file
  * @throws ApprovalError SPV021 when somebody else keeps it
  */
-export async function withFileLock<T>(path: string, holder: Holder, work: () => Promise<T>): Promise<T> {
+export async function withFileLock<T>(path: string, holder: Holder, mode: number, work: () => Promise<T>): Promise<T> {
   const lock = `${path}.lock`;
   const content = JSON.stringify(holder);
   const deadline = performance.now() + WAIT_MS;
-  for (let pause = 1; !(await take(lock, content)); pause = Math.min(pause * 2, 50)) {
+  for (let pause = 1; !(await take(lock, content, mode)); pause = Math.min(pause * 2, 50)) {
     if (performance.now() > deadline) throw new ApprovalError('SPV021', [path]);
     if (!(await breakIfDead(lock, holder))) await delay(pause);
   }
@@ -29,9 +30,9 @@ export async function withFileLock<T>(path: string, holder: Holder, work: () => 
   }
 }
 
-async function take(lock: string, content: string): Promise<boolean> {
+async function take(lock: string, content: string, mode: number): Promise<boolean> {
   try {
-    await writeFile(lock, content, { flag: 'wx', mode: 0o600 });
+    await writeFile(lock, content, { flag: 'wx', mode });
     return true;
   } catch (error) {
     if (hasCode(error, 'EEXIST')) return false;

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Stats } from 'node:fs';
-import { link, lstat, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, link, lstat, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseDocument, stringify } from 'yaml';
 import type { ApprovalRequest } from '../../api/resources.ts';
@@ -27,6 +27,8 @@ export interface StoredRequest {
 export interface RequestFiles {
   readonly root: string;
   path(ref: RequestRef): string;
+  /** Makes the folder of a namespace where it is not there. */
+  prepare(namespace: string): Promise<void>;
   namespaces(): Promise<readonly string[]>;
   /** Names in a namespace, whatever is in the files. */
   names(namespace: string): Promise<readonly string[]>;
@@ -67,6 +69,15 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
   const queue = createQueues();
   const parsed = createParsedCache();
 
+  /**
+   * A folder that its owner opened to a group is for approvers of that group: they read requests and put other files in their place,
+   * for which the folder's rights count. Otherwise nobody else gets in.
+   */
+  async function modes(): Promise<{ readonly file: number; readonly folder: number }> {
+    const group = ((await stat(root)).mode & 0o070) === 0o070;
+    return group ? { file: 0o640, folder: 0o2770 } : { file: 0o600, folder: 0o700 };
+  }
+
   async function list(folder: string): Promise<readonly string[]> {
     try {
       return await readdir(folder);
@@ -100,6 +111,18 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
   return {
     root,
     path,
+    async prepare(namespace) {
+      if (!LABEL.test(namespace)) throw new ApprovalError('SPV004', ['the namespace is no name']);
+      await mkdir(root, { recursive: true, mode: 0o700 });
+      const folder = join(root, namespace);
+      try {
+        await mkdir(folder, { mode: 0o700 });
+      } catch (error) {
+        if (hasCode(error, 'EEXIST') && (await stat(folder)).isDirectory()) return;
+        throw error;
+      }
+      await chmod(folder, (await modes()).folder);
+    },
     async namespaces() {
       return (await list(root)).filter((name) => LABEL.test(name)).sort();
     },
@@ -122,8 +145,7 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
     },
     async create(request) {
       const file = path(refOf(request));
-      await mkdir(join(root, refOf(request).namespace), { recursive: true, mode: 0o700 });
-      const draft = await writeDraft(file, request, true);
+      const draft = await writeDraft(file, request, (await modes()).file, true);
       try {
         // Unlike rename, link does not replace: of two processes that make one request, one wins and both use it.
         await link(draft, file);
@@ -138,16 +160,17 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
     update(ref, change) {
       const file = path(ref);
       // One after the other here: many waiters on the lock of a file would only keep each other from it.
-      return queue(file, () =>
-        withFileLock(file, holder, async () => {
+      return queue(file, async () => {
+        const { file: mode } = await modes();
+        return withFileLock(file, holder, mode, async () => {
           const found = await read(ref);
           const changed = found && change(found.request);
           if (changed === undefined) return found;
-          const draft = await writeDraft(file, changed, false);
+          const draft = await writeDraft(file, changed, mode, false);
           await rename(draft, file);
           return { request: changed, stamp: stampOf(await lstat(file)) };
-        }),
-      );
+        });
+      });
     },
   };
 }
@@ -160,10 +183,12 @@ function stampOf({ ino, size, ctimeMs, mtimeMs }: Stats): string {
   return `${ino} ${size} ${ctimeMs} ${mtimeMs}`;
 }
 
-async function writeDraft(file: string, request: ApprovalRequest, durable: boolean): Promise<string> {
+async function writeDraft(file: string, request: ApprovalRequest, mode: number, durable: boolean): Promise<string> {
   const draft = `${file}.${randomUUID()}`;
-  const handle = await open(draft, 'wx', 0o600);
+  const handle = await open(draft, 'wx', mode);
   try {
+    // Whatever the umask of an approver is, the gateway has to read it.
+    await handle.chmod(mode);
     await handle.writeFile(requestYaml(request));
     if (durable) await handle.datasync();
   } catch (error) {

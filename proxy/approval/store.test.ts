@@ -1,4 +1,4 @@
-import { readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import {
@@ -53,6 +53,17 @@ describe('a request', () => {
     const yaml = await readFile(path, 'utf8');
     expect(yaml).toContain("display: |-\n      DELETE FROM orders\n      WHERE name = '\\u202e\\u001b[2J'");
     expect(['\u202e', '\u001b'].some((character) => yaml.includes(character))).toBe(false);
+  });
+
+  test('is for a group where the folder of the store is', async () => {
+    g = await ground([ada]);
+    await mkdir(g.folder, { recursive: true });
+    await chmod(g.folder, 0o2770);
+    const ticket = ticketOf(await g.store.submit(held()));
+    await g.vote(ada, ticket.name);
+    expect((await stat(join(g.folder, 'shop'))).mode & 0o7777).toBe(0o2770);
+    expect((await stat(g.files.path(at(ticket.name)))).mode & 0o777).toBe(0o640);
+    expect(codeOf(await ticket.consume())).toBe('granted');
   });
 
   test('is one for identical commands, and another for anything that changes the meaning', async () => {

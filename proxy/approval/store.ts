@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import type { ApprovalRefusal, ApprovalStore, ApprovalTicket, HeldCommand } from '../ports.ts';
@@ -84,7 +83,7 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
   async function open(name: string): Promise<Namespace> {
     const known = namespaces.get(name);
     if (known !== undefined) return known;
-    await mkdir(join(options.folder, name), { recursive: true, mode: 0o700 });
+    await files.prepare(name);
     const opened = namespaces.get(name);
     if (opened !== undefined) return opened;
     const index = createNamespaceIndex(context, name);
