@@ -26,6 +26,7 @@ export interface ConfigurationSchema {
 const DURATION = '^([0-9]{1,5}[hms])+$';
 const ADDRESS = '^(\\[[0-9a-fA-F:]+\\]|[^:\\s\\[\\]]+):[0-9]{1,5}$';
 const REFERENCE = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?/[a-z0-9]([-a-z0-9.]*[a-z0-9])?$';
+const PERSON = '^[A-Za-z0-9]([-A-Za-z0-9._@:/]*[A-Za-z0-9])?$';
 const LABEL = '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$';
 
 function closed(
@@ -124,6 +125,43 @@ const ISSUER = closed(
   ['alias', 'issuer'],
 );
 
+const names = (description: string, pattern: string, maxLength: number): ConfigurationSchema => ({
+  type: 'array',
+  minItems: 1,
+  maxItems: 64,
+  description,
+  items: { type: 'string', minLength: 1, maxLength, pattern },
+});
+
+const APPROVER = closed(
+  'A person who may approve, with a key that only they have.',
+  {
+    name: {
+      type: 'string',
+      maxLength: 253,
+      pattern: PERSON,
+      description: 'Name in rules (approvers.users), in requests and in the record.',
+    },
+    publicKey: {
+      type: 'string',
+      pattern: '^[A-Za-z0-9+/]{43}=$',
+      description: 'Their Ed25519 public key, as sallyport approver create prints it.',
+    },
+    groups: names('Groups for rules (approvers.groups).', PERSON, 256),
+    connections: names(
+      'Connections on which they may approve, written NAMESPACE/NAME; * stands for any characters. Default: all.',
+      '^[-a-z0-9.*]+/[-a-z0-9.*]+$|^\\*$',
+      317,
+    ),
+    subjects: names(
+      'Subjects that are this same person, such as okta:ada@example.com: they do not approve what these ask for.',
+      '^\\S+$',
+      512,
+    ),
+  },
+  ['name', 'publicKey'],
+);
+
 export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
   'What is not a resource: issuers, addresses, limits. Unknown fields are refused. Relative paths start at the folder of the file.',
   {
@@ -190,6 +228,18 @@ export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
       },
       ['certificateFile', 'keyFile'],
     ),
+    approvals: closed('Requests for approval.', {
+      store: text(
+        'Folder of requests for approval, which several gateways may share. Default: approvals in the state folder.',
+      ),
+    }),
+    approvers: {
+      type: 'array',
+      maxItems: 256,
+      description:
+        'People who may approve. Unlike the rest of this file, read again whenever it changes: a right that is taken away counts no more.',
+      items: APPROVER,
+    },
     credentials: {
       type: 'array',
       maxItems: 1024,

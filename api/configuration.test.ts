@@ -18,6 +18,9 @@ async function file(text: string): Promise<string> {
   return path;
 }
 
+const KEY = `${'A'.repeat(43)}=`;
+const OTHER_KEY = `${'B'.repeat(42)}A=`;
+
 /** `line:column message` of each finding. */
 async function wrong(text: string): Promise<string[]> {
   const { findings, configuration } = await readConfiguration(await file(text));
@@ -53,6 +56,9 @@ issuers:
 credentials:
   - {secret: shop/a, directory: secrets/a}
   - {secret: shop/b, environment: {password: B_PASSWORD}}
+approvals: {store: requests}
+approvers:
+  - {name: ada, publicKey: ${KEY}, groups: [dba], connections: ["shop/*"], subjects: ["okta:ada"]}
 `);
     expect(await loadConfiguration(path)).toEqual({
       state: join(folder, 'state'),
@@ -77,6 +83,8 @@ credentials:
         ['shop/a', { directory: join(folder, 'secrets/a') }],
         ['shop/b', { environment: { password: 'B_PASSWORD' } }],
       ]),
+      approvals: { store: join(folder, 'requests') },
+      approvers: [{ name: 'ada', publicKey: KEY, groups: ['dba'], connections: ['shop/*'], subjects: ['okta:ada'] }],
     });
   });
 
@@ -119,6 +127,17 @@ credentials:
       '3:15 a Secret has exactly one of directory and environment',
     ],
     ['tls: {certificateFile: a}', '3:1 tls needs keyFile'],
+    ['approvers: [{name: a, publicKey: AAAA}]', '3:23 approvers[0].publicKey cannot be "AAAA"'],
+    [`approvers: [{name: a, publicKey: ${'A'.repeat(42)}B=}]`, '3:23 the key of a is not one in base64'],
+    [
+      `approvers: [{name: a, publicKey: ${KEY}}, {name: a, publicKey: ${OTHER_KEY}}]`,
+      '3:83 the approver a is there twice',
+    ],
+    [`approvers: [{name: a, publicKey: ${KEY}}, {name: b, publicKey: ${KEY}}]`, `3:92 the key ${KEY} is there twice`],
+    [
+      `approvers: [{name: a, publicKey: ${KEY}}, {name: b, publicKey: ${OTHER_KEY}, subjects: [a]}]`,
+      '3:150 a is a already, and two approvers are two people',
+    ],
   ])('%s', async (text, expected) => {
     const found = await wrong(text);
     expect(found).toHaveLength(1);

@@ -20,6 +20,18 @@ export interface IssuerConfiguration {
   readonly claims?: { readonly username?: string; readonly groups?: string; readonly onBehalfOf?: string };
 }
 
+/** A person who may approve (docs/approvals.md). */
+export interface ApproverConfiguration {
+  readonly name: string;
+  /** The 32 bytes of an Ed25519 public key in base64. */
+  readonly publicKey: string;
+  readonly groups?: readonly string[];
+  /** Patterns of `NAMESPACE/NAME`; absent: every connection. */
+  readonly connections?: readonly string[];
+  /** Subjects that are the same person. */
+  readonly subjects?: readonly string[];
+}
+
 /** Everything that is not a resource: SallyportConfiguration with its defaults filled in. Paths are absolute. */
 export interface Configuration {
   readonly issuers: readonly IssuerConfiguration[];
@@ -35,6 +47,11 @@ export interface Configuration {
   };
   readonly record: { readonly syncReads: boolean };
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
+  readonly approvals: {
+    /** Folder of requests; undefined: `approvals` in the state folder. */
+    readonly store: string | undefined;
+  };
+  readonly approvers: readonly ApproverConfiguration[];
   /** Secrets that are mounted folders or environment variables, by `NAMESPACE/NAME`. */
   readonly credentials: ReadonlyMap<
     string,
@@ -63,6 +80,8 @@ interface ConfigurationFile {
   };
   readonly record?: { readonly syncReads?: boolean };
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
+  readonly approvals?: { readonly store?: string };
+  readonly approvers?: readonly ApproverConfiguration[];
   readonly credentials?: readonly {
     readonly secret: string;
     readonly directory?: string;
@@ -116,6 +135,8 @@ function fromFile(file: ConfigurationFile, folder: string): Configuration {
     },
     record: { syncReads: file.record?.syncReads ?? false },
     tls: tls === undefined ? undefined : { certificateFile: path(tls.certificateFile), keyFile: path(tls.keyFile) },
+    approvals: { store: file.approvals?.store === undefined ? undefined : path(file.approvals.store) },
+    approvers: file.approvers ?? [],
     credentials: new Map(
       (file.credentials ?? []).map(({ secret, directory, environment }) => [
         secret,
@@ -213,6 +234,33 @@ function contradictions(file: ConfigurationFile): Wrong[] {
     if ((directory === undefined) !== (environment === undefined)) return;
     const message = 'a Secret has exactly one of directory and environment';
     wrong.push({ path: ['credentials', index], message, fix: 'Write one of them.' });
+  });
+  const approvers = file.approvers ?? [];
+  twice(
+    approvers.map(({ name }) => name),
+    (index) => ['approvers', index, 'name'],
+    'the approver',
+  );
+  twice(
+    approvers.map(({ publicKey }) => publicKey),
+    (index) => ['approvers', index, 'publicKey'],
+    'the key',
+  );
+  approvers.forEach(({ name, publicKey, subjects = [] }, index) => {
+    if (Buffer.from(publicKey, 'base64').toString('base64') !== publicKey) {
+      const message = `the key of ${name} is not one in base64`;
+      wrong.push({ path: ['approvers', index, 'publicKey'], message, fix: 'Copy it whole.' });
+    }
+    const others = approvers.filter((other) => other.name !== name);
+    subjects.forEach((subject, at) => {
+      const same = others.find((other) => other.name === subject || other.subjects?.includes(subject) === true);
+      if (same === undefined) return;
+      wrong.push({
+        path: ['approvers', index, 'subjects', at],
+        message: `${subject} is ${same.name} already, and two approvers are two people`,
+        fix: 'Keep it with the one whom it is.',
+      });
+    });
   });
   if (file.limits?.authenticationTimeout !== undefined && durationSeconds(file.limits.authenticationTimeout) === 0) {
     const path = ['limits', 'authenticationTimeout'];

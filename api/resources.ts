@@ -1,5 +1,6 @@
 import type { AccessConnection } from './generated/accessconnections.ts';
 import type { AccessPolicy } from './generated/accesspolicies.ts';
+import type { ApprovalRequest } from './generated/approvalrequests.ts';
 import type { MaskingRule } from './generated/maskingrules.ts';
 
 /** What a policy bundle is compiled from: valid objects, defaults filled in, every one with its namespace. */
@@ -22,4 +23,4 @@ export interface Problem {
   readonly fix?: string;
 }
 
-export type { AccessConnection, AccessPolicy, MaskingRule };
+export type { AccessConnection, AccessPolicy, ApprovalRequest, MaskingRule };

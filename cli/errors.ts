@@ -46,6 +46,8 @@ export const CLI_ERRORS = {
     message: 'MaskingRule {}: {} matches no column, so it masks nothing',
     fix: 'Correct the name (schema.table.column), or remove it when the column is gone.',
   },
+  SPC080: { message: 'it was not confirmed, so nothing was written', fix: 'Answer y, or give --yes.' },
+  SPC081: { message: 'the reason is longer than {} characters', fix: 'Write a shorter one.' },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

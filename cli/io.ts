@@ -9,6 +9,8 @@ export interface CliIo {
   readonly arguments: readonly string[];
   /** True when a person looks at stdout. */
   readonly isTTY: boolean;
+  /** Asks the person at the terminal for one line; undefined when nobody is there to answer. */
+  readonly ask?: (question: string) => Promise<string>;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** Calls back on SIGHUP. */
@@ -20,4 +22,10 @@ export interface CliIo {
 export function defaultState(env: CliIo['env']): string {
   const base = env['XDG_STATE_HOME'] || `${env['HOME'] ?? '.'}/.local/state`;
   return `${base}/sallyport`;
+}
+
+/** Where the person who runs this keeps their own approver keys: the XDG base directory for configuration, else the home's. */
+export function defaultApproverKeys(env: CliIo['env']): string {
+  const base = env['XDG_CONFIG_HOME'] || `${env['HOME'] ?? '.'}/.config`;
+  return `${base}/sallyport/approvers`;
 }

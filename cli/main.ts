@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { createInterface } from 'node:readline/promises';
 import type { CliIo } from './io.ts';
 import { runProgram } from './program.ts';
 
@@ -10,6 +11,24 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
+/** One line from the terminal; Ctrl-C and Ctrl-D answer with nothing. */
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stdout });
+  const given = new AbortController();
+  lines.on('SIGINT', () => given.abort());
+  lines.once('close', () => given.abort());
+  const { signal } = given;
+  try {
+    return await lines.question(question, { signal });
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    process.stdout.write('\n');
+    return '';
+  } finally {
+    lines.close();
+  }
+}
+
 const io: CliIo = {
   stdout: process.stdout,
   stderr: process.stderr,
@@ -18,6 +37,7 @@ const io: CliIo = {
   pid: process.pid,
   arguments: process.argv.slice(2),
   isTTY: process.stdout.isTTY === true,
+  ...(process.stdin.isTTY === true && process.stdout.isTTY === true ? { ask } : {}),
   signal: stop.signal,
   onHangup: (listener) => void process.on('SIGHUP', listener),
   setExitCode: (code) => {

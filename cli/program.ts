@@ -1,7 +1,10 @@
 import { Command, CommanderError, type Option } from 'commander';
+import { register as registerApprove } from './commands/approve.ts';
+import { register as registerApprover } from './commands/approver.ts';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
+import { register as registerRequests } from './commands/requests.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSessions } from './commands/sessions.ts';
 import { register as registerTest } from './commands/test.ts';
@@ -62,6 +65,10 @@ export function createProgram(io: CliIo): Command {
   registerValidate(program, io);
   registerExplain(program, io);
   registerTest(program, io);
+  program.commandsGroup('Decide what waits for people:');
+  registerRequests(program, io);
+  registerApprove(program, io);
+  registerApprover(program, io);
   program.commandsGroup('Look at what happened:');
   registerSessions(program, io);
   program.commandsGroup(ABOUT);

@@ -50,28 +50,99 @@ export interface CredentialSource {
   ): Promise<Uint8Array>;
 }
 
+/** What an approver reads. Made by the lane, which knows the language; whoever shows it escapes control and bidi characters. */
+export interface Presentation {
+  /** One line, at most 120 characters. */
+  readonly summary: string;
+  /** The whole command, pretty-printed, with its bound values, masking rules applied and secrets replaced. At most 64 KiB. */
+  readonly display: string;
+  /** What was replaced in `display`, such as `password` or the name of a masking rule. */
+  readonly redactions: readonly string[];
+  /** Access in words, such as `Delete on public.orders`. */
+  readonly effects: readonly string[];
+  readonly preview: EffectPreview;
+}
+
+/** What the command would do, as far as it can be known without doing it. Nothing is changed or locked to find it out. */
+export interface EffectPreview {
+  /** From EXPLAIN: the planner's guess. Absent with `unavailable` saying why. */
+  readonly estimate?: { readonly rows: number; readonly plan: string };
+  /** Counted on request by a read-only statement under a time limit. */
+  readonly measured?: { readonly rows: number; readonly at: string; readonly durationMs: number };
+  /** Foreign keys that would carry the effect on, such as `ON DELETE CASCADE: public.order_items(order_id)`. */
+  readonly cascades: readonly string[];
+  /** Why there is no estimate, or no count. */
+  readonly unavailable?: string;
+}
+
 /** A command that waits for people, as the lane hands it over. The store derives hash and name. */
 export interface HeldCommand {
   readonly connection: CompiledConnection;
   readonly subject: Subject;
   readonly sessionId: string;
   readonly database: string;
+  /** What would be forwarded, exactly. */
   readonly text: string;
   readonly parameters: readonly (Uint8Array | null)[];
+  /** Format of each parameter: 0 text, 1 binary. */
+  readonly formats: readonly (0 | 1)[];
   /** search_path, role and whatever else changes the meaning. */
   readonly settings: Readonly<Record<string, string>>;
   readonly requirements: readonly ApprovalRequirement[];
+  /** The command without its values: what `reuseFor` compares. Undefined: an approval covers these values only. */
+  readonly fingerprint: string | undefined;
+  readonly presentation: Presentation;
 }
 
-export type ApprovalOutcome =
-  | { readonly state: 'Released'; readonly name: string }
-  | {
-      readonly state: 'Denied' | 'Expired' | 'Withdrawn' | 'Unavailable';
-      readonly name?: string;
-      readonly message: string;
-    };
+/** One held command in the store. Made by `ApprovalStore.submit`; identical pending commands of one requester share a request. */
+export interface ApprovalTicket {
+  /** Name of the ApprovalRequest, in the connection's namespace. */
+  readonly name: string;
+  readonly hash: string;
+  readonly expiresAt: Date;
+  /** Who may approve, in words, one entry for each requirement; for the notice that the agent reads. */
+  readonly approvers: readonly string[];
+  /** Already approved when it was submitted: by a vote on an earlier attempt, or within `reuseFor`. */
+  readonly approved: boolean;
+  /**
+   * Resolves when people have decided or the time is over. Verified then: distinct valid signatures over this hash, by voters who
+   * have the right now. @throws the signal's reason
+   */
+  decided(signal: AbortSignal): Promise<ApprovalDecision>;
+  /**
+   * Compare-and-set to Consumed, verifying everything once more: at most one caller over all replicas gets a grant. Called after
+   * the command was decided again on the bundle in force.
+   */
+  consume(): Promise<ApprovalGrant | ApprovalRefusal>;
+  /** The client left or cancelled. No effect on what was consumed. */
+  withdraw(reason: string): Promise<void>;
+  /** An approver asked for the exact count; the lane measures and tells. Returns the unsubscribe function. */
+  onCountWanted(listener: () => void): () => void;
+  previewed(preview: EffectPreview): Promise<void>;
+}
 
-/** The port for approvals. Until a store is configured, every held command is refused with the rule's name. */
+export type ApprovalDecision =
+  | { readonly state: 'Approved' }
+  | { readonly state: 'Denied' | 'Expired' | 'Withdrawn'; readonly message: string };
+
+/** The right to run the command once. `votes` go into the record with the release. */
+export interface ApprovalGrant {
+  readonly state: 'Consumed';
+  readonly votes: readonly { readonly voter: string; readonly at: string; readonly reason?: string }[];
+  /** What became of it; without this call the request stays Consumed with an unknown outcome, and is never run again. */
+  settle(outcome: 'Executed' | 'Failed'): Promise<void>;
+}
+
+export interface ApprovalRefusal {
+  readonly state: 'Refused';
+  /** Stable code of `proxy/approval/errors.ts`. */
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** The port for approvals. In a cluster requests are objects of the API server; standalone they are YAML in the state folder. */
 export interface ApprovalStore {
-  request(command: HeldCommand, signal: AbortSignal): Promise<ApprovalOutcome>;
+  /** Refused: no approvals set up, too many pending, too large to be shown, the store cannot be written. */
+  submit(command: HeldCommand): Promise<ApprovalTicket | ApprovalRefusal>;
 }

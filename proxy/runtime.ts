@@ -31,6 +31,8 @@ export interface RuntimeOptions {
     readonly authenticationTimeoutMs: number;
   };
   readonly syncReads: boolean;
+  /** Between two notices to a client whose command is held. Default 30 s. */
+  readonly holdNoticeMs?: number;
   /** Index of this worker process, from 0. */
   readonly worker: number;
   readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
@@ -55,6 +57,7 @@ export interface Runtime {
 }
 
 const SWEEP_MS = 1000;
+const HOLD_NOTICE_MS = 30_000;
 /** Longest that a target may take until a session with it is ready. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
@@ -127,6 +130,8 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       syncReads: options.syncReads,
       countCommand: (connection, username) => rates.count(`${connection.uid} ${username}`, Date.now()),
       judgement: createJudgements(),
+      holdNoticeMs: options.holdNoticeMs ?? HOLD_NOTICE_MS,
+      failed: (session, what, error) => log.error({ session, error: error.message }, what),
     },
     verifier: options.verifier,
     authentication: {

@@ -233,14 +233,30 @@ export function commandHeld(
   seq: number,
   name: string,
   requirements: readonly ApprovalRequirement[],
+  hash?: string,
 ): string {
   const needed = requirements.map(({ rule, requiredApprovals }) => ({ rule: ruleName(rule), requiredApprovals }));
-  return `${session},"seq":${seq}${tail({ request: name, requirements: needed })}`;
+  return `${session},"seq":${seq}${tail({ request: name, hash, requirements: needed })}`;
 }
 
-/** Members of `command.released`. */
-export function commandReleased(session: string, seq: number, name: string, state: string): string {
-  return `${session},"seq":${seq}${tail({ request: name, state })}`;
+/** How the wait of a held command ended. */
+export interface Release {
+  readonly hash?: string;
+  /** Of a command that runs now: who approved it. */
+  readonly votes?: readonly { readonly voter: string; readonly at: string; readonly reason?: string }[];
+  /** Of one that does not: why. */
+  readonly reason?: string;
+}
+
+/** Members of `command.released`. @param state `Consumed`: it runs now; otherwise `Denied`, `Expired` or `Withdrawn` */
+export function commandReleased(
+  session: string,
+  seq: number,
+  name: string,
+  state: string,
+  { hash, votes, reason }: Release = {},
+): string {
+  return `${session},"seq":${seq}${tail({ request: name, state, hash, votes, reason })}`;
 }
 
 /** What the target did: rows and bytes of the result as the client got it. */

@@ -32,9 +32,9 @@ export interface ApprovalRequest {
        */
       name: string;
       /**
-       * Its uid.
+       * Its uid; absent where connections have none, as in a folder of files.
        */
-      uid: string;
+      uid?: string;
     };
     /**
      * What has to be met before the command runs, one entry for each rule that asks for approval. Each is met on its own.
@@ -65,6 +65,10 @@ export interface ApprovalRequest {
        * How many different people must approve.
        */
       requiredApprovals: number;
+      /**
+       * What the rule says to whoever meets it.
+       */
+      message?: string;
       /**
        * Narrows who may approve, from the rule.
        */
@@ -130,23 +134,23 @@ export interface ApprovalRequest {
        */
       protocol: 'Postgres' | 'SSH' | 'Kubernetes' | 'HTTP';
       /**
+       * The database, for a Postgres connection.
+       */
+      database?: string;
+      /**
        * The command in one line.
        */
       summary: string;
       /**
-       * The command as the approver sees it; secrets replaced.
+       * The whole command as the approver sees it; secrets replaced, control characters as escapes. One that does not fit is refused, not cut.
        */
       display?: string;
-      /**
-       * display is not the whole command: fetch it before approving.
-       */
-      truncated?: boolean;
       /**
        * What was replaced in display.
        */
       redactions?: string[];
       /**
-       * What it would do, such as "Delete public.orders (est. 99 rows)".
+       * What it would do, such as "Delete on public.orders".
        */
       effects?: string[];
       /**
@@ -158,13 +162,39 @@ export interface ApprovalRequest {
        */
       sessionId?: string;
       /**
-       * Hash of the command without its values; what reuseFor compares.
+       * Hash of the command without its values, and of who asks for it where; what reuseFor compares.
        */
       fingerprint?: string;
       /**
        * Hash of the command and everything that changes its meaning; what an approval is bound to.
        */
       hash: string;
+    };
+    /**
+     * What the command would do, found out without doing it when it was held.
+     */
+    preview?: {
+      /**
+       * The planner's guess.
+       */
+      estimate?: {
+        /**
+         * Rows that it expects.
+         */
+        rows: number;
+        /**
+         * The plan as EXPLAIN shows it, cut where it is too long.
+         */
+        plan: string;
+      };
+      /**
+       * Foreign keys that would carry the effect on.
+       */
+      cascades?: string[];
+      /**
+       * Why there is no estimate.
+       */
+      unavailable?: string;
     };
     /**
      * How long the approval covers the same statement with other values; absent: once.
@@ -182,6 +212,10 @@ export interface ApprovalRequest {
        * The vote.
        */
       verdict: 'Approve' | 'Deny';
+      /**
+       * Random, one for each vote. Stamped by whoever signs it.
+       */
+      id?: string;
       /**
        * Why.
        */
@@ -212,7 +246,7 @@ export interface ApprovalRequest {
        */
       via?: string;
       /**
-       * Signature over uid, hash, verdict, by and at. Stamped by admission.
+       * Signature over the request as it was shown, its uid, name and hash, and over everything else in the vote. Stamped by admission.
        */
       attestation?: string;
     }[];
@@ -276,7 +310,7 @@ export interface ApprovalRequest {
      */
     consumedTime?: string;
     /**
-     * What the target answered, such as DELETE 3.
+     * What came of it, such as DELETE 3, or why it was withdrawn.
      */
     outcome?: string;
     /**
@@ -284,8 +318,55 @@ export interface ApprovalRequest {
      */
     auditRef?: string;
     /**
-     * Proxy pod that holds the command.
+     * The process that holds the command.
      */
-    holder?: string;
+    holder?: {
+      /**
+       * Its pod, or the machine's name.
+       */
+      host: string;
+      /**
+       * Random, one for each process.
+       */
+      process: string;
+      /**
+       * Its process id.
+       */
+      pid?: number;
+      /**
+       * The machine's id of its last start, where it has one.
+       */
+      boot?: string;
+      /**
+       * When the process started, in the kernel's clock ticks, where they are known.
+       */
+      started?: string;
+    };
+    /**
+     * What was measured on an approver's request.
+     */
+    preview?: {
+      /**
+       * Counted by a statement that only reads.
+       */
+      measured?: {
+        /**
+         * Rows that match.
+         */
+        rows: number;
+        /**
+         * When it was counted.
+         */
+        at: string;
+        /**
+         * How long counting took, in milliseconds.
+         */
+        durationMs: number;
+      };
+      /**
+       * Why there is no count.
+       */
+      unavailable?: string;
+    };
   };
 }

@@ -102,6 +102,7 @@ function workerOptions(options: RunOptions, configuration: Configuration, io: Cl
   return {
     paths: options.file,
     configuration,
+    configurationFile: options.config,
     state: stateOf(options, configuration, io),
     plaintextLoopback: options.plaintextLoopback,
     worker: index,

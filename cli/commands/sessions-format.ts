@@ -1,6 +1,7 @@
 import type { CommandView } from '../../record/commands.ts';
 import { neutralise } from '../../record/display.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
+import { table } from '../table.ts';
 
 /** Sessions as a table, the oldest first. Every cell is safe on a terminal. */
 export function sessionTable(sessions: readonly SessionSummary[]): string {
@@ -18,22 +19,6 @@ export function sessionTable(sessions: readonly SessionSummary[]): string {
     ].map(neutralise),
   );
   return table([head, ...rows]);
-}
-
-function table(rows: readonly (readonly string[])[]): string {
-  const widths: number[] = [];
-  for (const row of rows) {
-    for (const [column, cell] of row.entries()) widths[column] = Math.max(widths[column] ?? 0, cell.length);
-  }
-  return rows
-    .map(
-      (row) =>
-        `${row
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-          .join('  ')
-          .trimEnd()}\n`,
-    )
-    .join('');
 }
 
 /** What stands above the commands of a session. */

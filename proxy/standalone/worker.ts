@@ -3,9 +3,14 @@ import { type Logger, pino } from 'pino';
 import type { Configuration } from '../../api/configuration.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { CheckObject, Finding } from '../../api/load.ts';
+import type { ApprovalRequest } from '../../api/resources.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import { keepRetention } from '../../record/retention.ts';
-import { createRefusingApprovals } from '../approval/refusing.ts';
+import { createConfiguredApprovers } from '../approval/configured-approvers.ts';
+import type { ApprovalEvent } from '../approval/context.ts';
+import { approvalFolders, createHolder } from '../approval/folders.ts';
+import { createFolderApprovals } from '../approval/store.ts';
+import { keepSwept } from '../approval/sweep.ts';
 import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
@@ -21,6 +26,8 @@ import { createStandaloneCredentials } from './credentials.ts';
 export interface WorkerOptions {
   readonly paths: readonly string[];
   readonly configuration: Configuration;
+  /** Where the configuration was read from: its approvers are read again when it changes. */
+  readonly configurationFile: string | undefined;
   readonly state: string;
   readonly plaintextLoopback: boolean;
   readonly worker: number;
@@ -124,11 +131,25 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     state,
     environment: options.environment,
   });
+  const approvalOptions = {
+    ...approvalFolders(configuration, state),
+    signers: createConfiguredApprovers(options.configurationFile, log),
+    holder: createHolder(options.pid),
+    now: Date.now,
+    monotonic: () => performance.now(),
+    log,
+    onChange: ({ metadata }: ApprovalRequest, event: ApprovalEvent) =>
+      log.info({ request: `${metadata.namespace}/${metadata.name}`, event }, 'request for approval'),
+  };
+  // Before anything new is held: what is open and held by nobody has no session any more.
+  if (options.worker === 0) await keepSwept(approvalOptions, retaining.signal);
+  const approvals = createFolderApprovals(approvalOptions);
+  starting.defer(() => approvals.close());
   const runtime = await startRuntime({
     bundles,
     credentials,
     verifier,
-    approvals: createRefusingApprovals(),
+    approvals,
     recorder,
     metrics,
     log,

@@ -6,19 +6,38 @@ import { B } from './wire/messages.ts';
 /** Largest answer of one control query: a catalog of tens of thousands of relations has less. */
 const MAX_ANSWER = 512 * 1024 * 1024;
 
+/** Parameters of a query of the gateway's own. */
+export interface QueryParameters {
+  readonly values: readonly (Uint8Array | null)[];
+  /** 0 text, 1 binary, one for each value. */
+  readonly formats: readonly (0 | 1)[];
+  /** Type OIDs, 0 where the server shall find out. */
+  readonly types: readonly number[];
+}
+
+/** The server's ErrorResponse. Its text may quote values. */
+export class ServerRefusal extends Error {
+  override readonly name = 'ServerRefusal';
+  readonly state: string;
+  constructor(fields: Partial<Record<string, string>>) {
+    super(fields.M ?? 'unknown error');
+    this.state = fields.C ?? 'XX000';
+  }
+}
+
 /**
- * The control connection's whole protocol: simple queries, one at a time, answers as text. It reads the catalog; commands of agents
+ * The control connection's whole protocol: queries one at a time, answers as text. It reads the catalog; commands of agents
  * never go through it.
  */
 export interface ControlConnection {
-  /** Rows of a query, NULL as the empty string. @throws the server's error as text */
-  query(sql: string): Promise<string[][]>;
+  /** Rows of a query, NULL as the empty string. With parameters it goes by the extended protocol. @throws ServerRefusal */
+  query(sql: string, parameters?: QueryParameters): Promise<string[][]>;
   close(): void;
   readonly closed: boolean;
 }
 
 interface Pending {
-  readonly sql: string;
+  readonly bytes: Buffer;
   readonly resolve: (rows: string[][]) => void;
   readonly reject: (error: Error) => void;
 }
@@ -34,6 +53,20 @@ function dataRow(bytes: Buffer, start: number): string[] {
     if (length > 0) at += length;
   }
   return row;
+}
+
+function queryBytes(sql: string, parameters: QueryParameters | undefined): Buffer {
+  if (parameters === undefined) return encode.query(sql);
+  const { values, formats, types } = parameters;
+  const oids = Buffer.alloc(2 + types.length * 4);
+  oids.writeUInt16BE(types.length);
+  for (const [index, type] of types.entries()) oids.writeUInt32BE(type, 2 + index * 4);
+  return Buffer.concat([
+    encode.parse('', sql, oids),
+    encode.bindValues('', '', { parameters: values, formats, resultFormats: [] }),
+    encode.execute(''),
+    encode.sync(),
+  ]);
 }
 
 /** Runs queries over a wire on which the session is ready. The wire's callbacks become its own. */
@@ -52,7 +85,7 @@ export function createControlConnection(wire: Wire): ControlConnection {
     if (current === undefined) return;
     rows = [];
     failure = undefined;
-    wire.write(encode.query(current.sql));
+    wire.write(current.bytes);
   }
 
   function settle(): void {
@@ -64,7 +97,7 @@ export function createControlConnection(wire: Wire): ControlConnection {
 
   function message(type: number, bytes: Buffer, start: number, end: number): void {
     if (type === B.DataRow) rows.push(dataRow(bytes, start));
-    else if (type === B.Error) failure = new Error(errorFields(bytes, start, end).M ?? 'unknown error');
+    else if (type === B.Error) failure = new ServerRefusal(errorFields(bytes, start, end));
     else if (type === B.ReadyForQuery) settle();
   }
 
@@ -107,10 +140,10 @@ export function createControlConnection(wire: Wire): ControlConnection {
   wire.resume();
 
   return {
-    query(sql) {
+    query(sql, parameters) {
       if (wire.closed) return Promise.reject(new Error('the control connection is closed'));
       return new Promise((resolve, reject) => {
-        waiting.push({ sql, resolve, reject });
+        waiting.push({ bytes: queryBytes(sql, parameters), resolve, reject });
         next();
       });
     },

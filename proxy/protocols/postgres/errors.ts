@@ -110,10 +110,28 @@ export const LANE_ERRORS = {
   },
   SPG026: { state: '42501', message: 'function {} cannot be called directly', hint: 'Call it in a SELECT.' },
   SPG027: { state: '34000', message: 'portal "{}" does not exist', hint: '' },
+  SPG028: {
+    state: '42501',
+    message: 'this statement needs approval, which is not waited for while a transaction is open: {}',
+    hint: 'Others would wait for the locks of your transaction. Send it outside of BEGIN, and first in its pipeline.',
+  },
+  SPG029: {
+    state: '54000',
+    message: 'the statement needs approval and has {} bytes as an approver would read it, more than can be shown',
+    hint: 'Nobody approves unseen: send less than 64 KiB at a time.',
+  },
+  SPG030: { state: '42501', message: 'the approval was not given: {}', hint: '' },
+  SPG031: {
+    state: '42501',
+    message: 'COPY FROM STDIN cannot be held for approval',
+    hint: 'Its rows come after the approval, so nobody could have seen them: use INSERT.',
+  },
+  SPG032: { state: '42501', message: 'this statement needs approval: {}', hint: '' },
+  SPG033: { state: '57014', message: 'canceling statement due to user request', hint: '' },
 } as const;
 
 /** What the server says itself, in its words and without a DETAIL of ours: drivers tell these cases by them. */
-export const OF_THE_SERVER: ReadonlySet<string> = new Set(['SPG008', 'SPG027']);
+export const OF_THE_SERVER: ReadonlySet<string> = new Set(['SPG008', 'SPG027', 'SPG033']);
 
 export type LaneErrorCode = keyof typeof LANE_ERRORS;
 

@@ -70,6 +70,8 @@ export interface PostgresLane {
 const WITHDRAWN = 'Ask the platform team for an AccessPolicy that names you.';
 /** Between two looks at sessions that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
+/** Connections for previews at one time, in this process. */
+const MAX_PREVIEWS = 4;
 /** Refusals of clients without an identity that are recorded in a minute. */
 const MAX_REFUSALS_RECORDED = 600;
 
@@ -191,7 +193,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     });
     // Role, database and start-up packet may each set search_path and role: only the session itself knows what is in force.
     session.namesMoved = judgement.scope.nameSensitive;
-    run(session, client, upstream, credential.username);
+    for (const name of client.startup.settings.keys())
+      if (name.includes('.')) session.customSettings.add(name.toLowerCase());
+    run(session, client, upstream, credential);
   }
 
   /** Nobody waits for a cancel, as with a server: what goes wrong with it is for the log. */
@@ -206,7 +210,45 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     }
   }
 
-  function run(session: LaneSession, client: AuthenticatedClient, upstream: UpstreamSession, username: string): void {
+  let previews = 0;
+
+  /** Connections for previews: under the session's credential and, as they come of agents that may ask often, few at a time. */
+  function dialling(session: LaneSession, credential: PostgresCredential): LaneSession['dial'] {
+    return async (signal) => {
+      if (previews >= MAX_PREVIEWS) throw new Error('there are too many previews at once');
+      previews++;
+      const { connection } = session;
+      try {
+        const opened = await connectUpstream({
+          connection,
+          credential,
+          certificateAuthorities: await ports.credentials.certificateAuthorities(connection),
+          database: session.database,
+          parameters: {
+            application_name: 'sallyport-preview',
+            client_encoding: 'UTF8',
+            standard_conforming_strings: 'on',
+            default_transaction_read_only: 'on',
+          },
+          protocolMinor: 0,
+          signal,
+          timeoutMs: options.connectTimeoutMs,
+        });
+        opened.wire.socket.once('close', () => previews--);
+        return opened;
+      } catch (error) {
+        previews--;
+        throw error;
+      }
+    };
+  }
+
+  function run(
+    session: LaneSession,
+    client: AuthenticatedClient,
+    upstream: UpstreamSession,
+    credential: PostgresCredential,
+  ): void {
     const { connection } = session;
     const frontend = new Frontend(session);
     const backend = new Backend(session);
@@ -214,9 +256,11 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     const key = options.cancelKeys.issue(
       upstream.backendPid,
       client.protocolMinor >= 2 ? 32 : 4,
-      () => void cancelNow(),
+      // A command that waits for people has not reached the target: there is nothing to cancel there.
+      () => void (session.cancelHeld() || cancelNow()),
     );
     session.cancelUpstream = cancelNow;
+    session.dial = dialling(session, credential);
     session.rescope = () => rescope(session);
     session.onEnd = (reason) => {
       key.revoke();
@@ -236,7 +280,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       'credential.used',
       credentialEvent(`"session":${JSON.stringify(session.id)}`, {
         type: 'postgres',
-        username,
+        username: credential.username,
         reference: `AccessConnection ${connection.namespace}/${connection.name}`,
       }),
     );
@@ -367,7 +411,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
   function sweepOne(session: LaneSession, now: number, bundle: Bundle): void {
     const { limits } = session.connection;
     // A session with a command under way is not idle, and its idle time begins when that is over.
-    if (session.replies.size > 0) session.lastActivity = now;
+    if (session.replies.size > 0 || session.waiting) session.lastActivity = now;
     if (now >= session.identity.sessionExpiresAt.getTime()) {
       session.fail({
         ...laneError('SPG014', 'your token has expired', { hint: 'Connect again with a fresh token.' }),

@@ -1,12 +1,11 @@
-import type { ApprovalOutcome } from '../../../ports.ts';
 import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
-import { approvalReport, heldCommand } from './approval.ts';
+import { Approvals, type AskedCommand } from './approval.ts';
 import type { Obtainer, Stall } from './obtain.ts';
 import { FAILING_SQL, type Outbound } from './outbound.ts';
-import { type Portal, Reply } from './replies.ts';
+import { Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
 
 /** How often a command under a limit of time that is not running yet is looked at. */
@@ -19,11 +18,13 @@ export class Admission {
   readonly #session: LaneSession;
   readonly #out: Outbound;
   readonly #obtain: Obtainer;
+  readonly approvals: Approvals;
 
   constructor(session: LaneSession, out: Outbound, obtain: Obtainer) {
     this.#session = session;
     this.#out = out;
     this.#obtain = obtain;
+    this.approvals = new Approvals(session, out);
   }
 
   /** Why a command that was decided must not run. */
@@ -34,42 +35,35 @@ export class Admission {
   /** Counts a command that is about to run. Preparing and binding are no commands. */
   overRate(verdict: Verdict): LaneReport | undefined {
     const rate = verdict.decision.limits.commandsPerMinute;
-    if (rate === undefined) return undefined;
+    if (rate === undefined || this.approvals.underWay) return undefined;
     const count = this.#session.ports.countCommand(this.#session.connection, this.#session.identity.subject.username);
     return count > rate ? laneError('SPG013', String(rate)) : undefined;
   }
 
-  /** What came of asking people, kept while the message that asks is handled again on the policy then in force. */
-  #outcome: { readonly text: string; readonly outcome: ApprovalOutcome } | undefined;
-
   /** Undefined: no approval is needed, or it was given. */
-  approval(verdict: Verdict, text: string, parameters: readonly (Uint8Array | null)[]): LaneReport | Stall | undefined {
-    if (!verdict.needsApproval) return undefined;
-    const known = this.#outcome;
-    this.#outcome = undefined;
-    if (known?.text === text)
-      return known.outcome.state === 'Released' ? undefined : approvalReport(verdict, known.outcome);
-    const held = heldCommand(this.#session, verdict, text, parameters);
-    const asked = this.#session.ports.approvals.request(held, this.#session.signal);
-    return {
-      until: asked.then((outcome) => {
-        this.#outcome = { text, outcome };
-      }),
-    };
+  approval(verdict: Verdict, command: AskedCommand): LaneReport | Stall | undefined {
+    return this.approvals.admit(verdict, command);
   }
 
-  received(text: string, verdict: Verdict, portal: Portal | undefined): number {
+  received(verdict: Verdict, command: AskedCommand): number {
     const session = this.#session;
-    const command = ++session.commands;
-    session.record.received(command, text, verdict, portal);
     if (verdict.writes || session.ports.syncReads) this.#out.needsSync = true;
-    return command;
+    const held = this.approvals.released(verdict, command);
+    if (held !== undefined) {
+      this.#out.needsSync = true;
+      return held;
+    }
+    const number = ++session.commands;
+    session.record.received(number, command.text, verdict, command.portal);
+    return number;
   }
 
   runs(reply: Reply, verdict: Verdict, command: number): void {
     reply.verdict = verdict;
     reply.command = command;
     reply.startedAt = performance.now();
+    this.#session.ranInBatch = true;
+    this.approvals.follow(reply);
     const seconds = verdict.decision.limits.maxDurationMs;
     if (seconds !== undefined) this.#watchDuration(reply, seconds);
     this.#out.push(reply);
@@ -131,10 +125,17 @@ export class Admission {
     this.#out.inject(encode.parse('', FAILING_SQL));
   }
 
+  /** A command that was held is in the record already. */
+  recordDenied(text: string, verdict: Verdict | undefined, report: LaneReport): void {
+    const session = this.#session;
+    const held = this.approvals.denied();
+    session.record.denied(held ?? ++session.commands, text, verdict, report, held !== undefined);
+  }
+
   /** Denies a Query or Parse: answered here when nothing is under way, otherwise the server is made to fail in its place. */
   deny(kind: 'query' | 'parse', name: string, text: string, report: LaneReport, verdict: Verdict | undefined): void {
     const session = this.#session;
-    session.record.denied(++session.commands, text, verdict, report);
+    this.recordDenied(text, verdict, report);
     const bytes = session.errorBytes(report);
     const idle = session.status === STATUS.idle && session.replies.size === 0 && !session.inBatch && !session.skipping;
     if (kind === 'query' && idle) {

@@ -1,6 +1,13 @@
 import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
-import { type BindHeader, bindMessage, endOfString, nameOf, ProtocolViolation } from '../wire/decode.ts';
+import {
+  type BindHeader,
+  bindMessage,
+  endOfString,
+  nameOf,
+  ProtocolViolation,
+  parameterTypes,
+} from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import type { Admission } from './admission.ts';
 import { gatewayRows } from './gateway-rows.ts';
@@ -9,9 +16,6 @@ import { isReport, isStall, type Obtainer, type Stall } from './obtain.ts';
 import { NO_SUCH_NAME, type Outbound } from './outbound.ts';
 import { Portal, preparedOf, Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
-
-/** A Sync has nothing of its own to remember. */
-const SYNC = new Reply('sync');
 
 /**
  * Parse, Bind, Describe, Execute, Close and Sync (manual, section "Extended Query"). A denied message is replaced by one that
@@ -52,7 +56,7 @@ export class ExtendedQuery {
     const rows = verdict.hasEffects ? gatewayRows(session, verdict.analysis) : undefined;
     if (rows === undefined) this.#out.pass(bytes, start, end);
     else this.#out.inject(encode.parse(name, rows, bytes.subarray(textEnd + 1, end)));
-    const prepared = preparedOf(name, text, verdict, session.batch);
+    const prepared = preparedOf(name, text, verdict, session.batch, parameterTypes(bytes, textEnd + 1, end));
     const reply = new Reply('parse');
     reply.prepared = prepared;
     this.#out.push(reply);
@@ -104,7 +108,7 @@ export class ExtendedQuery {
   }
 
   #failBind(report: LaneReport, text: string, verdict: Verdict | undefined): void {
-    this.#session.record.denied(++this.#session.commands, text, verdict, report);
+    this.#admission.recordDenied(text, verdict, report);
     this.#out.needsSync = true;
     const reply = new Reply('bind');
     reply.substitute = this.#session.errorBytes(report);
@@ -142,7 +146,6 @@ export class ExtendedQuery {
     if (session.skipping) return undefined;
     const portal = session.portals.get(nameOf(bytes, start + 5, nameEnd));
     if (this.#uncertain(portal)) return { until: this.#out.answers() };
-    this.#out.extended();
     if (portal === undefined) {
       this.#failExecute(laneError('SPG027', bytes.toString('utf8', start + 5, nameEnd)), '', undefined);
       return undefined;
@@ -154,17 +157,18 @@ export class ExtendedQuery {
       this.#failExecute(current, statement.text, undefined);
       return undefined;
     }
+    const asked = { text: statement.text, portal };
     const refused =
-      this.#admission.refused(current) ??
-      this.#admission.overRate(current) ??
-      this.#admission.approval(current, statement.text, portal.parameters);
+      this.#admission.refused(current) ?? this.#admission.overRate(current) ?? this.#admission.approval(current, asked);
     if (refused !== undefined) {
       if (isStall(refused)) return refused;
       this.#failExecute(refused, statement.text, current);
       return undefined;
     }
+    const command = this.#admission.received(current, asked);
+    this.#out.extended();
+    this.#admission.approvals.bindAgain(portal);
     this.#describeForMasking(portal);
-    const command = this.#admission.received(statement.text, current, portal);
     const reply = new Reply('execute');
     reply.portal = portal;
     this.#out.pass(bytes, start, end);
@@ -197,8 +201,9 @@ export class ExtendedQuery {
   }
 
   #failExecute(report: LaneReport, text: string, verdict: Verdict | undefined): void {
-    this.#session.record.denied(++this.#session.commands, text, verdict, report);
+    this.#admission.recordDenied(text, verdict, report);
     this.#out.needsSync = true;
+    this.#out.extended();
     const reply = new Reply('execute');
     reply.substitute = this.#session.errorBytes(report);
     this.#out.push(reply);
@@ -231,7 +236,7 @@ export class ExtendedQuery {
     this.#out.pass(bytes, start, end);
     session.skipping = false;
     this.#out.batchEnded();
-    this.#out.push(SYNC);
+    this.#out.push(this.#admission.approvals.sync());
     return undefined;
   }
 }

@@ -10,6 +10,9 @@ import { Outbound } from './outbound.ts';
 import type { LaneSession } from './session-state.ts';
 import { SimpleQuery } from './simple-query.ts';
 
+/** Bytes of a pipeline that are kept while the command before them waits for people. */
+const READ_WHILE_WAITING = 65_536;
+
 /**
  * From the client to the server. Every message is looked at whole before a byte of it is forwarded; what has to wait for something
  * (a parse in a worker, the catalog, an answer of the server) stalls this session only: the rest is kept, in order.
@@ -28,11 +31,14 @@ export class Frontend implements TurnParticipant {
   #streaming = 0;
   #scheduled = false;
   #syncing = false;
+  /** While the session waits for people, the client is read until so many bytes are kept. */
+  #readUpTo = 0;
 
   constructor(session: LaneSession) {
     this.#session = session;
     this.#out = new Outbound(session, () => this.#schedule());
     session.send = (bytes) => this.#out.inject(bytes);
+    session.readOn = () => this.#readOn();
     const obtain = new Obtainer(session);
     this.#admission = new Admission(session, this.#out, obtain);
     this.#simple = new SimpleQuery(session, this.#out, obtain, this.#admission);
@@ -54,8 +60,8 @@ export class Frontend implements TurnParticipant {
     if (this.#stalled || this.#syncing || this.#carry.length > 0) {
       this.#carry.keep(chunk, 0, chunk.length);
       // A client that has to wait is not read; what the kernel had given already cannot be much.
-      if (this.#stalled || this.#syncing) this.#session.client.pause();
-      else this.#processCarry();
+      if (!this.#stalled && !this.#syncing) this.#processCarry();
+      else if (this.#carry.length >= this.#readUpTo) this.#session.client.pause();
       return;
     }
     const used = this.#process(chunk, 0, chunk.length);
@@ -83,8 +89,15 @@ export class Frontend implements TurnParticipant {
     );
   }
 
+  /** Nothing tells that a client is gone but reading it: a little of what it sends meanwhile is taken. */
+  #readOn(): void {
+    this.#readUpTo = this.#carry.length + READ_WHILE_WAITING;
+    this.#session.client.resume();
+  }
+
   #goOn(): void {
     this.#stalled = false;
+    this.#readUpTo = 0;
     this.#catchUp();
   }
 
@@ -189,6 +202,7 @@ export class Frontend implements TurnParticipant {
         this.#stall(stall.until);
         break;
       }
+      if (this.#admission.approvals.underWay) this.#admission.approvals.done();
       at = stop;
     }
     return session.ended ? end : at;

@@ -26,7 +26,7 @@ export function functionVerdict(session: LaneSession, oid: number): Verdict | La
   };
   const command: SqlCommand = {
     protocol: 'Postgres',
-    text: `/* function call */ SELECT ${name}(...)`,
+    text: `/* function call, OID ${oid} */ SELECT ${name}(...)`,
     statements: [
       { kind: 'Select', hasWhere: false, hasLimit: false, hasLiterals: false, relations: [], functions: [name] },
     ],
@@ -43,6 +43,7 @@ export function functionVerdict(session: LaneSession, oid: number): Verdict | La
         effects: [],
         touchesProtected: false,
         protectedParameters: [],
+        protectedLiterals: [],
       },
     ],
     shapeStable: false,

@@ -50,6 +50,7 @@ export class Outbound {
   batchEnded(): void {
     this.#session.batch++;
     this.#session.inBatch = false;
+    this.#session.ranInBatch = false;
   }
 
   /** Waits until the server has answered what it was sent, asking it to answer now. */

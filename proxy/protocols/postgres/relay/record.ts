@@ -1,27 +1,25 @@
 import type { CompiledConnection } from '../../../../policy/bundle.ts';
+import type { ApprovalRequirement } from '../../../../policy/decision.ts';
 import {
   commandDenied,
   commandExecuted,
   commandFailed,
+  commandHeld,
   commandReceived,
+  commandReleased,
   decisionFragment,
   parametersFragment,
+  type Release,
   sessionFragment,
   textFragment,
 } from '../../../../record/events.ts';
 import type { RecordEventType, RecordStream } from '../../../../record/port.ts';
+import type { ApprovalTicket } from '../../../ports.ts';
 import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
 import type { LaneReport } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
+import { withoutSecrets } from '../sql/secrets.ts';
 import type { Portal, Reply } from './replies.ts';
-
-const SECRET = /\bpassword\b/i;
-const LITERAL = /(?:\bE|\bU&)?'(?:[^'\\]|''|\\.)*'|\$([A-Za-z_]\w*)?\$[\s\S]*?\$\1\$/g;
-
-/** The text as it may be recorded: in statements that set a password, every literal is replaced. */
-function recordableText(text: string): string {
-  return SECRET.test(text) ? text.replace(LITERAL, "'[redacted]'") : text;
-}
 
 /** Bytes of bound values that one event shows; of more, only the lengths are. */
 const SHOWN_VALUES = 65_536;
@@ -60,14 +58,14 @@ export class SessionRecord {
   parsed(text: string, verdict: Verdict): void {
     this.stream.append(
       'statement.parsed',
-      this.#session + textFragment(text, this.#level, recordableText) + verdict.recordMembers,
+      this.#session + textFragment(text, this.#level, withoutSecrets) + verdict.recordMembers,
     );
   }
 
   /** A text that is run again is made ready for the record once. */
   #text(text: string, verdict: Verdict): string {
-    if (text !== verdict.analysis.command.text) return textFragment(text, this.#level, recordableText);
-    verdict.recordText ??= textFragment(text, this.#level, recordableText);
+    if (text !== verdict.analysis.command.text) return textFragment(text, this.#level, withoutSecrets);
+    verdict.recordText ??= textFragment(text, this.#level, withoutSecrets);
     return verdict.recordText;
   }
 
@@ -77,11 +75,29 @@ export class SessionRecord {
     this.stream.append('command.received', commandReceived(this.#session, seq, shown + verdict.recordMembers + values));
   }
 
-  denied(seq: number, text: string, verdict: Verdict | undefined, report: LaneReport): void {
+  /** It waits for people, or will have to come again once they have decided. */
+  held(seq: number, { name, hash }: ApprovalTicket, requirements: readonly ApprovalRequirement[]): void {
+    this.stream.append('command.held', commandHeld(this.#session, seq, name, requirements, hash));
+  }
+
+  /** @param members what is decided on the command now, as `recordMembers` of its verdict */
+  released(
+    seq: number,
+    { name, hash }: ApprovalTicket,
+    { state, members, ...release }: Release & { readonly state: string; readonly members: string },
+  ): void {
+    const event = commandReleased(this.#session, seq, name, state, { hash, ...release });
+    this.stream.append('command.released', event + members);
+  }
+
+  /** @param received it is in the record already, since it was held */
+  denied(seq: number, text: string, verdict: Verdict | undefined, report: LaneReport, received = false): void {
     this.denials++;
-    const shown = textFragment(text, this.#level, recordableText);
-    const decided = verdict === undefined ? '' : decisionFragment(verdict.decision);
-    this.stream.append('command.received', commandReceived(this.#session, seq, shown + decided));
+    if (!received) {
+      const shown = textFragment(text, this.#level, withoutSecrets);
+      const decided = verdict === undefined ? '' : decisionFragment(verdict.decision);
+      this.stream.append('command.received', commandReceived(this.#session, seq, shown + decided));
+    }
     const rules = verdict?.decision.verdict === 'Allow' ? [] : (verdict?.decision.rules ?? []);
     const code =
       verdict?.analysis.refusal !== undefined && verdict.denial === report

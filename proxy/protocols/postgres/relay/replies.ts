@@ -30,6 +30,8 @@ export interface Prepared {
   confirmed: boolean;
   /** Number of the pipeline (counted by Sync) in which its Parse was sent. */
   readonly batch: number;
+  /** Types of its parameters: as its Parse said, 0 for those that the server finds out, until it has told them. */
+  types: readonly number[];
   /** Result columns as described by the server, with the environment in which that was. */
   columns: readonly ColumnDescription[] | undefined;
   columnsIn: Verdict['environment'] | undefined;
@@ -48,6 +50,10 @@ export class Portal {
   describing = false;
   /** Its rows are those of a name (EXECUTE, FETCH), and it has begun: what that name means by now describes other rows. */
   begun = false;
+  /** Approved and begun: what is left of its rows needs no second approval. */
+  released = false;
+  /** The gateway has ended the implicit transaction that it was bound in: it is bound again before it runs. */
+  unbound = false;
   /** The Bind message, and where its values lie. */
   readonly bound: BoundValues;
 
@@ -84,8 +90,8 @@ export class Reply {
   name = '';
   /** Made by the gateway: none of the answer goes to the client. */
   swallow = false;
-  /** The client asked in the simple protocol, which has no NoData. */
-  quietNoData = false;
+  /** The client does not hear that it went well (NoData, BindComplete); of an error it does. */
+  quiet = false;
   /** Put in the place of the server's ErrorResponse: the message that went out was made to fail. */
   substitute: Buffer | undefined;
   /** Number of the command in its session, for the record. */
@@ -173,8 +179,15 @@ export class ReplyQueue {
 }
 
 /** A statement that is on its way. */
-export function preparedOf(name: string, text: string, verdict: Verdict, batch: number): Prepared {
-  return { name, text, bySql: false, verdict, confirmed: false, batch, columns: undefined, columnsIn: undefined };
+export function preparedOf(
+  name: string,
+  text: string,
+  verdict: Verdict,
+  batch: number,
+  types: readonly number[],
+): Prepared {
+  const columns = undefined;
+  return { name, text, bySql: false, verdict, confirmed: false, batch, types, columns, columnsIn: undefined };
 }
 
 const NO_VALUES: BindHeader = { portal: '', statement: '', parameters: [], resultFormats: [] };

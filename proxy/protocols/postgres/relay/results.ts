@@ -1,7 +1,7 @@
 import type { CopyMasker } from '../../../masking/copy.ts';
 import type { RowMasker } from '../../../masking/rows.ts';
 import { laneError } from '../errors.ts';
-import { errorFields, ProtocolViolation, rowDescription, rowsOfTag, sqlState } from '../wire/decode.ts';
+import { errorFields, ProtocolViolation, parameterTypes, rowDescription, rowsOfTag, sqlState } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import { B, STATUS } from '../wire/messages.ts';
 import { append, sink } from './client-sink.ts';
@@ -135,20 +135,21 @@ export class Results {
         return swallowed;
       case B.BindComplete:
         confirm(this.#expect('bind').portal);
-        return swallowed;
+        return head?.quiet === true ? 'drop' : swallowed;
       case B.CloseComplete:
         applyClose(session, this.#expect('close'));
         return swallowed;
       case B.ParameterDescription:
         if (head?.kind !== 'describeStatement')
           throw new ProtocolViolation('ParameterDescription that nothing asked for');
+        if (head.prepared !== undefined) head.prepared.types = parameterTypes(bytes, start + 5, end);
         return swallowed;
       case B.RowDescription:
         this.#description(bytes, start, end);
         return swallowed;
       case B.NoData:
         this.#noData();
-        return head?.quietNoData === true ? 'drop' : swallowed;
+        return head?.quiet === true ? 'drop' : swallowed;
       case B.CommandComplete:
       case B.EmptyQuery:
         return this.#complete(type, bytes, start, end);
@@ -311,6 +312,7 @@ export class Results {
   #error(bytes: Buffer, start: number, end: number): Action {
     const session = this.#session;
     const head = session.replies.head;
+    session.failures++;
     this.#endResult();
     session.namesMoved ||= session.namesMovedInTransaction;
     const replacement = head?.substitute ?? redactReport(session, head, bytes, start, end);

@@ -6,6 +6,7 @@ import type { Turn } from '../../../session/turn.ts';
 import type { CatalogCache } from '../catalog/cache.ts';
 import { type LaneReport, laneError, OF_THE_SERVER } from '../errors.ts';
 import type { Environment, Judgement } from '../judge.ts';
+import type { UpstreamSession } from '../upstream.ts';
 import { errorResponse, sync } from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
 import type { SessionMasking } from './masking.ts';
@@ -20,6 +21,10 @@ export interface LanePorts {
   readonly turn: Turn;
   readonly limits: { readonly maxStatementBytes: number; readonly maxMessageBytes: number };
   readonly syncReads: boolean;
+  /** Between two notices to a client whose command is held, in milliseconds. */
+  readonly holdNoticeMs: number;
+  /** For the log: what went wrong where nobody waits for it. */
+  failed(session: string, what: string, error: Error): void;
   /** Commands of this subject on this connection in the running minute, this one included. */
   countCommand(connection: CompiledConnection, username: string): number;
   judgement(bundle: Bundle, connection: CompiledConnection, identity: VerifiedIdentity): Judgement | undefined;
@@ -77,6 +82,13 @@ export class LaneSession {
   uncommitted = false;
   readonly temporary = new Set<string>();
 
+  /** A command has run in the open pipeline: what it did is not committed before its Sync. */
+  ranInBatch = false;
+  /** ErrorResponses so far: whoever compares two counts knows whether there was one between. */
+  failures = 0;
+  /** Settings of other names than the server's own that this session has set. */
+  readonly customSettings = new Set<string>();
+
   commands = 0;
   lastActivity = Date.now();
   /** The client has said goodbye: the server will close the connection. */
@@ -98,6 +110,16 @@ export class LaneSession {
 
   /** Asks the server to cancel what it is doing for this session; resolves when it was told. Set once the session runs. */
   cancelUpstream: () => Promise<void> = () => Promise.resolve();
+  /** A command waits for people: the session is not idle. */
+  waiting = false;
+  /** Withdraws the command that waits for people; false when none does. Set by the frontend. */
+  cancelHeld: () => boolean = () => false;
+  /** Goes on reading the client, up to a bound, so that its end is noticed while a command of it waits. Set by the frontend. */
+  readOn: () => void = () => {};
+  /** A further connection to the target under the session's own credential, for previews. Set once the session runs. */
+  dial: (signal: AbortSignal) => Promise<UpstreamSession> = () =>
+    Promise.reject(new Error('the session has not begun'));
+
   /** A cancel of the gateway's own is on its way: what is forwarded before it has arrived may be hit in place of its target. */
   cancelling: Promise<void> | undefined;
 
@@ -180,7 +202,7 @@ export class LaneSession {
   finish(reason: string): void {
     if (this.ended) return;
     this.ended = true;
-    this.#ending.abort();
+    this.#ending.abort(new Error(reason));
     this.onEnd(reason);
     this.client.end();
     this.upstream.destroy();
@@ -216,6 +238,7 @@ export class LaneSession {
     if (this.heldSyncs === 0) return;
     this.skipping = false;
     this.inBatch = false;
+    this.ranInBatch = false;
     for (; this.heldSyncs > 0; this.heldSyncs--) {
       this.replies.push(new Reply('sync'));
       this.batch++;

@@ -44,6 +44,7 @@ function readOnlyWasReset(session: LaneSession): void {
 function applyEffect(session: LaneSession, effect: StatementEffect): void {
   switch (effect.type) {
     case 'set':
+      if (effect.name.includes('.')) session.customSettings.add(effect.name.toLowerCase());
       if (movesNames(effect.name.toLowerCase())) {
         session.namesMoved = true;
         session.namesMovedInTransaction = true;
@@ -107,6 +108,7 @@ function preparedBySql(session: LaneSession, effect: Extract<StatementEffect, { 
     verdict,
     confirmed: true,
     batch: session.batch,
+    types: [],
     columns: undefined,
     columnsIn: undefined,
   };

@@ -1,6 +1,6 @@
-import { laneError } from '../errors.ts';
+import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
-import { endOfString, ProtocolViolation } from '../wire/decode.ts';
+import { endOfString, functionArguments, ProtocolViolation } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import type { Admission } from './admission.ts';
 import { functionVerdict } from './function-call.ts';
@@ -36,24 +36,22 @@ export class SimpleQuery {
       return undefined;
     }
     const text = bytes.toString('utf8', start + 5, textEnd);
+    const limited = verdict.decision.limits.maxRowsAffected !== undefined && verdict.modifiesRows;
+    const alone = !limited || verdict.analysis.statements.length === 1;
+    const asked = { text, portal: undefined };
     const refused =
       this.#admission.refused(verdict) ??
+      (alone ? undefined : laneError('SPG020', 'a statement under a limit of changed rows')) ??
       this.#admission.overRate(verdict) ??
-      this.#admission.approval(verdict, text, []);
+      this.#admission.approval(verdict, asked);
     if (refused !== undefined) {
       if (isStall(refused)) return refused;
       this.#admission.deny('query', '', text, refused, verdict);
       return undefined;
     }
-    const limited = verdict.decision.limits.maxRowsAffected !== undefined && verdict.modifiesRows;
-    if (limited && verdict.analysis.statements.length !== 1) {
-      const report = laneError('SPG020', 'a statement under a limit of changed rows');
-      this.#admission.deny('query', '', text, report, undefined);
-      return undefined;
-    }
     session.portals.delete('');
     session.prepared.delete('');
-    const command = this.#admission.received(text, verdict, undefined);
+    const command = this.#admission.received(verdict, asked);
     if (limited) {
       this.#limitedQuery(text, verdict, command);
       return undefined;
@@ -76,7 +74,7 @@ export class SimpleQuery {
     const own = (kind: 'parse' | 'bind'): Reply => {
       const reply = new Reply(kind);
       reply.swallow = true;
-      if (kind === 'bind') reply.portal = ownPortal(preparedOf('', text, verdict, session.batch), session.batch);
+      if (kind === 'bind') reply.portal = ownPortal(preparedOf('', text, verdict, session.batch, []), session.batch);
       this.#out.push(reply);
       return reply;
     };
@@ -84,7 +82,7 @@ export class SimpleQuery {
     const { portal } = own('bind');
     const describe = new Reply('describePortal');
     describe.portal = portal;
-    describe.quietNoData = true;
+    describe.quiet = true;
     this.#out.push(describe);
     const reply = new Reply('execute');
     reply.portal = portal;
@@ -94,7 +92,7 @@ export class SimpleQuery {
     this.#admission.runLimited(reply, verdict, command, () => {
       // When the statement failed the server skips to this Sync, and answers it.
       session.skipping = false;
-      this.#out.push(new Reply('sync'));
+      this.#out.push(this.#admission.approvals.sync());
       this.#out.inject(encode.sync());
       this.#out.batchEnded();
     });
@@ -105,19 +103,24 @@ export class SimpleQuery {
     const session = this.#session;
     if (end - start < 9) throw new ProtocolViolation('FunctionCall is too short');
     if (session.skipping) return undefined;
-    const verdict = functionVerdict(session, bytes.readUInt32BE(start + 5));
-    if (isStall(verdict)) return verdict;
-    const reply = new Reply('functionCall');
-    const refused = isReport(verdict)
-      ? verdict
-      : (this.#admission.refused(verdict) ?? this.#admission.overRate(verdict));
-    if (refused !== undefined || isReport(verdict)) {
-      const text = isReport(verdict) ? '' : verdict.analysis.command.text;
-      this.#admission.deny('query', '', text, refused!, isReport(verdict) ? undefined : verdict);
+    const called = functionVerdict(session, bytes.readUInt32BE(start + 5));
+    if (isStall(called)) return called;
+    const verdict = isReport(called) ? undefined : called;
+    const text = verdict?.analysis.command.text ?? '';
+    const asked = { text, portal: undefined, ...functionArguments(bytes, start + 9, end) };
+    const refused =
+      verdict === undefined
+        ? (called as LaneReport)
+        : (this.#admission.refused(verdict) ??
+          this.#admission.overRate(verdict) ??
+          this.#admission.approval(verdict, asked));
+    if (refused !== undefined && isStall(refused)) return refused;
+    if (refused !== undefined || verdict === undefined) {
+      this.#admission.deny('query', '', text, refused!, verdict);
       return undefined;
     }
-    const command = this.#admission.received(verdict.analysis.command.text, verdict, undefined);
-    this.#admission.runs(reply, verdict, command);
+    const command = this.#admission.received(verdict, asked);
+    this.#admission.runs(new Reply('functionCall'), verdict, command);
     this.#out.pass(bytes, start, end);
     this.#out.batchEnded();
     return undefined;

@@ -77,6 +77,7 @@ function unparsable(text: string, message: string, position: number | undefined)
         effects: [],
         touchesProtected: true,
         protectedParameters: [],
+        protectedLiterals: [],
       },
     ],
     parseError: position === undefined ? { message } : { message, position },
@@ -149,6 +150,7 @@ function analyseStatements(
       touchesProtected: into.touchesProtected || result?.touchesProtected === true,
       ...(outputs === undefined ? {} : { outputs }),
       protectedParameters: result?.protectedParameters ?? ran?.protectedParameters ?? [],
+      protectedLiterals: result?.protectedLiterals ?? [],
     };
   }
 

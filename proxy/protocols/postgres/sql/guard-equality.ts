@@ -48,6 +48,8 @@ export function ownValues(inspection: Inspection, node: unknown, column: Protect
   }
   if (inner?.tag === 'A_Const') {
     inspection.literalDependent = true;
+    const at = inner.body.location;
+    inspection.protectedLiterals.push({ at: typeof at === 'number' ? at : undefined, column });
     const value = constantText(inner.body);
     if (value !== undefined && looksLikeMask(value, column)) inspection.violation('SPG406', columnTitle(column));
     return;

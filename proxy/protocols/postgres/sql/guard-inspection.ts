@@ -8,7 +8,7 @@ import type { AstNode } from './ast.ts';
 import { GuardError, type GuardErrorCode } from './guard-errors.ts';
 import type { ColumnSet, OpenEnd, Origin, Scope } from './scope.ts';
 import { hiddenColumn, isHidden } from './scope-relations.ts';
-import type { NameEnvironment, ProtectedColumn, ProtectedParameter } from './types.ts';
+import type { NameEnvironment, ProtectedColumn, ProtectedLiteral, ProtectedParameter } from './types.ts';
 
 /** A WITH query, evaluated when it is first referenced. */
 export interface Cte {
@@ -37,6 +37,7 @@ export class Inspection {
   equalityUsed = false;
   literalDependent = false;
   readonly protectedParameters: ProtectedParameter[] = [];
+  readonly protectedLiterals: ProtectedLiteral[] = [];
   readonly unresolved: string[] = [];
   readonly unknownRelations: string[] = [];
   private depth = 0;

@@ -18,7 +18,14 @@ import { Inspection } from './guard-inspection.ts';
 import { createWalk } from './guard-select.ts';
 import { inspectStatement } from './guard-statements.ts';
 import { protectedIn } from './scope.ts';
-import type { GuardRefusal, NameEnvironment, ProtectedColumn, ProtectedParameter, Protection } from './types.ts';
+import type {
+  GuardRefusal,
+  NameEnvironment,
+  ProtectedColumn,
+  ProtectedLiteral,
+  ProtectedParameter,
+  Protection,
+} from './types.ts';
 
 export { looksLikeMask } from './guard-equality.ts';
 
@@ -33,6 +40,8 @@ export interface GuardResult {
   readonly outputs?: readonly (ProtectedColumn | null)[];
   /** $n that become, or are compared with, values of protected columns. */
   readonly protectedParameters: readonly ProtectedParameter[];
+  /** Constants that do. */
+  readonly protectedLiterals: readonly ProtectedLiteral[];
   /** A literal mattered: the result does not hold for other texts of the same shape. */
   readonly literalDependent: boolean;
   /** A relation or column was not in the snapshot: refresh it and judge again before believing a refusal. */
@@ -42,6 +51,7 @@ export interface GuardResult {
 const NOTHING_PROTECTED: GuardResult = {
   touchesProtected: false,
   protectedParameters: [],
+  protectedLiterals: [],
   literalDependent: false,
   stale: false,
 };
@@ -62,6 +72,7 @@ export function guard(
   const common = () => ({
     touchesProtected: inspection.touchesProtected,
     protectedParameters: inspection.protectedParameters,
+    protectedLiterals: inspection.protectedLiterals,
     literalDependent: inspection.literalDependent,
     stale: inspection.unresolved.length > 0 || inspection.unknownRelations.length > 0,
   });

@@ -18,6 +18,8 @@ interface Engine {
   _free(pointer: number): void;
   _wasm_parse_query_raw(query: number): number;
   _wasm_free_parse_result(result: number): void;
+  _wasm_scan(query: number): number;
+  _wasm_free_string(text: number): void;
   lengthBytesUTF8(text: string): number;
   stringToUTF8(text: string, pointer: number, size: number): void;
   UTF8ToString(pointer: number): string;
@@ -95,6 +97,26 @@ export function parseToJson(sql: string): JsonOutcome {
     return { message: 'the statement is nested too deeply' };
   } finally {
     if (engine === current && current.HEAPU8.length > MAX_HEAP) retire();
+  }
+}
+
+/** The tokens of a text as JSON, or undefined when the scanner takes it for none. Never throws. Not for the hot path. */
+export function scanToJson(sql: string): string | undefined {
+  const current = engine;
+  if (current === undefined || sql.includes('\0')) return undefined;
+  try {
+    const size = current.lengthBytesUTF8(sql) + 1;
+    const query = current._malloc(size);
+    if (query === 0) throw new Error('out of memory');
+    current.stringToUTF8(sql, query, size);
+    const result = current._wasm_scan(query);
+    const tokens = result === 0 ? undefined : current.UTF8ToString(result);
+    current._free(query);
+    if (result !== 0) current._wasm_free_string(result);
+    return tokens;
+  } catch {
+    retire();
+    return undefined;
   }
 }
 

@@ -34,6 +34,13 @@ export interface ProtectedParameter {
   readonly column: ProtectedColumn;
 }
 
+/** A constant of the text that becomes, or is compared with, a value of a protected column. */
+export interface ProtectedLiteral {
+  /** Byte of the text at which it begins; undefined when the parser does not say. */
+  readonly at: number | undefined;
+  readonly column: ProtectedColumn;
+}
+
 /** The closure of a mask plan over a catalog. Made once per (catalog generation, mask plan). */
 export interface Protection {
   /** attnum → protected column, or undefined when nothing of that relation is protected. */
@@ -86,6 +93,8 @@ export interface AnalysedStatement {
    * Parameters that are compared with, or written into, protected columns: mask tokens are refused in their values.
    */
   readonly protectedParameters: readonly ProtectedParameter[];
+  /** Constants that are compared with, or written into, protected columns: approvers see the mask in their place. */
+  readonly protectedLiterals: readonly ProtectedLiteral[];
 }
 
 /** Why layer A refuses: never forwarded, whatever the rules say. */

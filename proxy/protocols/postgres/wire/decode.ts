@@ -69,6 +69,15 @@ export function rowDescription(bytes: Buffer, start: number, end: number): Colum
   return columns;
 }
 
+/** OIDs of a list as Parse ends with and ParameterDescription ('t') consists of: Int16 count, then Int32 each. */
+export function parameterTypes(bytes: Buffer, start: number, end: number): number[] {
+  if (end - start < 2 || end - start !== 2 + 4 * bytes.readUInt16BE(start))
+    throw new ProtocolViolation('a list of types of another length than it says');
+  const types: number[] = [];
+  for (let at = start + 2; at < end; at += 4) types.push(bytes.readUInt32BE(at));
+  return types;
+}
+
 /** SQLSTATE of an ErrorResponse or NoticeResponse body. */
 export function sqlState(bytes: Buffer, start: number, end: number): string {
   let at = start;
@@ -133,6 +142,39 @@ function int16List(bytes: Buffer, start: number, end: number): readonly number[]
   const values: number[] = [];
   for (let i = 0; i < count; i++) values.push(bytes.readInt16BE(start + 2 + i * 2));
   return values;
+}
+
+/** Arguments of a FunctionCall ('F') behind its OID: formats, values, and the format of the result. */
+export function functionArguments(
+  bytes: Buffer,
+  start: number,
+  end: number,
+): { readonly parameters: readonly (Buffer | null)[]; readonly formats: readonly (0 | 1)[] } {
+  let at = start;
+  const need = (count: number): void => {
+    if (at + count > end) throw new ProtocolViolation('FunctionCall is shorter than its own counts say');
+  };
+  const count = (): number => {
+    need(2);
+    at += 2;
+    return bytes.readUInt16BE(at - 2);
+  };
+  const given: number[] = [];
+  for (let left = count(); left > 0; left--) given.push(count());
+  const parameters: (Buffer | null)[] = [];
+  for (let left = count(); left > 0; left--) {
+    need(4);
+    const length = bytes.readInt32BE(at);
+    at += 4;
+    if (length < -1) throw new ProtocolViolation('FunctionCall has an argument of negative length');
+    if (length > 0) need(length);
+    parameters.push(length < 0 ? null : Buffer.from(bytes.subarray(at, at + length)));
+    at += Math.max(length, 0);
+  }
+  count();
+  if (at !== end) throw new ProtocolViolation('FunctionCall is longer than its own counts say');
+  const formats = parameters.map((_, index) => ((given.length === 1 ? given[0] : given[index]) === 1 ? 1 : 0));
+  return { parameters, formats };
 }
 
 /** Rows in a command tag: `SELECT 5`, `INSERT 0 3`, `COPY 7`; 0 where there is none. */

@@ -61,6 +61,32 @@ export const parse = (statement: string, sql: string, parameterTypes: Uint8Array
 export const bind = (portal: string, statement: string): Buffer =>
   message('B', text(portal), text(statement), int16(0), int16(0), int16(0));
 
+/** Values of a Bind, as they came or as they are to go. */
+export interface BoundValues {
+  readonly parameters: readonly (Uint8Array | null)[];
+  /** 0 text, 1 binary, one for each parameter. */
+  readonly formats: readonly (0 | 1)[];
+  /** None (all text), one for all, or one for each column. */
+  readonly resultFormats: readonly number[];
+}
+
+/** Bind with values. */
+export function bindValues(portal: string, statement: string, values: BoundValues): Buffer {
+  const { parameters, formats, resultFormats } = values;
+  const written = parameters.flatMap((value) => (value === null ? [int32(-1)] : [int32(value.byteLength), value]));
+  return message(
+    'B',
+    text(portal),
+    text(statement),
+    int16(formats.length),
+    ...formats.map(int16),
+    int16(parameters.length),
+    ...written,
+    int16(resultFormats.length),
+    ...resultFormats.map(int16),
+  );
+}
+
 export const describe = (kind: 'S' | 'P', name: string): Buffer => message('D', Buffer.from(kind), text(name));
 export const execute = (portal: string, maxRows = 0): Buffer => message('E', text(portal), int32(maxRows));
 export const close = (kind: 'S' | 'P', name: string): Buffer => message('C', Buffer.from(kind), text(name));

@@ -1,0 +1,147 @@
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { ApprovalRequest } from '../../api/resources.ts';
+import { wantCount } from '../../proxy/approval/ballot-box.ts';
+import { ApprovalError } from '../../proxy/approval/errors.ts';
+import { refOf } from '../../proxy/approval/files.ts';
+import { awaitRequest, followRequests } from '../../proxy/approval/follow.ts';
+import { isOpen, stateOf } from '../../proxy/approval/request.ts';
+import { safeJson } from '../../record/display.ts';
+import { errorText } from '../errors.ts';
+import type { CliIo } from '../io.ts';
+import {
+  type OpenedRequests,
+  openRequests,
+  type RequestOptions,
+  requestNamed,
+  withRequestOptions,
+} from './request-options.ts';
+import { requestLine, requestTable, requestText } from './requests-format.ts';
+import { ruleStatistics, statisticsTable } from './requests-stats.ts';
+import { seconds } from './token-request.ts';
+
+const EXAMPLES = `
+Examples:
+  sallyport requests list
+  sallyport requests show orders-3f9a1c2b4d5e --count
+  sallyport requests watch -n shop
+  sallyport requests stats -o json
+  sallyport approve orders-3f9a1c2b4d5e --reason "planned clean-up"`;
+
+interface ListOptions extends RequestOptions {
+  readonly all?: boolean;
+}
+
+interface ShowOptions extends RequestOptions {
+  readonly count?: boolean;
+  readonly wait: number;
+}
+
+/** Adds `requests list|show|watch|stats`. */
+export function register(program: Command, io: CliIo): void {
+  const requests = program
+    .command('requests')
+    .description('Look at commands that wait for somebody’s approval')
+    .addHelpText('afterAll', EXAMPLES);
+  withRequestOptions(requests.command('list').description('List the open requests, the oldest first'))
+    .option('--all', 'also those that are decided, expired or used')
+    .action((options: ListOptions) => list(options, io));
+  withRequestOptions(
+    requests
+      .command('show')
+      .description('Show one request whole: the command, who asks, which rule, what it would do')
+      .argument('<name>', 'name of the request, or NAMESPACE/NAME'),
+  )
+    .option('--count', 'have the gateway count exactly which rows match, by a statement that only reads')
+    .addOption(new Option('--wait <time>', 'how long to wait for the count').argParser(waitSeconds).default(30, '30s'))
+    .action((name: string, options: ShowOptions) => show(name, options, io));
+  withRequestOptions(requests.command('watch').description('Show open requests, and every change from now on')).action(
+    (options: RequestOptions) => watch(options, io),
+  );
+  withRequestOptions(
+    requests
+      .command('stats')
+      .description('For each rule: how often it asked, how fast people decided, how many approved'),
+  ).action((options: RequestOptions) => stats(options, io));
+}
+
+function waitSeconds(text: string): number {
+  const value = seconds(text);
+  if (value < 1 || value > 600) throw new InvalidArgumentError('Write a time from 1s to 10m.');
+  return value;
+}
+
+/** All requests, the oldest first; broken files are told on stderr. */
+async function readAll({ files }: OpenedRequests, options: RequestOptions, io: CliIo): Promise<ApprovalRequest[]> {
+  const found: ApprovalRequest[] = [];
+  for (const namespace of options.namespace === undefined ? await files.namespaces() : [options.namespace]) {
+    for (const name of await files.names(namespace)) {
+      try {
+        const stored = await files.read({ namespace, name });
+        if (stored !== undefined) found.push(stored.request);
+      } catch (error) {
+        if (!(error instanceof ApprovalError)) throw error;
+        io.stderr.write(errorText(error));
+      }
+    }
+  }
+  const age = ({ metadata }: ApprovalRequest): string => metadata.creationTimestamp ?? '';
+  return found.sort((a, b) => (age(a) < age(b) ? -1 : age(a) > age(b) ? 1 : 0));
+}
+
+async function list(options: ListOptions, io: CliIo): Promise<void> {
+  const now = Date.now();
+  const all = await readAll(await openRequests(options, io), options, io);
+  const open = (request: ApprovalRequest): boolean =>
+    isOpen(stateOf(request)) && Date.parse(request.spec.expiresAt) > now;
+  const listed = options.all === true ? all : all.filter(open);
+  if (options.output === 'text') io.stdout.write(requestTable(listed, now));
+  else for (const request of listed) io.stdout.write(`${safeJson(request)}\n`);
+}
+
+async function show(name: string, options: ShowOptions, io: CliIo): Promise<void> {
+  const opened = await openRequests(options, io);
+  let request = await requestNamed(opened, name, options);
+  if (options.count === true) request = await counted(opened, request, options, io);
+  io.stdout.write(options.output === 'text' ? requestText(request) : `${safeJson(request)}\n`);
+}
+
+/** The request once it has been counted anew, or the reason why that cannot be done is in it. */
+async function counted(
+  { files }: OpenedRequests,
+  request: ApprovalRequest,
+  options: ShowOptions,
+  io: CliIo,
+): Promise<ApprovalRequest> {
+  const before = JSON.stringify(request.status?.preview);
+  await wantCount(files, request, Date.now());
+  const signal = AbortSignal.any([io.signal, AbortSignal.timeout(options.wait * 1000)]);
+  const answered = await awaitRequest(
+    files,
+    refOf(request),
+    ({ status }) => status?.preview !== undefined && JSON.stringify(status.preview) !== before,
+    signal,
+  );
+  if (answered === undefined) throw new ApprovalError('SPV032', [request.metadata.name, options.wait]);
+  return answered;
+}
+
+async function watch(options: RequestOptions, io: CliIo): Promise<void> {
+  const { files } = await openRequests(options, io);
+  const known = new Map<string, string>();
+  const told = (error: ApprovalError): void => void io.stderr.write(errorText(error));
+  for await (const request of followRequests(files, options.namespace, io.signal, told)) {
+    const key = `${request.metadata.namespace}/${request.metadata.name}`;
+    const before = known.get(key);
+    const line = options.output === 'text' ? requestLine(request) : `${safeJson(request)}\n`;
+    known.set(key, line);
+    // What was over before anybody watched is nothing new.
+    if (line === before || (before === undefined && !isOpen(stateOf(request)))) continue;
+    io.stdout.write(line);
+  }
+}
+
+async function stats(options: RequestOptions, io: CliIo): Promise<void> {
+  const statistics = ruleStatistics(await readAll(await openRequests(options, io), options, io));
+  if (options.output === 'text') io.stdout.write(statisticsTable(statistics));
+  else for (const each of statistics) io.stdout.write(`${safeJson(each)}\n`);
+}

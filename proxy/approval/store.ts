@@ -1,0 +1,281 @@
+import { join } from 'node:path';
+import type { ApprovalRequest } from '../../api/resources.ts';
+import type { ApprovalRefusal, ApprovalStore, ApprovalTicket, HeldCommand } from '../ports.ts';
+import { type Case, createCase } from './case.ts';
+import type { ApprovalContext, ApprovalEvent, ApprovalLog } from './context.ts';
+import { ApprovalError, causeOf } from './errors.ts';
+import { refusal } from './examine.ts';
+import { holderIsGone } from './file-lock.ts';
+import { createRequestFiles, type StoredRequest } from './files.ts';
+import { baseName, commandHash, fingerprintHash, numberedName } from './hash.ts';
+import { createNamespaceIndex, type NamespaceIndex } from './namespace-index.ts';
+import { createQueues } from './queues.ts';
+import { approverWords, buildRequest, firstRule, type Holder, isOpen, isRequestFor, stateOf } from './request.ts';
+import { findReusable, type Reusable } from './reuse.ts';
+import { NO_SIGNERS, type SignerDirectory, type Signers } from './signers.ts';
+import { asksForThemselves, isApprover } from './tally.ts';
+import { createUsedRequests } from './used.ts';
+import { type NamespaceWatch, watchRequests } from './watch.ts';
+
+export interface FolderApprovalsOptions {
+  /** Where requests are, a folder for each namespace; several gateways may share it. */
+  readonly folder: string;
+  /** Where this gateway keeps what it used up, apart from the store; its workers share it. */
+  readonly usedFolder: string;
+  readonly signers: SignerDirectory;
+  readonly holder: Holder;
+  readonly now: () => number;
+  readonly monotonic: () => number;
+  readonly log: ApprovalLog;
+  /** Told of each change that this process made, such as for a notification. What it throws ends nothing. */
+  readonly onChange?: (request: ApprovalRequest, event: ApprovalEvent) => void;
+  /** Milliseconds between regular looks, besides those at what the system reports. */
+  readonly pollMs?: number;
+}
+
+export interface FolderApprovals extends ApprovalStore {
+  close(): Promise<void>;
+}
+
+const MAX_PENDING_OF_SUBJECT = 5;
+const MAX_PENDING_ON_CONNECTION = 100;
+const POLL_MS = 1000;
+/** A name is taken by others at most this often in a row before the store counts as unusable. */
+const ATTEMPTS = 20;
+
+interface Namespace {
+  readonly index: NamespaceIndex;
+  readonly watch: NamespaceWatch;
+}
+
+/** The context that the parts of a store in this folder share; also what looks at the store from outside needs. */
+export function createContext(options: FolderApprovalsOptions): ApprovalContext {
+  return {
+    files: createRequestFiles(options.folder, options.holder),
+    used: {
+      // No namespace begins with a dot.
+      shared: createUsedRequests(join(options.folder, '.used')),
+      own: createUsedRequests(options.usedFolder),
+    },
+    signers: options.signers,
+    holder: options.holder,
+    now: options.now,
+    monotonic: options.monotonic,
+    log: options.log,
+    changed(request, event) {
+      try {
+        options.onChange?.(request, event);
+      } catch (error) {
+        options.log.warn({ event, error: causeOf(error) }, 'somebody who is told of approvals failed');
+      }
+    },
+  };
+}
+
+/** Approvals in a folder of YAML files. Votes are believed for their signatures; everything else in the files is for people. */
+export function createFolderApprovals(options: FolderApprovalsOptions): FolderApprovals {
+  const context = createContext(options);
+  const { files } = context;
+  const namespaces = new Map<string, Namespace>();
+  const cases = new Map<string, Case & { tickets: number }>();
+  const queue = createQueues();
+
+  async function open(name: string): Promise<Namespace> {
+    const known = namespaces.get(name);
+    if (known !== undefined) return known;
+    await files.prepare(name);
+    const opened = namespaces.get(name);
+    if (opened !== undefined) return opened;
+    const index = createNamespaceIndex(context, name);
+    const watch = watchRequests(join(options.folder, name), options.pollMs ?? POLL_MS, (changed) => {
+      index.dirty(changed);
+      if (changed !== undefined) void cases.get(`${name}/${changed}`)?.lookIfDue();
+      else for (const [key, each] of cases) if (key.startsWith(`${name}/`)) void each.lookIfDue();
+    });
+    const made = { index, watch };
+    namespaces.set(name, made);
+    return made;
+  }
+
+  function caseOf(command: HeldCommand, hash: string, request: ApprovalRequest): Case & { tickets: number } {
+    const key = `${request.metadata.namespace}/${request.metadata.name}`;
+    const known = cases.get(key);
+    if (known !== undefined) return known;
+    const made: Case = createCase(context, { command, hash, request, onEnd: () => cases.delete(key) });
+    const counted = Object.assign(made, { tickets: 0 });
+    cases.set(key, counted);
+    return counted;
+  }
+
+  async function submit(command: HeldCommand): Promise<ApprovalTicket | ApprovalRefusal> {
+    const impossible = whyImpossible(command, await context.signers.current());
+    if (impossible !== undefined) return impossible;
+    const hash = commandHash(command);
+    const fingerprint = fingerprintHash(command);
+    const base = baseName(command, hash);
+    const { index } = await open(command.connection.namespace);
+    // The same command at once is one request, and looks at one file at a time.
+    return queue(`${command.connection.namespace}/${base}`, async () => {
+      await index.refresh();
+      if (fingerprint !== undefined) {
+        const reusable = await findReusable(context, index.reusable(fingerprint), command, fingerprint);
+        if (reusable !== undefined) return reusedTicket(command, hash, reusable);
+      }
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const number = index.latest(base);
+        const found = number === 0 ? undefined : await attach(command, hash, fingerprint, numberedName(base, number));
+        if (found !== undefined) return found;
+        const made = await create(command, hash, fingerprint, numberedName(base, number + 1), index);
+        if (made !== undefined) return made;
+      }
+      return refusal('SPV004', ['EEXIST']);
+    });
+  }
+
+  /** The ticket of a request that is there and still good for this command; undefined: another one has to be made. */
+  async function attach(
+    command: HeldCommand,
+    hash: string,
+    fingerprint: string | undefined,
+    name: string,
+  ): Promise<ApprovalTicket | undefined> {
+    const ref = { namespace: command.connection.namespace, name };
+    let stored: StoredRequest | undefined;
+    try {
+      stored = await files.read(ref);
+    } catch (error) {
+      if (!(error instanceof ApprovalError)) throw error;
+      context.log.warn({ code: error.code, hint: error.hint }, error.message);
+      return undefined;
+    }
+    if (stored === undefined || !isOpen(stateOf(stored.request))) return undefined;
+    // Also where this process waits for it already: the policy may ask for more since.
+    if (!isRequestFor(stored.request, command, hash, fingerprint)) return undefined;
+    const found = caseOf(command, hash, stored.request);
+    await found.look();
+    if (found.decision !== undefined && found.decision.state !== 'Approved') return undefined;
+    if (found.decision === undefined) await adopt(stored.request);
+    return ticket(found, command);
+  }
+
+  /** A request whose holder is gone waits in this process from now on. */
+  async function adopt(request: ApprovalRequest): Promise<void> {
+    const gone = (found: ApprovalRequest): boolean =>
+      stateOf(found) === 'Orphaned' ||
+      (stateOf(found) === 'Pending' && holderIsGone(found.status?.holder, options.holder.host) === true);
+    if (!gone(request)) return;
+    await files.update({ namespace: request.metadata.namespace, name: request.metadata.name }, (found) =>
+      found.metadata.uid === request.metadata.uid && gone(found)
+        ? { ...found, status: { ...found.status, state: 'Pending', holder: options.holder } }
+        : undefined,
+    );
+  }
+
+  async function create(
+    command: HeldCommand,
+    hash: string,
+    fingerprint: string | undefined,
+    name: string,
+    index: NamespaceIndex,
+  ): Promise<ApprovalTicket | ApprovalRefusal | undefined> {
+    const now = options.now();
+    const pending = index.pending(now);
+    const ofSubject = pending.ofSubject(command.subject.username);
+    if (ofSubject >= MAX_PENDING_OF_SUBJECT) return refusal('SPV005', [ofSubject]);
+    const onConnection = pending.onConnection(command.connection.name);
+    if (onConnection >= MAX_PENDING_ON_CONNECTION) return refusal('SPV006', [onConnection]);
+    const request = buildRequest(command, { name, hash, fingerprint, holder: options.holder, now });
+    index.put(request, '');
+    try {
+      if (!(await files.create(request))) {
+        index.remove(name);
+        index.dirty(name);
+        await index.refresh();
+        return undefined;
+      }
+    } catch (error) {
+      index.remove(name);
+      throw error;
+    }
+    index.put(request, (await files.stamp({ namespace: request.metadata.namespace, name })) ?? '');
+    const made = caseOf(command, hash, request);
+    context.changed(request, 'Created');
+    return ticket(made, command);
+  }
+
+  function ticket(found: Case & { tickets: number }, command: HeldCommand): ApprovalTicket {
+    let withdrawn: string | undefined;
+    found.tickets++;
+    return {
+      name: found.ref.name,
+      hash: found.hash,
+      expiresAt: new Date(found.expiresAt),
+      approvers: approverWords(command.requirements, connectionText(command)),
+      approved: found.decision?.state === 'Approved',
+      decided: (signal) => found.decided(signal),
+      consume: () =>
+        withdrawn === undefined ? found.consume() : Promise.resolve(refusal('SPV009', [found.ref.name, withdrawn])),
+      async withdraw(reason) {
+        if (withdrawn !== undefined) return;
+        withdrawn = reason;
+        found.tickets--;
+        // Others wait for the same command.
+        if (found.tickets === 0) await found.withdraw(reason);
+      },
+      onCountWanted: (listener) => found.onCountWanted(listener),
+      previewed: (preview) => found.previewed(preview),
+    };
+  }
+
+  function reusedTicket(command: HeldCommand, hash: string, reusable: Reusable): ApprovalTicket {
+    return {
+      name: reusable.ref.name,
+      hash,
+      expiresAt: new Date(reusable.expiresAt),
+      approvers: approverWords(command.requirements, connectionText(command)),
+      approved: true,
+      decided: (signal) => (signal.aborted ? Promise.reject(signal.reason) : Promise.resolve({ state: 'Approved' })),
+      consume: reusable.consume,
+      withdraw: () => Promise.resolve(),
+      onCountWanted: () => () => {},
+      previewed: () => Promise.resolve(),
+    };
+  }
+
+  return {
+    async submit(command) {
+      try {
+        return await submit(command);
+      } catch (error) {
+        if (error instanceof ApprovalError && error.code < 'SPV020') {
+          return { state: 'Refused', code: error.code, message: error.message, hint: error.hint };
+        }
+        const cause = error instanceof ApprovalError ? error.code : causeOf(error);
+        context.log.warn({ code: 'SPV004', error: cause }, 'a request for approval cannot be kept');
+        return refusal('SPV004', [cause]);
+      }
+    },
+    async close() {
+      for (const { watch } of namespaces.values()) watch.close();
+      await Promise.all([...cases.values()].map((each) => each.close()));
+    },
+  };
+}
+
+const connectionText = ({ connection }: HeldCommand): string => `${connection.namespace}/${connection.name}`;
+
+/** Why no request is made at all. */
+function whyImpossible(command: HeldCommand, signers: Signers): ApprovalRefusal | undefined {
+  if (signers === NO_SIGNERS) return refusal('SPV001', [firstRule(command)]);
+  if (!command.text.isWellFormed()) return refusal('SPV013');
+  const voters = signers.voters?.(command.connection);
+  if (voters === undefined) return undefined;
+  const others = voters.filter((voter) => !asksForThemselves(voter, command.subject));
+  const words = approverWords(command.requirements, connectionText(command));
+  for (const [index, requirement] of command.requirements.entries()) {
+    const able = others.filter((voter) => isApprover(requirement, voter)).length;
+    if (able < requirement.requiredApprovals)
+      return refusal('SPV002', [firstRule({ ...command, requirements: [requirement] }), words[index] ?? '']);
+  }
+  return undefined;
+}
