@@ -110,6 +110,11 @@ export const LANE_ERRORS = {
   },
   SPG026: { state: '42501', message: 'function {} cannot be called directly', hint: 'Call it in a SELECT.' },
   SPG027: { state: '34000', message: 'portal "{}" does not exist', hint: '' },
+  SPG028: {
+    state: '55000',
+    message: 'the session ends: its search_path can be read in several ways, so names cannot be judged',
+    hint: 'Put each schema with unusual letters or spaces in double quotes, where search_path is set.',
+  },
 } as const;
 
 /** What the server says itself, in its words and without a DETAIL of ours: drivers tell these cases by them. */

@@ -36,6 +36,17 @@ export function findRelation(environment: NameEnvironment, range: AstNode): Foun
   return relation === undefined ? { type: 'unknown' } : { type: 'relation', relation };
 }
 
+/**
+ * What an unqualified name would mean were the relation gone that it means now, which another session may see to at any moment.
+ */
+export function laterMeanings(environment: NameEnvironment, range: AstNode): readonly CatalogRelation[] {
+  const { catalog, searchPath } = environment;
+  if (catalog === undefined || text(range, 'schemaname') !== undefined) return [];
+  const name = text(range, 'relname') ?? '';
+  const found = searchPath.flatMap((schema) => catalog.relation(schema, name) ?? []);
+  return found.length < 2 ? [] : found.slice(1);
+}
+
 /** The permanent relation that an unqualified name means, temporary ones aside. */
 export const visibleRelation = permanent;
 

@@ -48,7 +48,12 @@ function noteNames(key: string, value: string | undefined, into: Collector): voi
 }
 
 function expandPath(path: readonly string[], into: Collector): readonly string[] {
-  return path.map((schema) => (schema === '$user' ? into.environment.role : schema)).filter((one) => one !== 'pg_temp');
+  const { role, catalog } = into.environment;
+  return path
+    .map((schema) => (schema === '$user' ? role : schema))
+    .filter(
+      (one) => one !== 'pg_temp' && (catalog === undefined || !catalog.hasSchema(one) || catalog.canUseSchema(one)),
+    );
 }
 
 /** Parameters whose value is a list of identifiers: each is quoted on its own (guc.c, GUC_LIST_QUOTE). */
