@@ -78,6 +78,20 @@ function flatten(key: string, args: readonly AstNode[]): { readonly known: boole
   };
 }
 
+/** Of ALTER ROLE, DATABASE and SYSTEM … SET: code that all later sessions would load, this gateway's among them. */
+export function refuseLibraries(node: AstNode, into: Collector): void {
+  const key = settingName(text(node, 'name') ?? '');
+  if (!LIBRARIES.has(key) || text(node, 'kind') !== 'VAR_SET_VALUE') return;
+  const { known, value } = flatten(key, list(node, 'args'));
+  into.refuse(refuseSetting(key, value, known));
+}
+
+const LIBRARIES: ReadonlySet<string> = new Set([
+  'session_preload_libraries',
+  'local_preload_libraries',
+  'dynamic_library_path',
+]);
+
 /** VariableSetStmt (gram.y). */
 export function walkSet(node: AstNode, scope: Scope, into: Collector): StatementKind {
   const kind = text(node, 'kind') ?? 'VAR_SET_VALUE';

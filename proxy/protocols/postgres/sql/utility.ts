@@ -18,7 +18,7 @@ import {
 } from './ast.ts';
 import type { Collector, Scope } from './collector.ts';
 import { walkDrop } from './drop.ts';
-import { walkDiscard, walkSet, walkShow } from './setting-statements.ts';
+import { refuseLibraries, walkDiscard, walkSet, walkShow } from './setting-statements.ts';
 import {
   CREATING,
   changesCatalog,
@@ -190,6 +190,7 @@ export function walkUtility(tag: string, node: AstNode, scope: Scope, into: Coll
     case 'AlterSystemStmt':
       // The setting is for other sessions: it is no effect on this one.
       into.writes = true;
+      refuseLibraries(child(node, 'setstmt') ?? {}, into);
       into.kind(PLAIN_STATEMENTS[tag] ?? 'Unknown', scope.statement);
       return settle(PLAIN_STATEMENTS[tag] ?? 'Unknown');
     default:
