@@ -190,7 +190,8 @@ function concerns(
     const relation = catalog.relationByOid(oid);
     return relation?.columns.some((column) => isHidden(relation, column.name)) === true;
   };
-  if (view.dependsOn.some(hidden) || /pg_stat|pg_largeobject|pg_authid|pg_shadow|pg_user_mapping/.test(definition)) return true;
+  if (view.dependsOn.some(hidden) || /pg_stat|pg_largeobject|pg_authid|pg_shadow|pg_user_mapping/.test(definition))
+    return true;
   // Quotes are doubled inside a quoted name.
   return rowFunctions.some((name) => definition.includes(name.replaceAll('"', '""')));
 }

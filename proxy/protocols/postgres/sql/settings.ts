@@ -62,6 +62,12 @@ export function isHarmlessSetting(name: string, value: string | undefined): bool
   return value === undefined || HARMLESS.has(key) || (Object.hasOwn(PINNED, key) && isPinnedValue(key, value));
 }
 
+/** True when any value is harmless: it changes neither what names mean nor what the transaction may do. */
+export function isHarmlessAtAnyValue(name: string): boolean {
+  const key = settingName(name);
+  return HARMLESS.has(key) && !Object.hasOwn(PINNED, key) && key !== 'search_path' && !key.includes('transaction_');
+}
+
 function isPinnedValue(key: string, value: string): boolean {
   return (PINNED[key] ?? []).includes(value.trim().toLowerCase());
 }
