@@ -1,5 +1,5 @@
 /** Attacks on what a name means: spellings of search_path, rights of roles, functions that hand out rows, generated columns. */
-import { type Attack, each, sessions } from './attack.ts';
+import { type Attack, each, oracles, sessions } from './attack.ts';
 import { B, E, extended, P, S, together } from './wire.ts';
 
 const STOLEN = 'SELECT upper(ssn) FROM customers';
@@ -156,6 +156,20 @@ const LATE_GRAMMAR = [
   'INSERT INTO orders (id, note) VALUES (1, $$x$$) ON CONFLICT (id) DO UPDATE SET note = (SELECT ssn FROM customers LIMIT 1) RETURNING old.note, new.note',
 ];
 
+/** Past the tables: files of the server, where the rows are, and what only it should know. */
+const AROUND = [
+  'COPY orders (note) FROM PROGRAM $$strings base/*/*$$',
+  'COPY orders (note) FROM $$/etc/hostname$$',
+  'COPY (SELECT 1) TO PROGRAM $$cat >/dev/null$$',
+  'COPY orders TO $$/tmp/sallyport-leak-harness$$',
+  'SELECT rolpassword FROM pg_authid',
+  'SELECT passwd FROM pg_shadow',
+  'SELECT s FROM pg_shadow s',
+  'SELECT umoptions FROM pg_user_mappings',
+  'ALTER ROLE postgres SET session_preload_libraries = $$auto_explain$$',
+  'ALTER DATABASE leak SET local_preload_libraries = $$auto_explain$$',
+];
+
 export const NAME_ATTACKS: readonly Attack[] = [
   ...SEARCH_PATHS,
   ...each('functions that hand out rows', FUNCTIONS),
@@ -173,4 +187,5 @@ export const NAME_ATTACKS: readonly Attack[] = [
   ]),
   ...each('generated columns', GENERATED),
   ...each('newer grammar', LATE_GRAMMAR),
+  ...oracles('files and credentials of the server', AROUND),
 ];

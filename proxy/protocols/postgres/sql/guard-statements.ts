@@ -212,6 +212,9 @@ function execute(walk: Walk, body: AstNode): ColumnSet | undefined {
 
 function copy(walk: Walk, body: AstNode): void {
   const { inspection } = walk;
+  // They reach the server's files, where the tables are, whatever the text says.
+  if (flag(body, 'is_program')) inspection.violation('SPG408', 'COPY with a program');
+  else if (body.filename !== undefined) inspection.violation('SPG408', 'COPY with a file of the server');
   const query = child(body, 'query');
   if (query !== undefined) {
     const result = inspectStatement(walk, query);
