@@ -1,6 +1,7 @@
 /** All attacks, in the order of the report. */
 import { ATTACKS, BENIGN as GUARD_BENIGN } from '../integration/guard-attacks.ts';
 import { type Attack, sessions } from './attack.ts';
+import { NAME_ATTACKS } from './attacks-names.ts';
 import { ORACLES, ROW_ATTACKS } from './attacks-rows.ts';
 import { SIDE_ATTACKS } from './attacks-side.ts';
 import { STATE_ATTACKS } from './attacks-state.ts';
@@ -10,6 +11,7 @@ export const CORPUS: readonly Attack[] = [
   ...ROW_ATTACKS,
   ...ORACLES,
   ...SIDE_ATTACKS,
+  ...NAME_ATTACKS,
   ...sessions('those that layer A is tested with', ATTACKS),
 ];
 

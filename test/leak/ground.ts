@@ -53,6 +53,12 @@ export const GROUND = `
   CREATE VIEW ruled_view AS SELECT id, note FROM ruled;
   CREATE RULE instead AS ON INSERT TO ruled_view DO INSTEAD
     INSERT INTO ruled VALUES (new.id, new.note) RETURNING id, (SELECT max(ssn) FROM customers);
+  CREATE FUNCTION one_customer(int) RETURNS customers LANGUAGE sql STABLE AS 'SELECT * FROM public.customers WHERE id = $1';
+  CREATE FUNCTION many_customers() RETURNS customers[] LANGUAGE sql STABLE AS 'SELECT array_agg(c) FROM public.customers c';
+  CREATE FUNCTION boxed(OUT n int, OUT c customers) LANGUAGE sql STABLE AS 'SELECT 1, c FROM public.customers c WHERE id = 1';
+  CREATE FUNCTION buyer(orders) RETURNS customers LANGUAGE sql STABLE AS 'SELECT * FROM public.customers WHERE id = $1.customer_id';
+  CREATE TABLE ledger (id int, secret text, tail text GENERATED ALWAYS AS (right(secret, 22)) STORED);
+  INSERT INTO ledger (id, secret) VALUES (1, '${text(TEXTS.derived)}');
   ANALYZE;
 `;
 
@@ -60,6 +66,7 @@ export const GROUND = `
 export const PROTECTED_RELATIONS: readonly string[] = [
   ...['public.customers', 'public.people', 'public.people_one', 'public.people_rest', 'public.base', 'public.derived'],
   ...['public.contacts', 'public.contacts2', 'public.mixed', 'public.summed', 'public.kept', 'public.through_function'],
+  'public.ledger',
   'audit.events',
 ];
 
@@ -108,7 +115,7 @@ metadata:
 spec:
   connections: {names: [leak]}
   columns:
-    - match: [${REDACTED.map((column) => `"public.customers.${column}"`).join(', ')}, "public.people.ssn", "public.derived.secret"]
+    - match: [${REDACTED.map((column) => `"public.customers.${column}"`).join(', ')}, "public.people.ssn", "public.derived.secret", "public.ledger.secret"]
     - match: ["public.customers.card"]
       transform: {partial: {keepLast: 2}}
     - match: ["public.customers.email"]

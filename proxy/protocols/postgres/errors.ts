@@ -128,6 +128,11 @@ export const LANE_ERRORS = {
   },
   SPG032: { state: '42501', message: 'this statement needs approval: {}', hint: '' },
   SPG033: { state: '57014', message: 'canceling statement due to user request', hint: '' },
+  SPG034: {
+    state: '55000',
+    message: 'the session ends: its search_path can be read in several ways, so names cannot be judged',
+    hint: 'Put each schema with unusual letters or spaces in double quotes, where search_path is set.',
+  },
 } as const;
 
 /** What the server says itself, in its words and without a DETAIL of ours: drivers tell these cases by them. */

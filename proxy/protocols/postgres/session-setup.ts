@@ -68,7 +68,7 @@ export function firstEnvironment(judgement: Judgement, catalog: Catalog | undefi
   const temporary = new Set<string>();
   if (catalog === undefined)
     return judgement.environment({ searchPath: ['public'], role, catalog, temporary, uncommitted: false });
-  const searchPath = effectiveSearchPath(catalog.defaultSearchPath, catalog.role, catalog);
+  const searchPath = effectiveSearchPath(catalog.defaultSearchPath, catalog.role, catalog) ?? [];
   return judgement.environment({ searchPath, role: catalog.role, catalog, temporary, uncommitted: false });
 }
 

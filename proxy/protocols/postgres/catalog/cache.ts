@@ -116,7 +116,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
 function digestOf(content: CatalogContent): string {
   const hash = createHash('sha256');
   hash.update(JSON.stringify([content.serverVersion, content.defaultSearchPath, content.role]));
-  hash.update(JSON.stringify([...content.schemas].sort()));
+  hash.update(JSON.stringify([[...content.schemas].sort(), [...content.unusableSchemas].sort()]));
   for (const relation of content.relations) hash.update(JSON.stringify(relation));
   for (const entry of content.functions) hash.update(JSON.stringify(entry));
   hash.update(JSON.stringify([...content.userOperators].sort(([a], [b]) => (a < b ? -1 : 1))));

@@ -17,6 +17,8 @@ const FINGERPRINT = `SELECT
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c') AND c.relpersistence <> 't'),
   (SELECT pg_catalog.count(*) || ':' || ${version('p')} FROM pg_catalog.pg_proc p),
   (SELECT pg_catalog.count(*) || ':' || ${version('n')} FROM pg_catalog.pg_namespace n WHERE n.nspname !~ '^pg_(toast|temp)'),
+  (SELECT pg_catalog.count(*) || ':' || COALESCE(pg_catalog.sum(n.oid::pg_catalog.int8), 0) FROM pg_catalog.pg_namespace n
+    WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')),
   (SELECT pg_catalog.count(*) || ':' || ${version('r')} FROM pg_catalog.pg_rewrite r WHERE r.oid >= 16384),
   (SELECT pg_catalog.count(*) || ':' || ${version('o')} FROM pg_catalog.pg_operator o WHERE o.oid >= 16384),
   (SELECT pg_catalog.count(*) || ':' || COALESCE(pg_catalog.sum(pg_catalog.hashint8(

@@ -11,6 +11,8 @@ export interface RelationSketch {
   readonly parents?: readonly string[];
   readonly definition?: string;
   readonly dependsOn?: readonly string[];
+  /** Generated column → numbers of those that it is made of. */
+  readonly generated?: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface FunctionSketch {
@@ -20,6 +22,8 @@ export interface FunctionSketch {
   readonly volatility?: 'i' | 's' | 'v';
   /** Sets the result to the rows of this relation. */
   readonly rowsOf?: string;
+  /** The result holds rows of this relation in an array, a domain or an OUT parameter. */
+  readonly holds?: string;
 }
 
 const FIRST_USER_OID = 16_384;
@@ -44,13 +48,17 @@ export function sketchCatalog(
       ...split(sketch.name),
       oid: oid(sketch.name),
       kind,
-      columns: sketch.columns.map((name, index) => ({ name, attnum: index + 1, typeOid: 25 })),
+      columns: sketch.columns.map((name, index) => {
+        const from = sketch.generated?.[name];
+        return { name, attnum: index + 1, typeOid: 25, ...(from === undefined ? {} : { generatedFrom: from }) };
+      }),
       parents: (sketch.parents ?? []).map(oid),
       ...(sketch.definition === undefined ? {} : { definition: sketch.definition }),
       ...(kind === 'v' || kind === 'm' ? { dependsOn: (sketch.dependsOn ?? []).map(oid) } : {}),
     };
   });
   const madeFunctions = functions.map((sketch, index): CatalogFunction => {
+    const holds = sketch.rowsOf ?? sketch.holds;
     const result = sketch.rowsOf === undefined ? sketch.result : { type: 'row' as const, relation: oid(sketch.rowsOf) };
     return {
       ...split(sketch.name),
@@ -60,6 +68,7 @@ export function sketchCatalog(
       securityDefiner: false,
       kind: 'f',
       ...(result === undefined ? {} : { result }),
+      ...(holds === undefined ? {} : { rowsOf: [oid(holds)] }),
     };
   });
   return createCatalog(
@@ -69,6 +78,7 @@ export function sketchCatalog(
       defaultSearchPath: '"$user", public',
       role: 'agent',
       schemas: [...new Set(made.map((relation) => relation.schema)), 'pg_catalog'],
+      unusableSchemas: [],
       relations: made,
       functions: madeFunctions,
       userOperators: new Map(),

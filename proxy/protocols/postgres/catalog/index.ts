@@ -8,6 +8,8 @@ export interface CatalogContent {
   readonly defaultSearchPath: string;
   readonly role: string;
   readonly schemas: readonly string[];
+  /** Those of `schemas` that `role` may not look names up in. */
+  readonly unusableSchemas: readonly string[];
   readonly relations: readonly CatalogRelation[];
   readonly functions: readonly CatalogFunction[];
   /** Operator name → OIDs of functions outside pg_catalog under an operator of that name. */
@@ -25,6 +27,7 @@ function put<T>(index: ByName<T>, schema: string, name: string, value: T): void 
 
 export function createCatalog(content: CatalogContent, generation: number): Catalog {
   const schemas = new Set(content.schemas);
+  const unusable = new Set(content.unusableSchemas);
   const relationNames: ByName<CatalogRelation> = new Map();
   const relationOids = new Map<number, CatalogRelation>();
   const functionNames: ByName<CatalogFunction[]> = new Map();
@@ -45,6 +48,7 @@ export function createCatalog(content: CatalogContent, generation: number): Cata
     defaultSearchPath: content.defaultSearchPath,
     role: content.role,
     hasSchema: (name) => schemas.has(name),
+    canUseSchema: (name) => schemas.has(name) && !unusable.has(name),
     relation: (schema, name) => relationNames.get(schema)?.get(name),
     relationByOid: (oid) => relationOids.get(oid),
     relations: () => relationOids.values(),

@@ -1,5 +1,5 @@
 /**
- * Reads the system catalog over a control connection: eight queries in one read-only transaction, whose search_path is empty, so
+ * Reads the system catalog over a control connection: ten queries in one read-only transaction, whose search_path is empty, so
  * that view definitions come with every name written out. PostgreSQL 13 to 18.
  */
 import type { CatalogContent } from './index.ts';
@@ -11,7 +11,8 @@ export type CatalogQuery = (sql: string) => Promise<string[][]>;
 const SETTINGS = `SELECT pg_catalog.current_setting('server_version_num'),
   (SELECT reset_val FROM pg_catalog.pg_settings WHERE name = 'search_path'), current_user`;
 
-const SCHEMAS = `SELECT nspname FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_toast'`;
+const SCHEMAS = `SELECT nspname, pg_catalog.has_schema_privilege(oid, 'USAGE')
+  FROM pg_catalog.pg_namespace WHERE nspname !~ '^pg_toast'`;
 
 // Indexes and sequences have names to judge, but no columns to read.
 const RELATIONS = `SELECT c.oid, n.nspname, c.relname, c.relkind,
@@ -20,6 +21,17 @@ const RELATIONS = `SELECT c.oid, n.nspname, c.relname, c.relkind,
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'c'))
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relkind <> 't' AND n.nspname !~ '^pg_toast' ORDER BY c.oid`;
+
+// A column's own dependency until PostgreSQL 14, that of its expression since.
+const GENERATED = `SELECT a.attrelid, a.attnum, pg_catalog.string_agg(DISTINCT d.refobjsubid::pg_catalog.text, ',')
+  FROM pg_catalog.pg_attribute a
+  LEFT JOIN pg_catalog.pg_attrdef e ON e.adrelid = a.attrelid AND e.adnum = a.attnum
+  JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = a.attrelid
+    AND d.refobjsubid > 0 AND d.refobjsubid <> a.attnum
+    AND (d.classid = 'pg_catalog.pg_attrdef'::pg_catalog.regclass AND d.objid = e.oid
+      OR d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = a.attrelid AND d.objsubid = a.attnum)
+  WHERE a.attgenerated <> '' AND NOT a.attisdropped
+  GROUP BY a.attrelid, a.attnum`;
 
 const INHERITANCE = `SELECT inhrelid, pg_catalog.string_agg(inhparent::pg_catalog.text, ',' ORDER BY inhseqno)
   FROM pg_catalog.pg_inherits GROUP BY inhrelid`;
@@ -56,7 +68,15 @@ const FUNCTIONS = `SELECT p.oid, n.nspname, p.proname, l.lanname, p.provolatile,
       (SELECT pg_catalog.json_agg(outs.name ORDER BY outs.i) FROM (
          SELECT COALESCE(x.name, '') AS name, x.i
            FROM ROWS FROM (pg_catalog.unnest(p.proargmodes), pg_catalog.unnest(p.proargnames)) WITH ORDINALITY AS x(mode, name, i)
-          WHERE x.mode IN ('o', 'b', 't')) outs) END
+          WHERE x.mode IN ('o', 'b', 't')) outs) END,
+    CASE WHEN p.oid >= 16384 THEN
+      (SELECT pg_catalog.string_agg(DISTINCT COALESCE(NULLIF(x.typrelid, 0), e.typrelid)::pg_catalog.text, ',')
+         FROM (SELECT p.prorettype AS type UNION ALL
+               SELECT o.type FROM ROWS FROM (pg_catalog.unnest(p.proallargtypes), pg_catalog.unnest(p.proargmodes)) AS o(type, mode)
+                WHERE o.mode IN ('o', 'b', 't')) r
+         JOIN pg_catalog.pg_type x ON x.oid = r.type
+         LEFT JOIN pg_catalog.pg_type e ON e.oid = CASE WHEN x.typtype = 'd' THEN x.typbasetype ELSE x.typelem END
+        WHERE x.typrelid <> 0 OR e.typrelid <> 0) END
   FROM pg_catalog.pg_proc p
   JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
@@ -100,6 +120,9 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogContent> 
     const schemas = await query(SCHEMAS);
     const relations = await query(RELATIONS);
     const parents = new Map((await query(INHERITANCE)).map(([oid = '', list = '']) => [oid, numbers(list)]));
+    const generated = new Map(
+      (await query(GENERATED)).map(([oid, column, list = '']) => [`${oid} ${column}`, numbers(list)]),
+    );
     await query(LOCK_TIMEOUT);
     const definitions = await readViews(query);
     const dependencies = new Map((await query(DEPENDENCIES)).map(([oid = '', list = '']) => [oid, numbers(list)]));
@@ -115,7 +138,8 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogContent> 
       defaultSearchPath: settings[1] ?? '',
       role: settings[2] ?? '',
       schemas: schemas.map((row) => row[0] ?? ''),
-      relations: relations.map((row) => toRelation(row, parents, definitions, dependencies, rules)),
+      unusableSchemas: schemas.filter((row) => row[1] !== 't').map((row) => row[0] ?? ''),
+      relations: relations.map((row) => toRelation(row, parents, definitions, dependencies, rules, generated)),
       functions: functions.map(toFunction),
       userOperators: new Map(operators.map(([name = '', list = '']) => [name, numbers(list)])),
     };
@@ -134,6 +158,7 @@ function toRelation(
   definitions: ReadonlyMap<string, string>,
   dependencies: ReadonlyMap<string, number[]>,
   rules: ReadonlyMap<string, number[]>,
+  generated: ReadonlyMap<string, number[]>,
 ): CatalogRelation {
   const rulesName = rules.get(oid);
   const definition = definitions.get(oid);
@@ -143,7 +168,8 @@ function toRelation(
     schema,
     name,
     kind,
-    columns: columns === '' ? [] : (JSON.parse(columns) as [string, number, number | string][]).map(toColumn),
+    columns:
+      columns === '' ? [] : (JSON.parse(columns) as [string, number, number | string][]).map(toColumn(oid, generated)),
     parents: parents.get(oid) ?? [],
     ...(definition === undefined || definition === '' ? {} : { definition }),
     ...(isView ? { dependsOn: dependencies.get(oid) ?? [] } : {}),
@@ -152,8 +178,11 @@ function toRelation(
 }
 
 /** JSON has OIDs as numbers since PostgreSQL made oid a numeric category type; read both. */
-function toColumn([name, attnum, typeOid]: [string, number, number | string]): CatalogColumn {
-  return { name, attnum, typeOid: Number(typeOid) };
+function toColumn(relation: string, generated: ReadonlyMap<string, number[]>) {
+  return ([name, attnum, typeOid]: [string, number, number | string]): CatalogColumn => {
+    const from = generated.get(`${relation} ${attnum}`);
+    return { name, attnum, typeOid: Number(typeOid), ...(from === undefined ? {} : { generatedFrom: from }) };
+  };
 }
 
 const VOLATILITY = { i: 'i', s: 's', v: 'v' } as const;
@@ -171,6 +200,7 @@ function toFunction(row: string[]): CatalogFunction {
     type = '',
     relation = '',
     outs = '',
+    rowsOf = '',
   ] = row;
   return {
     oid: Number(oid),
@@ -182,6 +212,7 @@ function toFunction(row: string[]): CatalogFunction {
     securityDefiner: definer === 't',
     kind: KIND[kind as keyof typeof KIND] ?? 'f',
     result: toResult(type, Number(relation), outs === '' ? [] : (JSON.parse(outs) as string[])),
+    ...(rowsOf === '' ? {} : { rowsOf: numbers(rowsOf) }),
   };
 }
 

@@ -5,6 +5,8 @@ export interface CatalogColumn {
   /** pg_attribute.attnum, from 1 (system columns are not listed). */
   readonly attnum: number;
   readonly typeOid: number;
+  /** Of a generated column: numbers of those that it is computed from. */
+  readonly generatedFrom?: readonly number[];
 }
 
 export interface CatalogRelation {
@@ -45,6 +47,8 @@ export interface CatalogFunction {
   readonly kind: 'f' | 'p' | 'a' | 'w';
   /** Absent: as `open`. */
   readonly result?: FunctionResult;
+  /** OIDs of relations whose rows the result can hold: as such, in an array or domain, or as an OUT parameter. */
+  readonly rowsOf?: readonly number[];
 }
 
 export interface Catalog {
@@ -57,6 +61,8 @@ export interface Catalog {
   /** current_user of the control connection. */
   readonly role: string;
   hasSchema(name: string): boolean;
+  /** Whether it exists and `role` has USAGE on it: without, the server leaves it out of a search_path. */
+  canUseSchema(name: string): boolean;
   relation(schema: string, name: string): CatalogRelation | undefined;
   relationByOid(oid: number): CatalogRelation | undefined;
   relations(): Iterable<CatalogRelation>;

@@ -222,6 +222,8 @@ export class Obtainer {
     }
     const catalog = session.catalogs.current();
     if (catalog === undefined) return { until: session.catalogs.refresh() };
+    // A schema of the path may have come into being, or gone.
+    if (session.environment.catalog !== catalog) session.namesMoved = true;
     // In a failed transaction the server takes nothing that has names in it.
     if (session.namesMoved && session.status !== STATUS.failed) {
       if (session.replies.size > 0) return { until: this.#answers() };
@@ -235,12 +237,29 @@ export class Obtainer {
   async #probe(): Promise<void> {
     const session = this.#session;
     // SHOW takes no snapshot and starts nothing.
-    const [path = '', shownRole = ''] = await askServer(session, ['SHOW search_path', 'SHOW role']);
+    const [path = '', shownRole = '', login = ''] = await askServer(session, [
+      'SHOW search_path',
+      'SHOW role',
+      SHOW_LOGIN,
+    ]);
     if (session.ended) return;
     const catalog = session.catalogs.current() ?? (await session.catalogs.refresh());
+    const role = shownRole === 'none' ? login : shownRole;
+    // Which schemas another role may use, the snapshot does not tell.
+    const schemas = role === catalog.role ? effectiveSearchPath(path, role, catalog) : await this.#schemasOfRole();
+    if (session.ended) return;
+    if (schemas === undefined) {
+      session.fail(laneError('SPG034'));
+      return;
+    }
     session.namesMoved = false;
-    const role = shownRole === 'none' ? catalog.role : shownRole;
-    this.#move(effectiveSearchPath(path, role, catalog), role);
+    this.#move(schemas, role);
+  }
+
+  /** Asked of the server itself, which knows the rights of the role that the session has taken. */
+  async #schemasOfRole(): Promise<string[]> {
+    const [answer = '[]'] = await askServer(this.#session, [EFFECTIVE_SCHEMAS]);
+    return [...new Set(JSON.parse(answer) as string[])].filter((name) => !name.startsWith('pg_temp_'));
   }
 
   #move(searchPath: readonly string[], role: string): void {
@@ -262,5 +281,10 @@ function preparedIn(whole: Analysis, name: string): Analysis | undefined {
   const found = effects.findLast((effect) => effect.type === 'prepare' && effect.name === name);
   return found?.type === 'prepare' ? found.inner : undefined;
 }
+
+/** Of SET SESSION AUTHORIZATION, which SHOW role does not tell. */
+const SHOW_LOGIN = 'SHOW session_authorization';
+
+const EFFECTIVE_SCHEMAS = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))';
 
 const FLUSH = Buffer.from([0x48, 0, 0, 0, 4]);

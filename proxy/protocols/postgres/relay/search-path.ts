@@ -1,20 +1,12 @@
 import type { Catalog } from '../catalog/types.ts';
+import { splitSearchPath } from '../sql/settings.ts';
 
 /**
- * Elements of a search_path value as SHOW prints it: identifiers with commas between, quoted where they need it (manual, section
- * "Schemas", and SplitIdentifierString in the server's source). Unquoted ones are folded to lower case.
+ * The schemas that names are looked up in, of a search_path as SHOW prints it: `"$user"` is the role's own; what does not exist, or
+ * the session's login may not use, the server skips (namespace.c). Undefined when the value cannot be read with certainty.
  */
-function searchPathElements(value: string): string[] {
-  const elements: string[] = [];
-  const pattern = /\s*(?:"((?:[^"]|"")*)"|([^\s,"]+))\s*(?:,|$)/gy;
-  for (let match = pattern.exec(value); match !== null && match[0] !== ''; match = pattern.exec(value)) {
-    elements.push(match[1] !== undefined ? match[1].replaceAll('""', '"') : match[2]!.toLowerCase());
-  }
-  return elements;
-}
-
-/** The schemas that names are looked up in: `"$user"` is the role's own, what does not exist is left out. */
-export function effectiveSearchPath(value: string, role: string, catalog: Catalog): string[] {
-  const names = searchPathElements(value).map((name) => (name === '$user' ? role : name));
-  return [...new Set(names)].filter((name) => name !== 'pg_temp' && catalog.hasSchema(name));
+export function effectiveSearchPath(value: string, role: string, catalog: Catalog): string[] | undefined {
+  const names = splitSearchPath(value)?.map((name) => (name === '$user' ? role : name));
+  if (names === undefined) return undefined;
+  return [...new Set(names)].filter((name) => name !== 'pg_temp' && catalog.canUseSchema(name));
 }

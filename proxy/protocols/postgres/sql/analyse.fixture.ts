@@ -76,6 +76,7 @@ export function catalogOf(
     defaultSearchPath: 'public',
     role: 'app',
     hasSchema: (name) => all.some((relation) => relation.schema === name),
+    canUseSchema: (name) => all.some((relation) => relation.schema === name),
     relation: (schema, name) => all.find((relation) => relation.schema === schema && relation.name === name),
     relationByOid: (oid) => all.find((relation) => relation.oid === oid),
     relations: () => all,

@@ -318,6 +318,13 @@ describe('effects', () => {
     "SELECT (SELECT set_config(name, 'x', false) FROM t) FROM pg_settings WHERE name = 'application_name'",
     "WITH pg_settings AS (SELECT 'client_encoding' AS name) SELECT set_config(name, 'x', false) FROM pg_settings WHERE name = 'work_mem'",
     "SELECT * FROM set_config('standard_conforming_strings', 'off', true)",
+    "SELECT set_config('search_path', $1, false)",
+    "SELECT set_config('default_transaction_read_only', $1, false)",
+    "SELECT set_config('jit', $1, $2)",
+    "SELECT set_config('search_path', '\u00a0a, b', false)",
+    "SET search_path = 'a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+    "ALTER ROLE r SET session_preload_libraries = 'auto_explain'",
+    "ALTER DATABASE d SET local_preload_libraries TO 'x'",
   ])('refused: %s', (sql) => {
     expect(run(sql).refusal?.code).toBe('SPG019');
   });
@@ -331,6 +338,11 @@ describe('effects', () => {
     expect(run(sql).refusal).toBeUndefined();
     expect(tuples(sql)).toBe('Set~');
   });
+});
+
+test('a harmless setting may be put back by a parameter', () => {
+  expect(tuples("SELECT set_config('jit', $1, false)")).toBe('Set~, Select');
+  expect(run("SELECT set_config('jit', $1, false)").refusal).toBeUndefined();
 });
 
 test('what pg_dump sets by way of pg_settings is a harmless SET', () => {

@@ -26,6 +26,8 @@ test.each([
   ["get_raw_page('t', 0)", 'public.get_raw_page() dangerous'],
   ['mine(1)', 'public.mine() unknown'],
   ['audit.mine(1)', 'audit.mine() user'],
+  ['information_schema._pg_expandarray(a)', 'information_schema._pg_expandarray() safe'],
+  ['information_schema._pg_mine(a)', 'information_schema._pg_mine() user'],
 ])('SELECT %s', (call, expected) => {
   expect(tuples(`SELECT ${call}`)).toBe(`${expected}, Select`);
 });
@@ -41,6 +43,7 @@ const catalog = catalogOf(
     { schema: 'public', name: 'same', language: 'c', volatility: 'i' },
     { schema: 'public', name: 'spy' },
     { schema: 'pg_catalog', name: 'planted', oid: 40000, volatility: 'i' },
+    { schema: 'information_schema', name: '_pg_expandarray', oid: 40001, volatility: 'i' },
     { schema: 'pg_catalog', name: 'newer', oid: 9000, volatility: 'v' },
     { schema: 'public', name: 'json_exists' },
   ],
@@ -58,6 +61,7 @@ test.each([
   ['SELECT id <-> b FROM orders', 'public.spy() user, Select public.orders'],
   ['SELECT id FROM orders WHERE id = 1', 'Select public.orders'],
   ['SELECT planted()', 'pg_catalog.planted() user, Select'],
+  ['SELECT information_schema._pg_expandarray(1)', 'information_schema._pg_expandarray() user, Select'],
   ['SELECT newer()', 'pg_catalog.newer() dangerous, Select'],
 ])('%s', (sql, expected) => {
   const sorted = (text: string): string[] => text.split(', ').sort();

@@ -4,17 +4,18 @@ import { type AstNode, child, isNode, isRangeVar, list, listNames, strings, tagg
 import { tableItem } from './guard-from.ts';
 import { columnTitle, type Inspection, isProtectedRelation, type QueryScope } from './guard-inspection.ts';
 import type { Walk } from './guard-select.ts';
-import { findRelation, relationTitle } from './scope-relations.ts';
+import { findRelation, laterMeanings, relationTitle } from './scope-relations.ts';
 import type { ProtectedColumn } from './types.ts';
 
 /** The protected relation that a RangeVar names, if it is one; the statement then counts as touching it. */
 export function protectedRelation(inspection: Inspection, range: AstNode | undefined): CatalogRelation | undefined {
   if (range === undefined) return undefined;
-  const found = findRelation(inspection.environment, range);
-  const relation = found.type === 'relation' ? found.relation : found.type === 'temporary' ? found.shadows : undefined;
-  if (relation === undefined || !isProtectedRelation(inspection, relation)) return undefined;
-  inspection.touchesProtected = true;
-  return relation;
+  const named = findRelation(inspection.environment, range);
+  const relation = named.type === 'relation' ? named.relation : named.type === 'temporary' ? named.shadows : undefined;
+  const meanings = relation === undefined ? [] : [relation, ...laterMeanings(inspection.environment, range)];
+  const found = meanings.find((meaning) => isProtectedRelation(inspection, meaning));
+  if (found !== undefined) inspection.touchesProtected = true;
+  return found;
 }
 
 /** All protected relations that a tree names, at any depth; WITH names are not looked at: a false hit refuses, never lets pass. */
@@ -93,9 +94,9 @@ export function createStatistics(walk: Walk, body: AstNode): void {
 }
 
 export function policy(walk: Walk, body: AstNode): void {
-  const range = child(body, 'table') ?? {};
-  if (protectedRelation(walk.inspection, range) === undefined) return;
-  walk.expressions.walk([body.qual, body.with_check], relationScope(walk, range), 'a row security policy');
+  // Also on other relations: a sub-select in it asks about any.
+  const scope = relationScope(walk, child(body, 'table') ?? {});
+  walk.expressions.walk([body.qual, body.with_check], scope, 'a row security policy');
 }
 
 /** A constraint tells by its failure whether values fulfil it; a foreign key, whether a value exists. */

@@ -55,6 +55,10 @@ export const GUARD_ERRORS = {
     reason: 'the columns of {} are not known, so masked columns cannot be told apart in {}',
     hint: 'Name the columns, or give the function a column list: f() AS t(a int, b text).',
   },
+  SPG415: {
+    reason: 'relation {} could come to mean {}, which has masked columns, if {} were dropped now',
+    hint: 'Write it with its schema.',
+  },
 } as const;
 
 export type GuardErrorCode = keyof typeof GUARD_ERRORS;

@@ -1,5 +1,5 @@
 /** Expressions: everything below an output column, a condition, an argument. A protected column in one is a violation. */
-import type { FunctionResult } from '../catalog/types.ts';
+import type { CatalogFunction, FunctionResult } from '../catalog/types.ts';
 import { type AstNode, child, isNode, list, strings, tagged, text } from './ast.ts';
 import type { Inspection, QueryScope } from './guard-inspection.ts';
 import { type ColumnSet, type Origin, protectedIn, resolveColumn, resolveTable } from './scope.ts';
@@ -26,6 +26,8 @@ export interface Expressions {
   walk(node: unknown, scope: QueryScope, place: string): Origin | undefined;
   /** A column reference as an output column: bare when it is nothing but the column. */
   output(reference: AstNode, scope: QueryScope, place: string): Origin | undefined;
+  /** Refuses calls that could bring protected values, at any depth: in definitions, whose expressions nothing else looks at. */
+  refuseCalls(node: unknown): void;
   /** What functions of this name can return, by the snapshot; undefined when they disagree or are not known. */
   functionResult(call: AstNode): FunctionResult | undefined;
 }
@@ -52,11 +54,14 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
       return all.find((origin) => origin !== undefined) ?? (names.length === 0 ? undefined : unresolved(names));
     }
     const found = resolveColumn(scope, names);
+    // `a.b` is also the call b(a), where `a` has no such column.
+    const called =
+      found.type === 'column' && !found.uncertain ? undefined : names.slice(1).map((name) => rowsOf([name]));
     switch (found.type) {
       case 'unresolved':
-        return unresolved(names);
+        return called?.find((origin) => origin !== undefined) ?? unresolved(names);
       case 'row':
-        return row(found.entry, found.entry.title, place);
+        return called?.find((origin) => origin !== undefined) ?? row(found.entry, found.entry.title, place);
       case 'column': {
         if (found.origin === undefined) return undefined;
         if (!found.uncertain) return found.origin;
@@ -66,8 +71,7 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
     }
   }
 
-  function candidates(call: AstNode) {
-    const names = strings(list(call, 'funcname'));
+  function candidates(names: readonly string[]) {
     const name = names.at(-1) ?? '';
     const { catalog, searchPath } = inspection.environment;
     if (catalog === undefined) return [];
@@ -77,7 +81,9 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
   }
 
   function functionResult(call: AstNode): FunctionResult | undefined {
-    const results = candidates(call).map((candidate) => candidate.result ?? { type: 'open' as const });
+    const results = candidates(strings(list(call, 'funcname'))).map(
+      (candidate) => candidate.result ?? { type: 'open' as const },
+    );
     const first = results[0];
     if (first === undefined) return undefined;
     const key = JSON.stringify(first);
@@ -85,20 +91,47 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
   }
 
   function call(body: AstNode, scope: QueryScope, place: string): Origin | undefined {
+    const origin = children(body, scope, place);
+    return refuseCall(body) ?? origin;
+  }
+
+  function refuseCall(body: AstNode): Origin | undefined {
     const names = strings(list(body, 'funcname'));
     const name = names.at(-1) ?? '';
     if (isBypass(name, list(body, 'args').length)) inspection.violation('SPG410', names.join('.'));
-    let origin = children(body, scope, place);
-    for (const candidate of candidates(body)) {
-      if (candidate.result?.type !== 'row') continue;
-      const covered = inspection.protectedColumns(candidate.result.relation);
-      const column = covered?.values().next().value;
-      if (column === undefined) continue;
-      inspection.touchesProtected = true;
-      inspection.violation('SPG402', column.relation, `the result of function ${name}`);
-      origin ??= { column, bare: false };
+    return rowsOf(names);
+  }
+
+  /** Refuses a function whose result holds rows of a protected relation. */
+  function rowsOf(names: readonly string[]): Origin | undefined {
+    return protectedResult(candidates(names), names.at(-1) ?? '');
+  }
+
+  function protectedResult(called: readonly CatalogFunction[], name: string): Origin | undefined {
+    for (const { rowsOf: relations } of called) {
+      for (const relation of relations ?? []) {
+        const column = inspection.protectedColumns(relation)?.values().next().value;
+        if (column === undefined) continue;
+        inspection.touchesProtected = true;
+        inspection.violation('SPG402', column.relation, `the result of function ${name}`);
+        return { column, bare: false };
+      }
     }
-    return origin;
+    return undefined;
+  }
+
+  /** `(value).name` is the call name(value) where the value has no such field. */
+  function fields(body: AstNode): Origin | undefined {
+    for (const name of strings(list(body, 'indirection'))) {
+      const origin = rowsOf([name]);
+      if (origin !== undefined) return origin;
+    }
+    return undefined;
+  }
+
+  function operator(body: AstNode): Origin | undefined {
+    const name = strings(list(body, 'name')).at(-1) ?? '';
+    return protectedResult(inspection.environment.catalog?.userOperatorFunctions(name) ?? [], name);
   }
 
   function subLink(body: AstNode, scope: QueryScope, place: string): Origin | undefined {
@@ -132,6 +165,10 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
         return inspection.use(protectedIn(inspectSelect(body, scope)), place);
       case 'FuncCall':
         return call(body, scope, `an argument of function ${strings(list(body, 'funcname')).at(-1) ?? ''}`);
+      case 'A_Indirection':
+        return strictestOrigin(fields(body), children(body, scope, place));
+      case 'A_Expr':
+        return strictestOrigin(operator(body), children(body, scope, place));
       case 'TypeCast':
         return children(body, scope, place === 'an output expression' ? 'a cast' : place);
       case 'TypeName':
@@ -155,7 +192,24 @@ export function expressionsOf(inspection: Inspection, inspectSelect: SelectInspe
     });
   }
 
-  return { walk, output, functionResult };
+  function refuseCalls(node: unknown): void {
+    if (typeof node !== 'object' || node === null) return;
+    inspection.deeper(() => {
+      if (Array.isArray(node)) {
+        for (const item of node) refuseCalls(item);
+        return;
+      }
+      if (!isNode(node)) return;
+      const inner = tagged(node);
+      if (inner?.tag === 'FuncCall') refuseCall(inner.body);
+      else if (inner?.tag === 'A_Indirection') fields(inner.body);
+      else if (inner?.tag === 'A_Expr') operator(inner.body);
+      else if (inner?.tag === 'ColumnRef') for (const name of columnFields(inner.body).names.slice(1)) rowsOf([name]);
+      for (const key in node) refuseCalls(node[key]);
+    });
+  }
+
+  return { walk, output, functionResult, refuseCalls };
 }
 
 /** A computed value shows the stricter of what went in; which one only matters for its title. */

@@ -1,4 +1,5 @@
 /** Items of FROM, USING and MERGE: tables, sub-selects, functions, joins, and what of them can be named. */
+import type { CatalogRelation } from '../catalog/types.ts';
 import { type AstNode, child, flag, list, strings, tagged, text } from './ast.ts';
 import { functionItem, tableFunctionColumns } from './guard-from-functions.ts';
 import type { QueryScope } from './guard-inspection.ts';
@@ -14,7 +15,7 @@ import {
   type ScopeColumn,
   strictest,
 } from './scope.ts';
-import { findRelation, relationTitle } from './scope-relations.ts';
+import { findRelation, laterMeanings, relationTitle } from './scope-relations.ts';
 
 /** The scope in which the rest of the query is read. */
 export function fromItems(walk: Walk, nodes: readonly AstNode[], outer: QueryScope): QueryScope {
@@ -101,6 +102,7 @@ export function tableItem(walk: Walk, range: AstNode): FromItem {
     }
     case 'relation': {
       const { relation } = found;
+      refuseAmbiguous(walk, range, relation);
       const set = inspection.columnsOf(relation);
       const item = aliased(set, alias, relation.name);
       const entry: RangeEntry = {
@@ -111,6 +113,17 @@ export function tableItem(walk: Walk, range: AstNode): FromItem {
       };
       return { ...item, entries: [entry] };
     }
+  }
+}
+
+/** A name that could come to mean a relation with more protected columns, before the statement runs. */
+function refuseAmbiguous({ inspection }: Walk, range: AstNode, relation: CatalogRelation): void {
+  const covered = new Set([...(inspection.protectedColumns(relation.oid)?.values() ?? [])].map(({ column }) => column));
+  for (const later of laterMeanings(inspection.environment, range)) {
+    const columns = [...(inspection.protectedColumns(later.oid)?.values() ?? [])];
+    if (columns.every(({ column }) => covered.has(column))) continue;
+    inspection.touch(later);
+    inspection.violation('SPG415', relation.name, relationTitle(later), relationTitle(relation));
   }
 }
 

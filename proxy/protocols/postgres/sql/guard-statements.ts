@@ -69,6 +69,11 @@ const OPAQUE: Readonly<Record<string, string>> = {
   AlterSystemStmt: 'ALTER SYSTEM',
 };
 
+/** Their expressions are walked as those of queries. */
+const WALKED: ReadonlySet<string> = new Set([
+  ...['ExplainStmt', 'PrepareStmt', 'DeclareCursorStmt', 'ExecuteStmt', 'CopyStmt', 'CreateTableAsStmt', 'ViewStmt'],
+]);
+
 const noScope: QueryScope = { parent: undefined, items: [], ctes: undefined };
 
 /** @returns the columns of the rows that it returns, or undefined when it returns none, or their columns are not known here */
@@ -86,6 +91,7 @@ export function inspectStatement(walk: Walk, statement: AstNode): ColumnSet | un
 
 function inspectUtility(walk: Walk, tag: string, body: AstNode): ColumnSet | undefined {
   const { inspection } = walk;
+  if (!WALKED.has(tag)) walk.expressions.refuseCalls(body);
   switch (tag) {
     case 'ExplainStmt':
       return explain(walk, body);
@@ -206,6 +212,9 @@ function execute(walk: Walk, body: AstNode): ColumnSet | undefined {
 
 function copy(walk: Walk, body: AstNode): void {
   const { inspection } = walk;
+  // They reach the server's files, where the tables are, whatever the text says.
+  if (flag(body, 'is_program')) inspection.violation('SPG408', 'COPY with a program');
+  else if (body.filename !== undefined) inspection.violation('SPG408', 'COPY with a file of the server');
   const query = child(body, 'query');
   if (query !== undefined) {
     const result = inspectStatement(walk, query);

@@ -51,6 +51,7 @@ const catalog = sketchCatalog(
     { name: 'pg_catalog.generate_series', result: { type: 'scalar' } },
     { name: 'pg_catalog.jsonb_array_elements', result: { type: 'columns', names: ['value'] } },
     { name: 'public.find_customers', rowsOf: 'public.customers', language: 'sql' },
+    { name: 'public.box', result: { type: 'scalar' }, language: 'sql', holds: 'public.customers' },
     { name: 'public.anything', result: { type: 'open' }, language: 'sql' },
   ],
 );
@@ -178,6 +179,9 @@ describe('refuses any other use', () => {
     ['COPY customers TO STDOUT', 'SPG401'],
     ['COPY (SELECT ssn FROM customers) TO STDOUT', 'SPG405'],
     ['COPY customers (ssn) FROM STDIN', 'SPG401'],
+    ["COPY orders (note) FROM PROGRAM 'strings base/*/*'", 'SPG408'],
+    ["COPY orders (note) FROM '/var/lib/postgresql/data/base/5/16400'", 'SPG408'],
+    ["COPY (SELECT 1) TO PROGRAM 'sh'", 'SPG408'],
     ['CREATE INDEX ON customers (ssn)', 'SPG401'],
     ['CREATE INDEX ON customers (id) WHERE ssn > $$4$$', 'SPG401'],
     ['ALTER TABLE customers RENAME ssn TO x', 'SPG407'],
@@ -205,6 +209,18 @@ describe('refuses any other use', () => {
     ["SELECT query_to_xml('SELECT 1', true, true, '')", 'SPG410'],
     ['SELECT ssn FROM find_customers(1)', 'SPG402'],
     ['SELECT find_customers(1)', 'SPG402'],
+    ['SELECT box()', 'SPG402'],
+    ['SELECT (o.id).find_customers FROM orders o', 'SPG402'],
+    ['SELECT o.find_customers FROM orders o', 'SPG402'],
+    ['SELECT (o).box FROM orders o', 'SPG402'],
+    ['CREATE TABLE t (s text DEFAULT (find_customers(1)).ssn)', 'SPG402'],
+    ['ALTER TABLE orders ALTER note SET DEFAULT (find_customers(1)).ssn', 'SPG402'],
+    ['ALTER TABLE orders ALTER note TYPE text USING (find_customers(id)).ssn', 'SPG402'],
+    ['CREATE DOMAIN d AS int CHECK ((find_customers(value)).id > 1)', 'SPG402'],
+    ['CREATE RULE r AS ON INSERT TO orders DO ALSO SELECT f::text FROM find_customers(1) f', 'SPG402'],
+    ['CREATE TRIGGER t BEFORE UPDATE ON orders WHEN ((old.find_customers).id > 1) EXECUTE FUNCTION f()', 'SPG402'],
+    ['CREATE POLICY p ON orders USING (EXISTS (SELECT FROM customers c WHERE c.ssn > note))', 'SPG401'],
+    ['ALTER POLICY p ON orders WITH CHECK (note = (SELECT ssn FROM customers LIMIT 1))', 'SPG401'],
     ['SELECT most_common_vals FROM pg_stats', 'SPG401'],
     ['SELECT * FROM pg_stat_activity', 'SPG401'],
     ['SELECT nothing FROM customers', 'SPG403'],
@@ -270,8 +286,14 @@ describe('values for protected columns', () => {
 
 describe('names', () => {
   test('search_path decides which relation is meant', () => {
-    expect(shown('SELECT ssn FROM customers', { searchPath: ['other', 'public'] })).toBe('-');
+    expect(shown('SELECT ssn FROM customers', { searchPath: ['other'] })).toBe('-');
     expect(shown('SELECT ssn FROM customers', { searchPath: ['public', 'other'] })).toBe('customers.ssn');
+  });
+
+  test('a name that would mean a protected relation were another dropped is refused', () => {
+    expect(shown('SELECT ssn FROM customers', { searchPath: ['other', 'public'] })).toBe('refused: SPG415');
+    expect(shown('SELECT ssn FROM other.customers', { searchPath: ['other', 'public'] })).toBe('-');
+    expect(shown('CREATE INDEX ON customers (ssn)', { searchPath: ['other', 'public'] })).toBe('refused: SPG401');
   });
 
   test('a WITH query hides a table of its name', () => {

@@ -55,6 +55,21 @@ test('nothing named, nothing protected', () => {
   expect(closure([c], { 'public.other.ssn': tokenize })).toEqual([]);
 });
 
+test('a generated column is as protected as what it is made of, and so are its views and children', () => {
+  const relations: RelationSketch[] = [
+    { name: 'public.g', columns: ['id', 'ssn', 'tail', 'other'], generated: { tail: [1, 2], other: [1] } },
+    { name: 'public.child', columns: ['tail', 'id', 'ssn'], parents: ['public.g'], generated: { tail: [3] } },
+    view('public.v', ['t', 'o'], 'SELECT g.tail AS t, g.other AS o FROM public.g', ['public.g']),
+  ];
+  expect(closure(relations, { 'public.g.ssn': partial })).toEqual([
+    'public.child.ssn partial',
+    'public.child.tail redact',
+    'public.g.ssn partial',
+    'public.g.tail redact',
+    'public.v.t redact',
+  ]);
+});
+
 test('children follow parents, parents show children, siblings stay', () => {
   const relations: RelationSketch[] = [
     { name: 'public.parent', columns: ['id', 'ssn'] },

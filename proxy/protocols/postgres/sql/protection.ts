@@ -1,6 +1,6 @@
 /**
  * The closure of masking rules over a catalog: which columns of which relations hold protected values. From the columns that
- * rules name, down to children and partitions, up to parents, and through views and materialised views, whose definitions are
+ * rules name, down to children and partitions, up to parents, to generated columns, and through views and materialised views, whose definitions are
  * followed column by column.
  */
 import { type ColumnMask, type MaskPlan, TRANSFORM_STRICTNESS, type Transform } from '../../../../policy/masking.ts';
@@ -93,6 +93,7 @@ export function protect(catalog: Catalog, masks: MaskPlan): Protection {
     }
     if (covered.size > 0) {
       inherit(catalog, covered);
+      followGenerated(catalog, covered);
       followViews(catalog, covered);
     }
   }
@@ -134,6 +135,19 @@ function spread(
   }
 }
 
+/** A generated column holds what its expression makes of others. It cannot be made of another generated one. */
+function followGenerated(catalog: Catalog, covered: Map<number, Columns>): void {
+  for (const oid of [...covered.keys()]) {
+    const relation = catalog.relationByOid(oid);
+    for (const { name, attnum, generatedFrom } of relation?.columns ?? []) {
+      for (const source of generatedFrom ?? []) {
+        const column = covered.get(oid)?.get(source);
+        if (relation !== undefined && column !== undefined) add(covered, relation, attnum, name, derived(column.mask));
+      }
+    }
+  }
+}
+
 /** Each view after what it depends on. */
 function followViews(catalog: Catalog, covered: Map<number, Columns>): void {
   const done = new Set<number>();
@@ -155,8 +169,8 @@ function followViews(catalog: Catalog, covered: Map<number, Columns>): void {
 /** Names of functions whose rows are those of a protected relation. */
 function protectedRowFunctions(catalog: Catalog, covered: Map<number, Columns>): readonly string[] {
   const names = new Set<string>();
-  for (const { name, result } of catalog.allFunctions()) {
-    if (result?.type === 'row' && covered.has(result.relation)) names.add(name);
+  for (const { name, rowsOf } of catalog.allFunctions()) {
+    if (rowsOf?.some((relation) => covered.has(relation)) === true) names.add(name);
   }
   return [...names];
 }
@@ -176,7 +190,8 @@ function concerns(
     const relation = catalog.relationByOid(oid);
     return relation?.columns.some((column) => isHidden(relation, column.name)) === true;
   };
-  if (view.dependsOn.some(hidden) || /pg_stat|pg_largeobject/.test(definition)) return true;
+  if (view.dependsOn.some(hidden) || /pg_stat|pg_largeobject|pg_authid|pg_shadow|pg_user_mapping/.test(definition))
+    return true;
   // Quotes are doubled inside a quoted name.
   return rowFunctions.some((name) => definition.includes(name.replaceAll('"', '""')));
 }

@@ -36,6 +36,17 @@ export function findRelation(environment: NameEnvironment, range: AstNode): Foun
   return relation === undefined ? { type: 'unknown' } : { type: 'relation', relation };
 }
 
+/**
+ * What an unqualified name would mean were the relation gone that it means now, which another session may see to at any moment.
+ */
+export function laterMeanings(environment: NameEnvironment, range: AstNode): readonly CatalogRelation[] {
+  const { catalog, searchPath } = environment;
+  if (catalog === undefined || text(range, 'schemaname') !== undefined) return [];
+  const name = text(range, 'relname') ?? '';
+  const found = searchPath.flatMap((schema) => catalog.relation(schema, name) ?? []);
+  return found.length < 2 ? [] : found.slice(1);
+}
+
 /** The permanent relation that an unqualified name means, temporary ones aside. */
 export const visibleRelation = permanent;
 
@@ -57,12 +68,22 @@ const SAMPLES = new Set([
   'pg_largeobject',
 ]);
 
-/** True for what nobody may compute with or see while columns are masked: statistics and the text of other people's statements. */
+/** Columns with other people's statements, or credentials: of roles (the gateway's own is one) and of other servers. */
+const SECRETS: ReadonlySet<string> = new Set([
+  'pg_stat_activity.query',
+  'pg_authid.rolpassword',
+  'pg_shadow.passwd',
+  'pg_user_mapping.umoptions',
+  'pg_user_mappings.umoptions',
+  'pg_stat_wal_receiver.conninfo',
+]);
+
+/** True for what nobody may compute with or see while columns are masked: statistics, statements of others, credentials. */
 export function isHidden(relation: CatalogRelation, column: string): boolean {
   // An extension's view, in whatever schema it was installed.
   if (relation.name.startsWith('pg_stat_statements') || relation.name.startsWith('pg_stat_monitor')) return true;
   if (relation.schema !== 'pg_catalog') return false;
-  return SAMPLES.has(relation.name) || (relation.name === 'pg_stat_activity' && column === 'query');
+  return SAMPLES.has(relation.name) || SECRETS.has(`${relation.name}.${column}`);
 }
 
 export function hiddenColumn(relation: CatalogRelation, column: string): ProtectedColumn {

@@ -48,7 +48,12 @@ function noteNames(key: string, value: string | undefined, into: Collector): voi
 }
 
 function expandPath(path: readonly string[], into: Collector): readonly string[] {
-  return path.map((schema) => (schema === '$user' ? into.environment.role : schema)).filter((one) => one !== 'pg_temp');
+  const { role, catalog } = into.environment;
+  return path
+    .map((schema) => (schema === '$user' ? role : schema))
+    .filter(
+      (one) => one !== 'pg_temp' && (catalog === undefined || !catalog.hasSchema(one) || catalog.canUseSchema(one)),
+    );
 }
 
 /** Parameters whose value is a list of identifiers: each is quoted on its own (guc.c, GUC_LIST_QUOTE). */
@@ -72,6 +77,20 @@ function flatten(key: string, args: readonly AstNode[]): { readonly known: boole
       .join(', '),
   };
 }
+
+/** Of ALTER ROLE, DATABASE and SYSTEM … SET: code that all later sessions would load, this gateway's among them. */
+export function refuseLibraries(node: AstNode, into: Collector): void {
+  const key = settingName(text(node, 'name') ?? '');
+  if (!LIBRARIES.has(key) || text(node, 'kind') !== 'VAR_SET_VALUE') return;
+  const { known, value } = flatten(key, list(node, 'args'));
+  into.refuse(refuseSetting(key, value, known));
+}
+
+const LIBRARIES: ReadonlySet<string> = new Set([
+  'session_preload_libraries',
+  'local_preload_libraries',
+  'dynamic_library_path',
+]);
 
 /** VariableSetStmt (gram.y). */
 export function walkSet(node: AstNode, scope: Scope, into: Collector): StatementKind {

@@ -62,6 +62,12 @@ export function isHarmlessSetting(name: string, value: string | undefined): bool
   return value === undefined || HARMLESS.has(key) || (Object.hasOwn(PINNED, key) && isPinnedValue(key, value));
 }
 
+/** True when any value is harmless: it changes neither what names mean nor what the transaction may do. */
+export function isHarmlessAtAnyValue(name: string): boolean {
+  const key = settingName(name);
+  return HARMLESS.has(key) && !Object.hasOwn(PINNED, key) && key !== 'search_path' && !key.includes('transaction_');
+}
+
 function isPinnedValue(key: string, value: string): boolean {
   return (PINNED[key] ?? []).includes(value.trim().toLowerCase());
 }
@@ -69,6 +75,7 @@ function isPinnedValue(key: string, value: string): boolean {
 /** Refused whatever the rules say. `known` is false when the value is an expression, as set_config may have. */
 export function refuseSetting(name: string, value: string | undefined, known: boolean): GuardRefusal | undefined {
   const key = settingName(name);
+  if (key === 'search_path') return refuseSearchPath(value, known);
   if (!Object.hasOwn(PINNED, key)) return undefined;
   if (known && (value === undefined || isPinnedValue(key, value))) return undefined;
   const why = PINNED_REASON[key] ?? 'what the session runs or reads would change';
@@ -79,15 +86,35 @@ export function refuseSetting(name: string, value: string | undefined, known: bo
   };
 }
 
-/** Splits a search_path value as the server does (varlena.c, SplitIdentifierString); undefined when it cannot be read. */
+function refuseSearchPath(value: string | undefined, known: boolean): GuardRefusal | undefined {
+  if (!known || value === undefined || splitSearchPath(value) !== undefined) return undefined;
+  return {
+    code: 'SPG019',
+    reason: 'this value of "search_path" can be read in several ways, so names under it cannot be judged',
+    hint: 'Put each schema with unusual letters or spaces in double quotes; names have at most 63 bytes.',
+  };
+}
+
+/** NAMEDATALEN - 1: the server cuts longer names. */
+const MAX_NAME_BYTES = 63;
+
+/** White space of scan.l. A vertical tab is one since PostgreSQL 16 only, so a value that has one outside quotes is not read. */
+const SEARCH_PATH_ELEMENT = /[ \t\n\r\f]*(?:"((?:[^"]|"")*)"|([!#-+\--~][!-+\--~]*))[ \t\n\r\f]*(,|$)/y;
+
+/**
+ * Splits a search_path value exactly as the server does (varlena.c, SplitIdentifierString); undefined when that is not certain.
+ * Which letters outside ASCII it folds depends on its encoding and locale, so they have to stand in quotes, as SET writes them.
+ */
 export function splitSearchPath(value: string): readonly string[] | undefined {
   const path: string[] = [];
-  const pattern = /\s*(?:"((?:[^"]|"")*)"|([^\s",]+))\s*(,|$)/y;
-  if (value.trim() === '') return path;
+  if (/^[ \t\n\r\f]*$/.test(value)) return path;
+  SEARCH_PATH_ELEMENT.lastIndex = 0;
   for (;;) {
-    const match = pattern.exec(value);
+    const match = SEARCH_PATH_ELEMENT.exec(value);
     if (match === null) return undefined;
-    path.push(match[1] === undefined ? (match[2] ?? '').toLowerCase() : match[1].replaceAll('""', '"'));
+    const name = match[1] === undefined ? (match[2] ?? '').toLowerCase() : match[1].replaceAll('""', '"');
+    if (Buffer.byteLength(name) > MAX_NAME_BYTES) return undefined;
+    path.push(name);
     if (match[3] === '') return path;
   }
 }

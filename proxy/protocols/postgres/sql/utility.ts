@@ -18,7 +18,7 @@ import {
 } from './ast.ts';
 import type { Collector, Scope } from './collector.ts';
 import { walkDrop } from './drop.ts';
-import { walkDiscard, walkSet, walkShow } from './setting-statements.ts';
+import { refuseLibraries, walkDiscard, walkSet, walkShow } from './setting-statements.ts';
 import {
   CREATING,
   changesCatalog,
@@ -166,6 +166,8 @@ export function walkUtility(tag: string, node: AstNode, scope: Scope, into: Coll
       const kind = flag(node, 'is_grant') ? 'Grant' : 'Revoke';
       into.kind(kind, scope.statement);
       into.writes = true;
+      // Rights of another role, or none any more: the search path may skip other schemas now.
+      into.effects.push({ type: 'ddl' });
       return settle(kind);
     }
     case 'VacuumStmt': {
@@ -188,6 +190,7 @@ export function walkUtility(tag: string, node: AstNode, scope: Scope, into: Coll
     case 'AlterSystemStmt':
       // The setting is for other sessions: it is no effect on this one.
       into.writes = true;
+      refuseLibraries(child(node, 'setstmt') ?? {}, into);
       into.kind(PLAIN_STATEMENTS[tag] ?? 'Unknown', scope.statement);
       return settle(PLAIN_STATEMENTS[tag] ?? 'Unknown');
     default:
@@ -393,6 +396,8 @@ function walkGrant(outer: AstNode, scope: Scope, into: Collector): StatementKind
   const kind: StatementKind = flag(node, 'is_grant') ? 'Grant' : 'Revoke';
   const type = text(node, 'objtype') ?? '';
   const { catalog } = into.environment;
+  // Names are not looked up in a schema without USAGE.
+  if (type === 'OBJECT_SCHEMA') into.effects.push({ type: 'ddl' });
   switch (text(node, 'targtype')) {
     case 'ACL_TARGET_OBJECT':
     case undefined:

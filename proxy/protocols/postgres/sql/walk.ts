@@ -22,6 +22,7 @@ import type { Collector, CteScope, Scope } from './collector.ts';
 import { functionalNotation, operatorCandidates, SYNTAX_FUNCTIONS, syntaxCandidates } from './functions.ts';
 import { lockedRelations } from './locking.ts';
 import { recordSetting } from './setting-statements.ts';
+import { isHarmlessAtAnyValue, settingName } from './settings.ts';
 
 const COLUMN: ReadonlySet<string> = new Set(['ColumnRef']);
 
@@ -158,6 +159,19 @@ function walkCall(node: AstNode, scope: Scope, into: Collector): void {
       }
     }
     into.literalsMatter = true;
+    // Drivers put a setting back by a parameter, as asyncpg does with jit.
+    const [setting, , local] = values;
+    if (
+      values.length === 3 &&
+      setting?.known === true &&
+      local?.known === true &&
+      isHarmlessAtAnyValue(setting.value ?? '')
+    ) {
+      into.kind('Set', scope.statement, true);
+      into.effects.push({ type: 'set', name: settingName(setting.value ?? ''), value: '', local: false });
+      walkRead(node['args'], scope, into);
+      return;
+    }
     into.refuse({
       code: 'SPG019',
       reason: 'set_config is called with arguments that are not literals, so what it sets cannot be judged',
