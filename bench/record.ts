@@ -3,11 +3,13 @@
  * cost of `append` alone, and group commit with 1, 8 and 64 commands in flight. FOLDER (default: a new one under the system's
  * temporary folder) should lie on the disk that is asked about.
  */
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRecorder } from '../proxy/recording/writer.ts';
 import { receivedFragment, sessionFragment } from '../record/events.ts';
+import { noteSigner } from '../record/note.ts';
 import type { RecordStream } from '../record/port.ts';
 
 const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'record-bench-'));
@@ -73,7 +75,9 @@ async function committing(stream: RecordStream, clients: number, perClient: numb
   return { perSecond: (clients * perClient * 1000) / (performance.now() - start), medianMs: median(waits) };
 }
 
-const recorder = createRecorder({ root: join(folder, 'record'), pid: process.pid });
+const { privateKey } = generateKeyPairSync('ed25519');
+const signer = noteSigner(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+const recorder = createRecorder({ root: join(folder, 'record'), pid: process.pid, signer });
 try {
   const stream = recorder.stream('shop', 'db');
   console.log('| written, not synced | µs per event | events/s |\n|---|---|---|');
