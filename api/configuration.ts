@@ -33,7 +33,8 @@ export interface Configuration {
     readonly maxMessageBytes: number;
     readonly authenticationTimeoutMs: number;
   };
-  readonly record: { readonly syncReads: boolean };
+  /** `anchors`: folder for signed checkpoints; undefined: in the state folder. */
+  readonly record: { readonly syncReads: boolean; readonly anchors: string | undefined };
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   /** Secrets that are mounted folders or environment variables, by `NAMESPACE/NAME`. */
   readonly credentials: ReadonlyMap<
@@ -61,7 +62,7 @@ interface ConfigurationFile {
     readonly maxMessageBytes?: number;
     readonly authenticationTimeout?: string;
   };
-  readonly record?: { readonly syncReads?: boolean };
+  readonly record?: { readonly syncReads?: boolean; readonly anchors?: string };
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
   readonly credentials?: readonly {
     readonly secret: string;
@@ -114,7 +115,10 @@ function fromFile(file: ConfigurationFile, folder: string): Configuration {
       maxMessageBytes: limits.maxMessageBytes ?? 67_108_864,
       authenticationTimeoutMs: durationSeconds(limits.authenticationTimeout ?? '10s') * 1000,
     },
-    record: { syncReads: file.record?.syncReads ?? false },
+    record: {
+      syncReads: file.record?.syncReads ?? false,
+      anchors: file.record?.anchors === undefined ? undefined : path(file.record.anchors),
+    },
     tls: tls === undefined ? undefined : { certificateFile: path(tls.certificateFile), keyFile: path(tls.keyFile) },
     credentials: new Map(
       (file.credentials ?? []).map(({ secret, directory, environment }) => [
