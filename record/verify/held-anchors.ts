@@ -14,8 +14,8 @@ export interface HeldAnchors {
   fill(floor: number): Promise<void>;
   /** A line with `note`, if it has one. */
   hold(line: ChainedLine, note: string | undefined): Finding | undefined;
-  /** There are no more lines behind `last`. */
-  rest(floor: number, last: ChainedLine): Promise<Finding | undefined>;
+  /** There are no more lines: the first anchor that none of them met. */
+  rest(floor: number): Promise<Anchor | undefined>;
   close(): Promise<void>;
   /** Anchors that a line of the stream met. */
   readonly met: number;
@@ -71,12 +71,11 @@ export function createHeldAnchors(file: AnchorFile | undefined, verifiers: reado
       }
       return undefined;
     },
-    async rest(floor, last) {
+    async rest(floor) {
       for (;;) {
         await fill(floor);
         const anchor = waiting[at++];
-        if (anchor === undefined) return undefined;
-        if (isTrusted(anchor)) return found('cut', last, `n=${anchor.n} was anchored`);
+        if (anchor === undefined || isTrusted(anchor)) return anchor;
       }
     },
     async close() {

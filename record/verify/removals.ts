@@ -10,8 +10,8 @@ export interface RemovedSegment extends StreamIdentity {
   /** Numbers of its first and last event; its head has the number before the first. */
   readonly first: number;
   readonly last: number;
-  /** `prev` of its first line, and the hash of its last one. */
-  readonly prev: string;
+  /** What its first line follows (its `prev`), and the hash of its last line: what the segment after it follows. */
+  readonly follows: string;
   readonly hash: string;
   readonly lines: number;
   readonly bytes: number;
@@ -22,7 +22,7 @@ export interface RemovedSegment extends StreamIdentity {
 /** What is about to be removed, read from its bytes; undefined when it is gone already. @throws the system's error */
 export async function describeSegment(segment: SegmentPath): Promise<RemovedSegment | undefined> {
   const { namespace, name, process, file, number } = segment;
-  const described = { first: 0, last: 0, prev: '', hash: '', lines: 0, bytes: 0, intact: true };
+  const described = { first: 0, last: 0, follows: '', hash: '', lines: 0, bytes: 0, intact: true };
   try {
     for await (const block of readBlocks(segment.path)) {
       described.bytes += block.bytes.length;
@@ -37,7 +37,7 @@ export async function describeSegment(segment: SegmentPath): Promise<RemovedSegm
         described.hash = line?.link ?? linkOf(bytes);
         described.last = line?.n ?? described.last;
         if (first) {
-          described.prev = line?.prev ?? '';
+          described.follows = line?.prev ?? '';
           described.first = described.last + 1;
         }
       }
@@ -56,12 +56,12 @@ export function segmentRemoved(removed: RemovedSegment): string {
 
 /** Undefined when the members are not those of `segment.removed`. */
 export function parseRemoved(members: Readonly<Record<string, unknown>>): RemovedSegment | undefined {
-  const { namespace, name, process, file, segment, first, last, prev, hash, lines, bytes, intact } = members;
+  const { namespace, name, process, file, segment, first, last, follows, hash, lines, bytes, intact } = members;
   if (typeof namespace !== 'string' || typeof name !== 'string' || typeof process !== 'string') return undefined;
-  if (typeof file !== 'string' || typeof prev !== 'string' || typeof hash !== 'string') return undefined;
+  if (typeof file !== 'string' || typeof follows !== 'string' || typeof hash !== 'string') return undefined;
   if (typeof segment !== 'number' || typeof first !== 'number' || typeof last !== 'number') return undefined;
   if (typeof lines !== 'number' || typeof bytes !== 'number' || typeof intact !== 'boolean') return undefined;
-  return { namespace, name, process, file, segment, first, last, prev, hash, lines, bytes, intact };
+  return { namespace, name, process, file, segment, first, last, follows, hash, lines, bytes, intact };
 }
 
 /** The removals that verified streams tell of. */

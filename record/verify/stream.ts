@@ -110,7 +110,7 @@ async function walk(
   function passRemoved(next: number): boolean {
     for (let prev = last?.link ?? firstLink(origin); number + 1 < next; number++) {
       const removal = removals.of(identity, number + 1);
-      if (removal?.prev !== prev) return false;
+      if (removal?.follows !== prev) return false;
       prev = removal.hash;
       floor = removal.last;
       removed++;
@@ -191,12 +191,17 @@ async function walk(
       }
     }
     const problem = links.verdict(true) ?? signatures.last();
-    if (problem !== undefined || last === undefined) return problem;
+    if (problem !== undefined) return problem;
     // What retention took away behind the last segment that is there.
     let next = number + 1;
     while (removals.of(identity, next) !== undefined) next++;
     passRemoved(next);
-    return anchors.rest(floor, last);
+    const anchor = await anchors.rest(floor);
+    if (anchor === undefined) return undefined;
+    const detail = `n=${anchor.n} was anchored`;
+    return last === undefined
+      ? { problem: 'cut', file: segments[0]?.path ?? '', line: 1, detail }
+      : found('cut', last, detail);
   }
 
   const options = { maxLineBytes: MAX_LINE_BYTES, ...(context.signal === undefined ? {} : { signal: context.signal }) };
