@@ -17,14 +17,16 @@ export function createAnchors(folder: string, onError: (error: unknown) => void)
   return (checkpoint) => {
     const { n, time, note } = checkpoint;
     const line = `${JSON.stringify({ n, t: time, note })}\n`;
+    const path = anchorPath(folder, checkpoint);
     try {
-      const path = anchorPath(folder, checkpoint);
       if (begun.has(path)) return appendFileSync(path, line);
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       // A crash may have torn the last line of a file that a recovery adds to.
       appendFileSync(path, endsTorn(path) ? `\n${line}` : line, { mode: 0o600 });
       begun.add(path);
     } catch (error) {
+      // Made anew with the next one: somebody may have taken the folder away, or a disk that comes back.
+      begun.delete(path);
       onError(error);
     }
   };
@@ -73,11 +75,22 @@ export async function listAnchors(folder: string): Promise<Map<string, AnchorFil
         if (process === undefined) continue;
         const path = join(folder, namespace, name, file);
         const identity = { namespace, name, process };
-        found.set(originOf(identity), { ...identity, path, size: (await fs.stat(path)).size });
+        // Retention may remove one between the listing and this.
+        const size = await sizeOf(path);
+        if (size !== undefined) found.set(originOf(identity), { ...identity, path, size });
       }
     }
   }
   return found;
+}
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await fs.stat(path)).size;
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
 }
 
 export interface Anchor extends CheckpointClaim {

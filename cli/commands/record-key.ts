@@ -1,7 +1,13 @@
 import { resolve } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { recordKey, recordPublicKeys, rotateRecordKey } from '../../proxy/standalone/record-key.ts';
 import { type CliIo, defaultState } from '../io.ts';
+
+interface RecordKeyOptions {
+  readonly state: string;
+  readonly rotate: boolean;
+  readonly output: 'text' | 'json';
+}
 
 const EXAMPLES = `
 Examples:
@@ -19,9 +25,12 @@ export function register(program: Command, io: CliIo): void {
     .description('Print the public keys of the record, one per line, the one in force last')
     .option('--state <dir>', 'state folder of the gateway', defaultState(io.env))
     .option('--rotate', 'make a new key first; a gateway signs with it from its next start on', false)
-    .action(async (options: { readonly state: string; readonly rotate: boolean }) => {
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
+    .action(async (options: RecordKeyOptions) => {
       const state = resolve(io.cwd, options.state);
       await (options.rotate ? rotateRecordKey(state) : recordKey(state));
-      for (const key of await recordPublicKeys(state)) io.stdout.write(`${key}\n`);
+      const keys = await recordPublicKeys(state);
+      if (options.output === 'json') io.stdout.write(`${JSON.stringify({ current: keys.at(-1), keys })}\n`);
+      else for (const key of keys) io.stdout.write(`${key}\n`);
     });
 }

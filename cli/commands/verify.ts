@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
+import { access, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { recordPublicKeys } from '../../proxy/standalone/record-key.ts';
@@ -91,7 +91,9 @@ async function reachable(path: string): Promise<void> {
 
 /** The public keys of the state folders among the paths. */
 async function ownKeys(paths: readonly string[]): Promise<NoteVerifier[]> {
-  const texts = (await Promise.all(paths.map(recordPublicKeys))).flat();
+  const folders: string[] = [];
+  for (const path of paths) if ((await stat(path)).isDirectory()) folders.push(path);
+  const texts = (await Promise.all(folders.map(recordPublicKeys))).flat();
   return texts.map((text) => verifierOf(text, text));
 }
 

@@ -100,7 +100,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
 
   it('a deleted line', () =>
     check(
-      fc.asyncProperty(any, any, any, async (which, where) => {
+      fc.asyncProperty(any, any, any, async (which, where, _) => {
         const path = pick(files, which);
         const lines = linesOf(path);
         const index = where % lines.length;
@@ -146,7 +146,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
 
   it('a line put in: a forged one that follows the one before it', () =>
     check(
-      fc.asyncProperty(any, any, any, async (which, where) => {
+      fc.asyncProperty(any, any, any, async (which, where, _) => {
         const path = pick(files, which);
         const lines = linesOf(path);
         const at = 1 + (where % lines.length);
