@@ -219,6 +219,9 @@ export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
         description:
           'Reads too are on disk (fdatasync) before they are forwarded. Without it that holds for changes, denials and holds, and reads follow within 100 ms.',
       },
+      anchors: text(
+        'Folder where signed checkpoints of the record are kept, best on another disk or where files can only be added to: what stands there cannot be cut off the record unseen. Default: anchors/ in the state folder.',
+      ),
     }),
     tls: closed(
       'Certificate shown to clients, read again when the files change. Absent: one made in the state folder.',

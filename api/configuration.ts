@@ -45,7 +45,8 @@ export interface Configuration {
     readonly maxMessageBytes: number;
     readonly authenticationTimeoutMs: number;
   };
-  readonly record: { readonly syncReads: boolean };
+  /** `anchors`: folder for signed checkpoints; undefined: in the state folder. */
+  readonly record: { readonly syncReads: boolean; readonly anchors: string | undefined };
   readonly tls: { readonly certificateFile: string; readonly keyFile: string } | undefined;
   readonly approvals: {
     /** Folder of requests; undefined: `approvals` in the state folder. */
@@ -78,7 +79,7 @@ interface ConfigurationFile {
     readonly maxMessageBytes?: number;
     readonly authenticationTimeout?: string;
   };
-  readonly record?: { readonly syncReads?: boolean };
+  readonly record?: { readonly syncReads?: boolean; readonly anchors?: string };
   readonly tls?: { readonly certificateFile: string; readonly keyFile: string };
   readonly approvals?: { readonly store?: string };
   readonly approvers?: readonly ApproverConfiguration[];
@@ -133,7 +134,10 @@ function fromFile(file: ConfigurationFile, folder: string): Configuration {
       maxMessageBytes: limits.maxMessageBytes ?? 67_108_864,
       authenticationTimeoutMs: durationSeconds(limits.authenticationTimeout ?? '10s') * 1000,
     },
-    record: { syncReads: file.record?.syncReads ?? false },
+    record: {
+      syncReads: file.record?.syncReads ?? false,
+      anchors: file.record?.anchors === undefined ? undefined : path(file.record.anchors),
+    },
     tls: tls === undefined ? undefined : { certificateFile: path(tls.certificateFile), keyFile: path(tls.keyFile) },
     approvals: { store: file.approvals?.store === undefined ? undefined : path(file.approvals.store) },
     approvers: file.approvers ?? [],

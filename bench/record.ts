@@ -1,14 +1,17 @@
 /**
- * What the record costs: `node bench/record.ts [FOLDER]`. Prints Markdown: events per second at several turn sizes, the
- * cost of `append` alone, and group commit with 1, 8 and 64 commands in flight. FOLDER (default: a new one under the system's
+ * What the record costs, chain and signatures included: `node bench/record.ts [FOLDER]`. Prints Markdown: events per second at several
+ * turn sizes, the cost of `append` alone, group commit with 1, 8 and 64 commands in flight, and how fast all that is verified. FOLDER (default: a new one under the system's
  * temporary folder) should lie on the disk that is asked about.
  */
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createRecorder } from '../proxy/recording/writer.ts';
 import { receivedFragment, sessionFragment } from '../record/events.ts';
+import { noteSigner } from '../record/note.ts';
 import type { RecordStream } from '../record/port.ts';
+import { verifyRecord } from '../record/verify/verify.ts';
 
 const folder = mkdtempSync(join(process.argv[2] ?? tmpdir(), 'record-bench-'));
 const session = sessionFragment('0c9f6f9e2b');
@@ -73,7 +76,9 @@ async function committing(stream: RecordStream, clients: number, perClient: numb
   return { perSecond: (clients * perClient * 1000) / (performance.now() - start), medianMs: median(waits) };
 }
 
-const recorder = createRecorder({ root: join(folder, 'record'), pid: process.pid });
+const { privateKey } = generateKeyPairSync('ed25519');
+const signer = noteSigner(privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
+const recorder = createRecorder({ root: join(folder, 'record'), pid: process.pid, signer });
 try {
   const stream = recorder.stream('shop', 'db');
   console.log('| written, not synced | µs per event | events/s |\n|---|---|---|');
@@ -86,6 +91,20 @@ try {
   for (const clients of [1, 8, 64]) {
     const { perSecond, medianMs } = await committing(stream, clients, Math.ceil(2_000 / clients));
     console.log(`| ${clients} in flight | ${Math.round(perSecond)} | ${medianMs.toFixed(3)} |`);
+  }
+  await recorder.close();
+  console.log('\n| verified | MB | MB/s | s per GB |\n|---|---|---|---|');
+  for (const verifiers of [[], [signer]]) {
+    const start = performance.now();
+    let bytes = 0;
+    for await (const report of verifyRecord({ paths: [join(folder, 'record')], verifiers })) {
+      if (report.finding !== undefined) throw new Error(`${report.finding.problem} at line ${report.finding.line}`);
+      bytes += report.bytes;
+    }
+    const seconds = (performance.now() - start) / 1000;
+    const kind = verifiers.length === 0 ? 'links' : 'links and signatures';
+    const rate = bytes / 1e6 / seconds;
+    console.log(`| ${kind} | ${Math.round(bytes / 1e6)} | ${Math.round(rate)} | ${(1000 / rate).toFixed(1)} |`);
   }
 } finally {
   await recorder.close();

@@ -40,6 +40,14 @@ const TABLE = {
     message: 'an event of {object} found no room while the record could not be written, so its command was not run',
     hint: 'Send it again: the record can be written now.',
   },
+  SPR020: {
+    message: 'the key that signs the record cannot be used: {path} ({detail})',
+    hint: 'Give it back to its owner with mode 0600, or make a new one: sallyport record key --rotate.',
+  },
+  SPR021: {
+    message: '{object} is no public key of a record ({detail})',
+    hint: 'Give what `sallyport record key` prints, or a file of it.',
+  },
 } as const satisfies Record<`SPR${number}`, { readonly message: string; readonly hint: string }>;
 
 export type RecorderErrorCode = keyof typeof TABLE;

@@ -3,11 +3,19 @@ import type { RecordEventType } from './port.ts';
 /** Version of the line format, `v` of every event. A reader refuses none that it can parse: members are only ever added. */
 export const RECORD_VERSION = 1;
 
-/** One line: `{"v":1,"n":7,"t":"…","e":"command.received",MEMBERS}` and a line feed. Readers rely on this order of members. */
-export function eventLine(n: number, time: string, event: RecordEventType, members: string): string {
+/**
+ * A line without its end: `{"v":1,"n":7,"t":"…","e":"command.received",MEMBERS`. Readers rely on this order of members.
+ * `linkedLine` ends it once it is known what stands before it.
+ */
+export function eventBody(n: number, time: string, event: RecordEventType, members: string): string {
   return members === ''
-    ? `{"v":1,"n":${n},"t":"${time}","e":"${event}"}\n`
-    : `{"v":1,"n":${n},"t":"${time}","e":"${event}",${members}}\n`;
+    ? `{"v":1,"n":${n},"t":"${time}","e":"${event}"`
+    : `{"v":1,"n":${n},"t":"${time}","e":"${event}",${members}`;
+}
+
+/** The whole line, its line feed included. @param prev hash of the line before, see chain.ts */
+export function linkedLine(body: string, prev: string): string {
+  return `${body},"prev":"${prev}"}\n`;
 }
 
 /** An event as read back. Members beside the four that every event has depend on `e`. */

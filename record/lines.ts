@@ -20,36 +20,60 @@ export interface LineOptions {
 
 const BLOCK_BYTES = 256 * 1024;
 
-/** The lines of a file, read block by block, however large it is. @throws the system's error */
-export async function* readLines(path: string, options: LineOptions = {}): AsyncGenerator<RecordLine> {
+/** Whole lines in one piece. */
+export interface LineBlock {
+  /** Ends with a line feed, or with the end of the file when not `whole`. Not changed later. */
+  readonly bytes: Buffer;
+  /** Where it begins in the file, in bytes. */
+  readonly offset: number;
+  /** False for what stands behind the last line feed. */
+  readonly whole: boolean;
+}
+
+/**
+ * A file in pieces that end where lines end. @param maxLineBytes a longer line ends the reading, as if the file ended there
+ * @throws the system's error
+ */
+export async function* readBlocks(
+  path: string,
+  options: Pick<LineOptions, 'start' | 'signal'> & { readonly maxLineBytes?: number } = {},
+): AsyncGenerator<LineBlock> {
   const file = await fs.open(path, 'r');
   try {
     let offset = options.start ?? 0;
     let position = offset;
-    let rest: Buffer = Buffer.alloc(0);
-    while (true) {
+    let rest: Buffer[] = [];
+    let restBytes = 0;
+    while (restBytes <= (options.maxLineBytes ?? Number.POSITIVE_INFINITY)) {
       options.signal?.throwIfAborted();
       const block = Buffer.allocUnsafeSlow(BLOCK_BYTES);
       const { bytesRead } = await file.read(block, 0, BLOCK_BYTES, position);
       if (bytesRead === 0) break;
       position += bytesRead;
       const fresh = block.subarray(0, bytesRead);
-      const last = fresh.lastIndexOf(0x0a);
-      if (last === -1) {
-        rest = Buffer.concat([rest, fresh]);
-        continue;
+      const end = fresh.lastIndexOf(0x0a) + 1;
+      if (end > 0) {
+        const bytes = restBytes === 0 ? fresh.subarray(0, end) : Buffer.concat([...rest, fresh.subarray(0, end)]);
+        yield { bytes, offset, whole: true };
+        offset += bytes.length;
+        rest = [];
+        restBytes = 0;
       }
-      const whole =
-        rest.length === 0 ? fresh.subarray(0, last + 1) : Buffer.concat([rest, fresh.subarray(0, last + 1)]);
-      rest = fresh.subarray(last + 1);
-      if (options.containing === undefined || whole.includes(options.containing)) {
-        yield* split(whole, offset, options.containing);
-      }
-      offset += whole.length;
+      if (end < bytesRead) rest.push(fresh.subarray(end));
+      restBytes += bytesRead - end;
     }
-    if (rest.length > 0) yield { bytes: rest, offset, whole: false };
+    if (restBytes > 0) yield { bytes: Buffer.concat(rest), offset, whole: false };
   } finally {
     await file.close();
+  }
+}
+
+/** The lines of a file, read block by block, however large it is. @throws the system's error */
+export async function* readLines(path: string, options: LineOptions = {}): AsyncGenerator<RecordLine> {
+  const { containing } = options;
+  for await (const { bytes, offset, whole } of readBlocks(path, options)) {
+    if (!whole) yield { bytes, offset, whole };
+    else if (containing === undefined || bytes.includes(containing)) yield* split(bytes, offset, containing);
   }
 }
 

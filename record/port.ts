@@ -12,6 +12,8 @@ export type RecordEventType =
   | 'recorder.stop'
   | 'recorder.recovered'
   | 'recorder.resumed'
+  | 'recorder.checkpoint'
+  | 'segment.removed'
   | 'bundle.changed'
   | 'session.start'
   | 'session.end'
@@ -43,11 +45,26 @@ export interface RecordStream {
   sync(): Promise<void>;
 }
 
+/** What was signed once everything up to it was on disk. Whoever keeps it elsewhere can prove later that nothing before it was changed. */
+export interface Checkpoint {
+  readonly namespace: string;
+  readonly name: string;
+  /** Random, one per process: with namespace and name it identifies the stream. */
+  readonly process: string;
+  readonly n: number;
+  /** RFC 3339. */
+  readonly time: string;
+  /** C2SP signed note over stream, `n` and hash; see docs/record.md. */
+  readonly note: string;
+}
+
 export interface RecordingSink {
   /** The stream of a connection, opened at first use. @throws RecorderError when it cannot be. */
   stream(namespace: string, name: string): RecordStream;
   /** False once a write failed; true again after one succeeded. Read for /readyz. */
   readonly healthy: boolean;
+  /** Called with each checkpoint of any stream, once it is on disk. Returns the unsubscribe function. */
+  onCheckpoint(listener: (checkpoint: Checkpoint) => void): () => void;
   /** Stops: writes `recorder.stop`, syncs, closes. */
   close(): Promise<void>;
 }

@@ -245,6 +245,7 @@ describe('a bound value in the record', () => {
 describe('retention', () => {
   const days = 86_400_000;
   const later = (count: number) => new Date(Date.now() + count * days);
+  const enter = () => Promise.resolve();
 
   it('removes whole closed segments, by the age of their last event and not of the file', async () => {
     const stream = recorder.stream('shop', 'db');
@@ -252,7 +253,7 @@ describe('retention', () => {
     await recorder.close();
     const [closed = ''] = (await listSegments(root)).map(({ path }) => path);
     await utimes(closed, new Date(0), new Date(0));
-    const options = { root, retentionDays: () => 30 };
+    const options = { root, retentionDays: () => 30, enter };
     expect(await removeExpiredSegments({ ...options, now: later(29) })).toEqual([]);
     expect(await removeExpiredSegments({ ...options, now: later(31) })).toEqual([closed]);
     expect(await readdir(join(root, 'shop', 'db'))).toEqual([]);
@@ -265,8 +266,8 @@ describe('retention', () => {
     await second.close();
     await appendFile(join(root, 'shop', 'db', 'notes.txt'), 'x');
     const retentionDays = (_: string, name: string) => (name === 'gone' ? undefined : 1);
-    expect(await removeExpiredSegments({ root, retentionDays, now: later(100) })).toEqual([]);
-    expect(await removeExpiredSegments({ root, retentionDays, now: later(401) })).toHaveLength(1);
+    expect(await removeExpiredSegments({ root, enter, retentionDays, now: later(100) })).toEqual([]);
+    expect(await removeExpiredSegments({ root, enter, retentionDays, now: later(401) })).toHaveLength(1);
     expect(await readdir(join(root, 'shop', 'db'))).toHaveLength(2);
   });
 
@@ -280,8 +281,8 @@ describe('retention', () => {
     await truncate(path, 0);
     const recovery = later(25).toISOString();
     await appendFile(path, `{"v":1,"n":1,"t":"${recovery}","e":"recorder.recovered","lastEvent":"${old}"}\n`);
-    expect(await removeExpiredSegments({ root, retentionDays: () => 30, now: later(1) })).toEqual([]);
-    expect(await removeExpiredSegments({ root, retentionDays: () => 30, now: later(31) })).toEqual([path]);
+    expect(await removeExpiredSegments({ root, enter, retentionDays: () => 30, now: later(1) })).toEqual([]);
+    expect(await removeExpiredSegments({ root, enter, retentionDays: () => 30, now: later(31) })).toEqual([path]);
   });
 
   it('comes back in intervals, after errors too, until it is told to end', async () => {
@@ -296,6 +297,7 @@ describe('retention', () => {
     await keepRetention(
       {
         root,
+        enter,
         intervalMs: 1,
         retentionDays: () => {
           if (errors.length === 0) throw new Error('not loaded yet');

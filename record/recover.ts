@@ -1,8 +1,11 @@
 import { constants, promises as fs } from 'node:fs';
+import { createChain, firstLink, linkOf, originOf, type PendingLine } from './chain.ts';
 import { describeCause, RecorderError } from './errors.ts';
-import { closesSegment, eventLine, eventType, parseEvent, type RecordedEvent } from './format.ts';
+import { closesSegment, eventBody, eventType, parseEvent, type RecordedEvent } from './format.ts';
 import { readLastLine, readLines } from './lines.ts';
+import type { NoteSigner } from './note.ts';
 import { ownerIsAlive, parseOwner, type SegmentOwner } from './owner.ts';
+import type { Checkpoint, RecordEventType } from './port.ts';
 import { listSegments, type SegmentPath, streamKey } from './segment.ts';
 import { type RecordClock, systemClock, Timestamps } from './timestamp.ts';
 
@@ -12,11 +15,15 @@ export interface RecoverOptions {
   /** Whether the process that wrote a segment may still write. Default: asks the kernel. */
   readonly isAlive?: (owner: SegmentOwner) => boolean;
   readonly clock?: RecordClock;
+  /** Signs what is appended, as the writer does. */
+  readonly signer?: NoteSigner;
+  /** Called once what was appended is on disk. */
+  readonly onCheckpoint?: (checkpoint: Checkpoint) => void;
 }
 
 export interface RecoveredSegment {
   readonly path: string;
-  /** Length of the torn line that was cut off; 0 when the last line was whole. */
+  /** Length of the torn line that was cut off: bytes behind the last line feed, nothing else. 0 when the last line was whole. */
   readonly truncatedBytes: number;
   readonly interruptedSessions: readonly string[];
   /** The file held not one whole event and is gone. */
@@ -30,25 +37,25 @@ export interface Recovery {
 }
 
 /**
- * Closes what processes left open that are gone: cuts a torn last line, writes `session.interrupted` for each session without
- * an end and `recorder.recovered`. Whole events are never removed. To be called before the first stream is opened, under the
- * lock of the state folder; done twice, or interrupted itself, it comes to the same.
+ * Closes the streams that processes left open which are gone: cuts a torn last line, writes `session.interrupted` for each session
+ * without an end and `recorder.recovered`, linked to what stands before. Lines, damaged ones too, are never removed. To be called
+ * before the first stream is opened, under the lock of the state folder; done twice, or interrupted itself, it comes to the same.
  */
 export async function recoverRecord(options: RecoverOptions): Promise<Recovery> {
-  const isAlive = options.isAlive ?? ownerIsAlive;
   const times = new Timestamps(options.clock ?? systemClock);
   const recovered: RecoveredSegment[] = [];
   const failures: RecorderError[] = [];
-  const ended = new Set<string>();
-  // From the end: a last file that held nothing is removed, and the one before it is the last one then.
+  const done = new Set<string>();
+  // From the end: only the last segment of a stream may be appended to, since the next one is linked to how the one before it ended.
+  // A last file that held nothing is removed, and the one before it is the last one then.
   for (const segment of (await listSegments(options.root)).reverse()) {
-    const last = !ended.has(streamKey(segment));
-    ended.add(streamKey(segment));
+    if (done.has(streamKey(segment))) continue;
+    done.add(streamKey(segment));
     try {
-      const result = await recoverSegment(segment, last, isAlive, times);
+      const result = await recoverSegment(segment, options, times);
       if (result === undefined) continue;
       recovered.push(result);
-      if (result.removed && last) ended.delete(streamKey(segment));
+      if (result.removed) done.delete(streamKey(segment));
     } catch (error) {
       failures.push(new RecorderError('SPR007', { path: segment.path, detail: describeCause(error), cause: error }));
     }
@@ -56,88 +63,111 @@ export async function recoverRecord(options: RecoverOptions): Promise<Recovery> 
   return { recovered: recovered.reverse(), failures };
 }
 
-/** @param last no later segment of the same process: only there can sessions be open */
+const LINE_FEED = Buffer.from('\n');
+
+/** @param segment the last one of its stream */
 async function recoverSegment(
   segment: SegmentPath,
-  last: boolean,
-  isAlive: (owner: SegmentOwner) => boolean,
+  options: RecoverOptions,
   times: Timestamps,
 ): Promise<RecoveredSegment | undefined> {
-  const tail = await readLastLine(segment.path);
+  const { path } = segment;
+  const tail = await readLastLine(path);
   const type = parseEvent(tail.line) === undefined ? undefined : eventType(tail.line);
   // A stream that ends with the end of a segment died before it made the next one.
-  if (tail.clean && closesSegment(type) && !(last && type === 'segment.end')) return undefined;
-  const state = await scan(segment.path);
+  if (tail.clean && closesSegment(type) && type !== 'segment.end') return undefined;
+  const state = await scan(segment);
   const owner = parseOwner(state.head?.owner);
   // Without a head the process died in the middle of making the file, or is just making it: its id alone is known then.
+  const isAlive = options.isAlive ?? ownerIsAlive;
   if (isAlive(owner ?? { pid: segment.pid, process: segment.process })) return undefined;
-  if (owner === undefined && state.events === 0) {
-    // Not one whole event: nothing is lost with the file.
-    await fs.unlink(segment.path);
-    return { path: segment.path, truncatedBytes: state.size, interruptedSessions: [], removed: true };
+  if (state.lines === 0) {
+    // Not one whole line: nothing is lost with the file.
+    await fs.unlink(path);
+    return { path, truncatedBytes: state.size, interruptedSessions: [], removed: true };
   }
   const truncatedBytes = state.size - state.end;
-  const interruptedSessions = last ? [...state.sessions] : [];
-  const file = await fs.open(segment.path, constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW);
+  const interruptedSessions = [...state.sessions];
+  let n = state.n;
+  const lines: PendingLine[] = [];
+  const append = (event: RecordEventType, members: string): void => {
+    const time = times.now();
+    const body = eventBody(++n, time, event, members);
+    lines.push(event === 'recorder.recovered' ? { n, time, body } : body);
+  };
+  for (const session of interruptedSessions) {
+    append('session.interrupted', `"session":${JSON.stringify(session)},"lastEvent":${JSON.stringify(state.time)}`);
+  }
+  append(
+    'recorder.recovered',
+    `"truncatedBytes":${truncatedBytes},"damagedLines":${state.damaged},"brokenLinks":${state.brokenLinks},` +
+      `"lastEvent":${JSON.stringify(state.time)}`,
+  );
+  const chain = createChain(originOf(segment), options.signer, state.link);
+  const file = await fs.open(path, constants.O_RDWR | constants.O_APPEND | constants.O_NOFOLLOW);
   try {
     await file.truncate(state.end);
-    let n = state.n;
-    let lines = '';
-    for (const session of interruptedSessions) {
-      const members = `"session":${JSON.stringify(session)},"lastEvent":${JSON.stringify(state.time)}`;
-      lines += eventLine(++n, times.now(), 'session.interrupted', members);
-    }
-    const members = `"truncatedBytes":${truncatedBytes},"damagedLines":${state.damaged},"lastEvent":${JSON.stringify(state.time)}`;
-    lines += eventLine(++n, times.now(), 'recorder.recovered', members);
-    await file.appendFile(lines);
+    await file.appendFile(chain.link(lines));
     await file.datasync();
   } finally {
     await file.close();
   }
-  return { path: segment.path, truncatedBytes, interruptedSessions, removed: false };
+  const { namespace, name, process } = segment;
+  for (const checkpoint of chain.written(lines.length))
+    options.onCheckpoint?.({ namespace, name, process, ...checkpoint });
+  return { path, truncatedBytes, interruptedSessions, removed: false };
 }
 
 interface SegmentState {
   readonly head: RecordedEvent | undefined;
-  readonly events: number;
-  /** Byte behind the last whole event. */
+  /** Whole ones, damaged or not. */
+  readonly lines: number;
+  /** Byte behind the last line feed. */
   readonly end: number;
   readonly size: number;
   readonly n: number;
   readonly time: string;
-  /** Lines before `end` that are no events. */
+  /** Whole lines that are no events. */
   readonly damaged: number;
+  /** Lines that are not linked to the one before: what a power cut left of a page, or somebody's doing. Never hidden by a recovery. */
+  readonly brokenLinks: number;
+  /** Of the last whole line. */
+  readonly link: string;
   readonly sessions: ReadonlySet<string>;
 }
 
-async function scan(path: string): Promise<SegmentState> {
+async function scan(segment: SegmentPath): Promise<SegmentState> {
   let head: RecordedEvent | undefined;
-  let events = 0;
+  let lines = 0;
   let end = 0;
   let size = 0;
   let n = 0;
   let time = '';
   let damaged = 0;
-  let damagedSince = 0;
+  let brokenLinks = 0;
+  let link = firstLink(originOf(segment));
   const sessions = new Set<string>();
-  for await (const line of readLines(path)) {
+  for await (const line of readLines(segment.path)) {
     size = line.offset + line.bytes.length + (line.whole ? 1 : 0);
-    const event = line.whole ? parseEvent(line.bytes.toString('utf8')) : undefined;
+    if (!line.whole) break;
+    end = size;
+    lines++;
+    const text = line.bytes.toString('utf8');
+    const event = parseEvent(text);
+    // The first line of a later segment follows a line that stands in another file.
+    const first = lines === 1 && segment.number > 1;
+    if (!first && event !== undefined && event.prev !== link) brokenLinks++;
+    link = linkOf(Buffer.concat([line.bytes, LINE_FEED]));
     if (event === undefined) {
-      damagedSince++;
+      damaged++;
       continue;
     }
-    // Damage that whole events follow is left as it is; damage at the end is what the crash tore.
-    damaged += damagedSince;
-    damagedSince = 0;
     head ??= event.e === 'segment.start' ? event : undefined;
-    events++;
-    end = size;
     n = Math.max(n, event.n);
     time = event.t;
     noteSessions(event, sessions);
   }
-  return { head, events, end, size, n, time, damaged, sessions };
+  return { head, lines, end, size, n, time, damaged, brokenLinks, link, sessions };
 }
 
 function noteSessions(event: RecordedEvent, sessions: Set<string>): void {

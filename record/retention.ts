@@ -1,7 +1,10 @@
 import { promises as fs } from 'node:fs';
+import { removeAnchors } from './anchors.ts';
 import { closesSegment, eventType, parseEvent } from './format.ts';
+import { isLedger } from './ledger.ts';
 import { readLastLine } from './lines.ts';
-import { isMissing, listSegments, type SegmentPath } from './segment.ts';
+import { isMissing, listSegments, type SegmentPath, streamKey } from './segment.ts';
+import { describeSegment, type RemovedSegment } from './verify/removals.ts';
 
 export interface RetentionOptions {
   /** `STATE/record`. */
@@ -11,23 +14,45 @@ export interface RetentionOptions {
   /** For connections that are gone. Default 400. */
   readonly fallbackDays?: number;
   readonly now: Date;
+  /** Records what is about to be removed. Nothing is removed before it resolves: durable and signed. */
+  readonly enter: (removed: readonly RemovedSegment[]) => Promise<void>;
+  /** Folder of the anchors: those of a stream of which nothing is left are removed too. */
+  readonly anchors?: string;
 }
 
 const DAY_MS = 86_400_000;
 
 /**
- * Removes whole segments whose last event is older than their connection keeps. A segment that may still grow is never
- * removed: it begins anew each day. Returns the paths removed. @throws the system's error
+ * Removes whole segments whose last event is older than their connection keeps, once it is recorded which they were. A segment that may still grow is
+ * never removed: it begins anew each day. Returns the paths removed. @throws the system's error; RecorderError when it cannot be recorded
  */
 export async function removeExpiredSegments(options: RetentionOptions): Promise<string[]> {
-  const removed: string[] = [];
-  for (const segment of await listSegments(options.root)) {
+  const segments = (await listSegments(options.root)).filter((segment) => !isLedger(segment));
+  const expired: SegmentPath[] = [];
+  const kept = new Set<string>();
+  for (const [index, segment] of segments.entries()) {
     const days = options.retentionDays(segment.namespace, segment.name) ?? options.fallbackDays ?? 400;
     const before = options.now.getTime() - days * DAY_MS;
-    if (opened(segment) >= before || !(await isExpired(segment, before))) continue;
-    if (await unlinkOnce(segment.path)) removed.push(segment.path);
+    const next = segments[index + 1];
+    const followed = next !== undefined && streamKey(next) === streamKey(segment);
+    // In order: a stream loses its beginning, never a part out of its middle.
+    const first = !kept.has(streamKey(segment));
+    if (first && opened(segment) < before && (await isExpired(segment, followed, before))) expired.push(segment);
+    else kept.add(streamKey(segment));
   }
-  return removed;
+  const removed: RemovedSegment[] = [];
+  for (const segment of expired) {
+    const description = await describeSegment(segment);
+    if (description !== undefined) removed.push(description);
+  }
+  if (removed.length === 0) return [];
+  await options.enter(removed);
+  const paths: string[] = [];
+  for (const segment of expired) {
+    if (await unlinkOnce(segment.path)) paths.push(segment.path);
+    if (options.anchors !== undefined && !kept.has(streamKey(segment))) await removeAnchors(options.anchors, segment);
+  }
+  return paths;
 }
 
 /** False when another worker was faster. */
@@ -83,10 +108,11 @@ function opened(segment: SegmentPath): number {
   );
 }
 
-async function isExpired(segment: SegmentPath, before: number): Promise<boolean> {
+/** @param followed a later segment of the stream is there: this one gets no more, even where its disk failed before it was closed */
+async function isExpired(segment: SegmentPath, followed: boolean, before: number): Promise<boolean> {
   try {
     const { line } = await readLastLine(segment.path);
-    if (!closesSegment(eventType(line))) return false;
+    if (!followed && !closesSegment(eventType(line))) return false;
     const last = parseEvent(line);
     // A recovery is written long after what it closes.
     const time = typeof last?.lastEvent === 'string' && last.lastEvent !== '' ? last.lastEvent : last?.t;

@@ -59,9 +59,9 @@ export interface SegmentFilter {
 /** All segments, in the order of their events (streams by their opening). Other files are left alone. A folder that disappears meanwhile counts as empty. */
 export async function listSegments(root: string, filter: SegmentFilter = {}): Promise<SegmentPath[]> {
   const found: SegmentPath[] = [];
-  for (const namespace of await folders(root)) {
+  for (const namespace of await subfolders(root)) {
     if (filter.namespace !== undefined && namespace !== filter.namespace) continue;
-    for (const name of await folders(join(root, namespace))) {
+    for (const name of await subfolders(join(root, namespace))) {
       if (filter.name !== undefined && name !== filter.name) continue;
       const folder = join(root, namespace, name);
       for (const entry of await entries(folder)) {
@@ -93,7 +93,7 @@ function inOrder(segments: readonly SegmentPath[]): SegmentPath[] {
 }
 
 /** Identifies the stream that a segment is a part of. */
-export function streamKey(segment: SegmentPath): string {
+export function streamKey(segment: Pick<SegmentPath, 'namespace' | 'name' | 'process'>): string {
   return `${segment.namespace}/${segment.name}/${segment.process}`;
 }
 
@@ -101,7 +101,8 @@ function compare(a = '', b = ''): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }
 
-async function folders(path: string): Promise<string[]> {
+/** Names of the folders in a folder that may be those of a namespace or connection; none where it is missing. */
+export async function subfolders(path: string): Promise<string[]> {
   return (await entries(path))
     .filter((entry) => entry.isDirectory() && OBJECT.test(entry.name))
     .map(({ name }) => name);

@@ -7,9 +7,11 @@ import { ApiError } from '../../api/errors.ts';
 import type { Finding } from '../../api/load.ts';
 import { checkRules } from '../../api/rules.ts';
 import type { ServedConnection } from '../../proxy/runtime.ts';
+import { anchorsFolder, recordKey } from '../../proxy/standalone/record-key.ts';
 import { openStateFolder, type StateFolder } from '../../proxy/standalone/state-folder.ts';
 import { ResourcesInvalid, startWorker, type Worker } from '../../proxy/standalone/worker.ts';
 import { serveProbes } from '../../proxy/telemetry/server.ts';
+import { createAnchors } from '../../record/anchors.ts';
 import { recoverRecord } from '../../record/recover.ts';
 import { CliError, errorText } from '../errors.ts';
 import { findingText } from '../findings.ts';
@@ -187,7 +189,11 @@ async function runPrimary(options: RunOptions, io: CliIo): Promise<void> {
   const folder = await openStateFolder(state, io.pid);
   try {
     // What processes left open that are gone, before anything new is written.
-    const { failures } = await recoverRecord({ root: folder.record });
+    const told = (error: unknown): void =>
+      void io.stderr.write(errorText(error instanceof Error ? error : new Error(String(error))));
+    const anchor = createAnchors(anchorsFolder(state, configuration), told);
+    const signer = await recordKey(state);
+    const { failures } = await recoverRecord({ root: folder.record, signer, onCheckpoint: anchor });
     for (const failure of failures) io.stderr.write(errorText(failure));
     await (options.workers === 1
       ? runAlone(options, configuration, folder, io)

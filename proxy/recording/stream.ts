@@ -1,27 +1,17 @@
 import { join } from 'node:path';
+import { type Chain, createChain, originOf, type PendingLine, type WrittenCheckpoint } from '../../record/chain.ts';
 import { describeCause, RecorderError, type RecorderErrorCode } from '../../record/errors.ts';
-import { eventLine, RECORD_VERSION } from '../../record/format.ts';
-import type { SegmentOwner } from '../../record/owner.ts';
+import { eventBody } from '../../record/format.ts';
+import { encodeVerifier } from '../../record/note.ts';
 import type { RecordEventType, RecordStream } from '../../record/port.ts';
 import { segmentFileName } from '../../record/segment.ts';
-import { type RecordClock, Timestamps } from '../../record/timestamp.ts';
-import { SegmentFile, type SegmentIo } from './segment-file.ts';
+import { Timestamps } from '../../record/timestamp.ts';
+import { createOpenSessions } from './open-sessions.ts';
+import { createPendingLines } from './pending-lines.ts';
+import { SegmentFile } from './segment-file.ts';
+import { segmentHead } from './segment-head.ts';
+import type { StreamSettings } from './stream-settings.ts';
 import { createSyncQueue, type SyncQueue } from './sync-queue.ts';
-
-export interface StreamSettings {
-  /** Folder of the connection. */
-  readonly folder: string;
-  readonly namespace: string;
-  readonly name: string;
-  readonly owner: SegmentOwner;
-  readonly io: SegmentIo;
-  readonly clock: RecordClock;
-  readonly segmentBytes: number;
-  readonly syncDelayMs: number;
-  readonly heartbeatMs: number;
-  /** Called when a write failed, and when one succeeded again (undefined). */
-  readonly onHealth: (failure: RecorderError | undefined) => void;
-}
 
 /** A turn that grows past this is written before the turn ends: bounds memory, changes no promise. */
 const TURN_CHARACTERS = 1 << 20;
@@ -32,20 +22,21 @@ const RETRY_MS = 100;
 const SCRATCH_BYTES = 256 * 1024;
 /** Shared by all streams: a write is over when `flush` returns. */
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
-const SESSION = /"session":"([^"\\]+)"/;
 
 /** The events of one proxy process and one connection. See docs/record.md. */
 export class SegmentedStream implements RecordStream {
   readonly #settings: StreamSettings;
   readonly #times: Timestamps;
   readonly #sync: SyncQueue;
-  readonly #sessions = new Set<string>();
+  readonly #chain: Chain;
+  readonly #sessions = createOpenSessions();
   #n = 0;
   #writtenN = 0;
   /** Bytes handed to the kernel, over all segments. */
   #written = 0;
-  #pending = '';
-  #pendingEvents = 0;
+  readonly #pending = createPendingLines();
+  /** Number of the last checkpoint asked for. */
+  #checkpointN = 0;
   #dropped = 0;
   /** Events were lost to a lack of memory and no caller of `flush` was told yet. */
   #owesFailure = false;
@@ -57,7 +48,7 @@ export class SegmentedStream implements RecordStream {
   #failedSince = '';
   #failedAt = 0;
   #timer: NodeJS.Timeout | undefined;
-  #heartbeat: NodeJS.Timeout;
+  readonly #intervals: readonly NodeJS.Timeout[];
   #stopping = false;
   #closed = false;
 
@@ -65,13 +56,19 @@ export class SegmentedStream implements RecordStream {
     this.#settings = settings;
     this.#times = new Timestamps(settings.clock);
     this.#sync = createSyncQueue((error) => this.#abandon(error));
-    this.#heartbeat = setInterval(() => this.#beat(), settings.heartbeatMs);
-    this.#heartbeat.unref();
+    const { namespace, name, owner, signer } = settings;
+    this.#chain = createChain(originOf({ namespace, name, process: owner.process }), signer);
+    this.#intervals = [
+      setInterval(() => this.#beat(), settings.heartbeatMs).unref(),
+      setInterval(() => this.#checkpoint(), settings.checkpointMs).unref(),
+    ];
   }
 
   /** Opens the first segment. @throws RecorderError */
   open(): void {
-    this.append('recorder.start', `"owner":${JSON.stringify(this.#settings.owner)}`);
+    const { owner, signer } = this.#settings;
+    const key = signer === undefined ? '' : `,"key":${JSON.stringify(encodeVerifier(signer))}`;
+    this.append('recorder.start', `"owner":${JSON.stringify(owner)}${key}`);
     this.flush();
   }
 
@@ -80,23 +77,19 @@ export class SegmentedStream implements RecordStream {
   }
 
   append(event: RecordEventType, members: string): number {
-    const room = this.#pending.length <= TURN_CHARACTERS || this.#makeRoom();
+    const room = (this.#dropped === 0 && this.#pending.characters <= TURN_CHARACTERS) || this.#makeRoom();
     const n = ++this.#n;
-    if (!room) {
+    this.#sessions.note(event, members);
+    if (room) this.#push(eventBody(n, this.#times.now(), event, members));
+    else {
       this.#dropped++;
       this.#owesFailure = true;
-      return n;
     }
-    this.#pending += eventLine(n, this.#times.now(), event, members);
-    this.#pendingEvents++;
-    this.#timer ??= this.#arm();
-    if (event === 'session.start' || event === 'session.end' || event === 'session.refused')
-      this.#track(event, members);
     return n;
   }
 
   flush(): void {
-    if (this.#pending !== '' || this.#failure !== undefined) {
+    if (this.#pending.length > 0 || this.#failure !== undefined) {
       const failure = this.#write();
       if (failure !== undefined) throw failure;
     }
@@ -114,11 +107,12 @@ export class SegmentedStream implements RecordStream {
   /** Writes `recorder.stop`, makes everything durable and closes. @throws RecorderError; closed even then. */
   async close(): Promise<void> {
     if (this.#closed) return;
-    clearInterval(this.#heartbeat);
+    for (const interval of this.#intervals) clearInterval(interval);
     // Nothing follows the last event: a segment that is full stays so.
     this.#stopping = true;
-    this.append('recorder.stop', `"sessions":${JSON.stringify([...this.#sessions])}`);
     try {
+      // What was kept through a failure comes first; where it still cannot be written there is no end either, and the next start says so.
+      if (this.#failure === undefined || this.#write() === undefined) this.#appendStop();
       await this.sync();
     } finally {
       this.#closed = true;
@@ -129,17 +123,30 @@ export class SegmentedStream implements RecordStream {
     }
   }
 
-  /** Sessions that run are named at the head of each segment: after a crash only the last segment must be read. */
-  #track(event: RecordEventType, members: string): void {
-    const session = SESSION.exec(members)?.[1];
-    if (session === undefined) return;
-    if (event === 'session.start') this.#sessions.add(session);
-    else this.#sessions.delete(session);
+  #appendStop(): void {
+    const sessions = this.#sessions.ids;
+    for (const session of sessions)
+      this.append('session.interrupted', `"session":"${session}","reason":"the gateway stopped"`);
+    this.#push(this.#signed('recorder.stop', `"sessions":${JSON.stringify(sessions)}`));
   }
 
+  #push(line: PendingLine): void {
+    this.#pending.push(line);
+    this.#timer ??= this.#arm();
+  }
+
+  /** Takes a number for an event whose line vouches for itself and all before it. */
+  #signed(event: RecordEventType, members: string): Exclude<PendingLine, string> {
+    const n = ++this.#n;
+    const time = this.#times.now();
+    this.#checkpointN = n;
+    return { n, time, body: eventBody(n, time, event, members) };
+  }
+
+  /** Once events were lost none is kept until `recorder.resumed` is written: the gap in the numbers stands right before it. */
   #makeRoom(): boolean {
     if (this.#write() === undefined) return true;
-    return this.#pending.length <= KEPT_CHARACTERS;
+    return this.#dropped === 0 && this.#pending.characters <= KEPT_CHARACTERS;
   }
 
   #arm(): NodeJS.Timeout {
@@ -151,13 +158,30 @@ export class SegmentedStream implements RecordStream {
   #onTimer(): void {
     this.#timer = undefined;
     if (this.#closed) return;
-    if (this.#pending !== '' || this.#failure !== undefined) this.#write();
+    if (this.#pending.length > 0 || this.#failure !== undefined) this.#write();
     if (this.#failure !== undefined) this.#timer = this.#arm();
     else this.#sync.start(this.#written, () => this.#file);
   }
 
   #beat(): void {
-    if (this.#failure === undefined) this.append('recorder.heartbeat', `"sessions":${this.#sessions.size}`);
+    if (this.#failure === undefined) this.append('recorder.heartbeat', `"sessions":${this.#sessions.count}`);
+  }
+
+  #checkpoint(): void {
+    if (this.#settings.signer === undefined || this.#failure !== undefined || this.#n <= this.#checkpointN) return;
+    this.#push(this.#signed('recorder.checkpoint', ''));
+  }
+
+  /** Only what is on disk may be held against the record later: a power cut takes the rest away without anybody's doing. */
+  #announce(checkpoints: readonly WrittenCheckpoint[]): void {
+    if (checkpoints.length === 0) return;
+    const { namespace, name, owner, onCheckpoint } = this.#settings;
+    const durable = () => {
+      for (const checkpoint of checkpoints) onCheckpoint({ namespace, name, process: owner.process, ...checkpoint });
+    };
+    // What happened to the disk is told by `onHealth`; a checkpoint that may be lost vouches for nothing.
+    const lost = () => {};
+    this.#sync.wait(this.#written, () => this.#file).then(durable, lost);
   }
 
   /** One write of everything pending. Returns the failure in force, if any. */
@@ -167,20 +191,21 @@ export class SegmentedStream implements RecordStream {
     if (this.#failure !== undefined && now - this.#failedAt < RETRY_MS) return this.#failure;
     const file = this.#usable(now);
     if (file === undefined) return this.#failure;
-    const note = this.#failure === undefined ? '' : this.#recoveryNote();
-    const text = note === '' ? this.#pending : this.#pending + note;
+    const resumed = this.#failure === undefined ? undefined : this.#recoveryNote();
+    const lines = resumed === undefined ? this.#pending.lines : [...this.#pending.lines, resumed];
+    const text = this.#chain.link(lines);
     const bytes = text.length * 3 <= SCRATCH_BYTES ? scratch : Buffer.from(text, 'utf8');
     const length = bytes === scratch ? scratch.write(text, 'utf8') : bytes.length;
     const taken = file.write(bytes, length);
     this.#written += taken;
     if (taken < length) {
-      this.#keep(bytes, taken, length - Buffer.byteLength(note));
+      this.#keep(bytes, taken);
       return this.#fail('SPR001', file.error);
     }
-    if (note !== '') this.#n++;
+    if (resumed !== undefined) this.#n++;
     this.#writtenN = this.#n;
-    this.#pending = '';
-    this.#pendingEvents = 0;
+    this.#pending.clear();
+    this.#announce(this.#chain.written(lines.length));
     if (this.#failure !== undefined) {
       this.#failure = undefined;
       this.#dropped = 0;
@@ -194,18 +219,22 @@ export class SegmentedStream implements RecordStream {
   #recoveryNote(): string {
     const members =
       `"reason":${JSON.stringify(this.#failure?.code)},"since":"${this.#failedSince}",` +
-      `"dropped":${this.#dropped},"kept":${this.#pendingEvents}`;
-    return eventLine(this.#n + 1, this.#times.now(), 'recorder.resumed', members);
+      `"dropped":${this.#dropped},"kept":${this.#pending.length}`;
+    return eventBody(this.#n + 1, this.#times.now(), 'recorder.resumed', members);
   }
 
   /** What a failed write took stays taken; the rest, without the note about a recovery that did not happen, stays pending. */
-  #keep(bytes: Buffer, taken: number, end: number): void {
+  #keep(bytes: Buffer, taken: number): void {
     if (taken === 0) return;
-    let events = 0;
-    for (let at = bytes.indexOf(0x0a); at !== -1 && at < taken; at = bytes.indexOf(0x0a, at + 1)) events++;
-    this.#writtenN += events;
-    this.#pendingEvents -= events;
-    this.#pending = taken >= end ? '' : bytes.toString('utf8', taken, end);
+    let count = 0;
+    let start = 0;
+    for (let at = 0; at < taken; at = bytes.indexOf(0x0a, at) + 1) {
+      start = at;
+      count++;
+    }
+    this.#announce(this.#chain.written(count, bytes.subarray(start, taken)));
+    this.#pending.drop(count);
+    this.#writtenN += count;
   }
 
   #usable(now: number): SegmentFile | undefined {
@@ -238,16 +267,17 @@ export class SegmentedStream implements RecordStream {
     const time = this.#times.now();
     const number = this.#number + 1;
     const file = new SegmentFile(join(folder, segmentFileName(time, owner.pid, owner.process, number)), io);
-    const members =
-      `"format":${RECORD_VERSION},"connection":${JSON.stringify({ namespace, name })},"segment":${number},` +
-      `"previous":${JSON.stringify(this.#previous ?? null)},"owner":${JSON.stringify(owner)},` +
-      `"sessions":${JSON.stringify([...this.#sessions])}`;
-    const head = Buffer.from(eventLine(this.#writtenN, time, 'segment.start', members));
+    const members = segmentHead({
+      ...{ namespace, name, owner, number, previous: this.#previous },
+      sessions: this.#sessions.ids,
+    });
+    const head = Buffer.from(this.#chain.link([eventBody(this.#writtenN, time, 'segment.start', members)]));
     if (file.write(head, head.length) < head.length) {
       file.close();
       io.remove(file.path);
       throw file.error;
     }
+    this.#chain.written(1);
     this.#written += head.length;
     this.#number = number;
     this.#previous = file.path.slice(folder.length + 1);
@@ -257,13 +287,18 @@ export class SegmentedStream implements RecordStream {
   }
 
   #rotate(file: SegmentFile): RecorderError | undefined {
-    const line = Buffer.from(eventLine(this.#n + 1, this.#times.now(), 'segment.end', ''));
+    const end = this.#signed('segment.end', '');
+    const line = Buffer.from(this.#chain.link([end]));
     const taken = file.write(line, line.length);
     this.#written += taken;
-    if (taken < line.length) return this.#fail('SPR001', file.error);
-    this.#writtenN = ++this.#n;
+    if (taken < line.length) {
+      this.#n--;
+      return this.#fail('SPR001', file.error);
+    }
+    this.#writtenN = this.#n;
     this.#file = undefined;
     this.#sync.retire(file);
+    this.#announce(this.#chain.written(1));
     try {
       this.#openSegment();
     } catch (error) {

@@ -2,9 +2,12 @@ import { mkdtemp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { firstLink, linkOf, originOf } from '../../record/chain.ts';
 import { RecorderError } from '../../record/errors.ts';
 import { parseEvent, type RecordedEvent } from '../../record/format.ts';
-import type { RecordStream } from '../../record/port.ts';
+import { openNote } from '../../record/note.ts';
+import type { Checkpoint, RecordStream } from '../../record/port.ts';
+import { newSigner } from '../../record/verify/real-record.fixture.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
 import { createRecorder, type Recorder, type RecorderOptions } from './writer.ts';
 
@@ -198,12 +201,100 @@ describe('writing', () => {
     expect((await events()).map(({ e }) => e)).toContain('bundle.changed');
   });
 
+  it('ends sessions that run when it is closed', async () => {
+    const stream = open();
+    stream.append('session.start', '"session":"a"');
+    stream.flush();
+    await recorder?.close();
+    const all = await events();
+    expect(all.slice(-2)).toMatchObject([
+      { e: 'session.interrupted', session: 'a', reason: 'the gateway stopped' },
+      { e: 'recorder.stop', sessions: ['a'] },
+    ]);
+  });
+
   it('ends with recorder.stop, in a full segment too, and refuses what comes later', async () => {
     const stream = open({ segmentBytes: 1 });
     await recorder?.close();
     expect((await events()).at(-1)?.e).toBe('recorder.stop');
     stream.append('command.received', '"seq":1');
     expect(thrownBy(() => stream.flush())).toMatchObject({ code: 'SPR005' });
+  });
+});
+
+describe('the chain', () => {
+  const signer = newSigner();
+
+  it('links every line to the bytes of the one before it, over segments, whatever characters they hold', async () => {
+    const stream = open({ segmentBytes: 1_000, signer });
+    let link = firstLink(
+      originOf({ namespace: 'shop', name: 'db', process: (await files())[0]?.split('-').at(-2) ?? '' }),
+    );
+    // A lone surrogate is no character: what stands in the file is what counts.
+    for (const text of ['a', 'ä', '😀', '\ud800', '\udc00', 'x'.repeat(700)]) {
+      stream.append('command.received', `"text":"${text}"`);
+      stream.flush();
+    }
+    await recorder?.close();
+    expect((await files()).length).toBeGreaterThan(1);
+    for (const file of await files()) {
+      const bytes = await readFile(file);
+      for (let start = 0, end = 0; start < bytes.length; start = end) {
+        end = bytes.indexOf(0x0a, start) + 1;
+        const line = bytes.subarray(start, end);
+        expect(parseEvent(line.toString())?.prev).toBe(link);
+        link = linkOf(line);
+      }
+    }
+  });
+
+  it('signs in intervals in which something was written, at the end of a segment, and at its own', async () => {
+    const stream = open({ segmentBytes: 4_000, signer, checkpointMs: 1, syncDelayMs: 1 });
+    const seen: Checkpoint[] = [];
+    for (let count = 1; count <= 3; count++) {
+      const next = Promise.withResolvers<void>();
+      const stop = recorder?.onCheckpoint((checkpoint) => {
+        seen.push(checkpoint);
+        next.resolve();
+      });
+      stream.append('command.received', `"i":${count}`);
+      stream.flush();
+      await next.promise;
+      stop?.();
+    }
+    recorder?.onCheckpoint((checkpoint) => seen.push(checkpoint));
+    stream.append('command.received', `"text":"${'x'.repeat(4_000)}"`);
+    stream.flush();
+    await recorder?.close();
+    const signed = (await events()).filter(({ note }) => note !== undefined);
+    expect(signed.map(({ e }) => e)).toEqual([
+      ...Array.from({ length: signed.length - 2 }, () => 'recorder.checkpoint'),
+      'segment.end',
+      'recorder.stop',
+    ]);
+    expect(signed.length).toBeGreaterThanOrEqual(5);
+    expect(seen.map(({ n, note }) => [n, note])).toEqual(signed.map(({ n, note }) => [n, note]));
+    for (const { note } of seen) expect(openNote(note, [signer]).result).toBe('valid');
+    // Nothing was written behind a checkpoint but checkpoints: there are no two in a row.
+    const all = (await events()).map(({ e }) => e);
+    expect(all.some((e, index) => e === 'recorder.checkpoint' && all[index + 1] === e)).toBe(false);
+  });
+
+  it('tells of a checkpoint only when it is on disk', async () => {
+    const { disk, io } = smallDisk(Number.POSITIVE_INFINITY);
+    const clock = manualClock();
+    const stream = open({ io, clock, signer, segmentBytes: 700 });
+    const seen: Checkpoint[] = [];
+    recorder?.onCheckpoint((checkpoint) => seen.push(checkpoint));
+    disk.syncFails = 'EIO';
+    stream.append('command.received', `"text":"${'x'.repeat(700)}"`);
+    await expect(stream.sync()).rejects.toMatchObject({ code: 'SPR003' });
+    expect((await events()).filter(({ note }) => note !== undefined)).toHaveLength(1);
+    expect(seen).toEqual([]);
+    disk.syncFails = undefined;
+    clock.advance(200);
+    await recorder?.close();
+    expect(seen.map(({ n }) => n)).toEqual([(await events()).at(-1)?.n]);
   });
 });
 

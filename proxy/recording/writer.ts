@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { RecorderError } from '../../record/errors.ts';
+import type { NoteSigner } from '../../record/note.ts';
 import { ownerOf } from '../../record/owner.ts';
-import type { RecordEventType, RecordingSink, RecordStream } from '../../record/port.ts';
+import type { Checkpoint, RecordEventType, RecordingSink, RecordStream } from '../../record/port.ts';
 import { connectionFolder } from '../../record/segment.ts';
 import { type RecordClock, systemClock } from '../../record/timestamp.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
@@ -18,6 +19,10 @@ export interface RecorderOptions {
   readonly syncDelayMs?: number;
   /** Milliseconds between two `recorder.heartbeat` events of a stream. Default 60,000. */
   readonly heartbeatMs?: number;
+  /** Signs the checkpoints. Without it lines are chained and nothing is signed: for tests of other things. */
+  readonly signer?: NoteSigner;
+  /** Milliseconds between two `recorder.checkpoint` events of a stream in which something was written. Default 10,000. */
+  readonly checkpointMs?: number;
   /** Called when a stream cannot be written, and with undefined when all can again. For logs and metrics. */
   readonly onHealth?: (failure: RecorderError | undefined) => void;
   readonly io?: SegmentIo;
@@ -36,6 +41,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
   const owner = ownerOf(options.pid, randomBytes(6).toString('hex'));
   const streams = new Map<string, SegmentedStream>();
   const failures = new Map<string, RecorderError>();
+  const listeners = new Set<(checkpoint: Checkpoint) => void>();
   let closing: Promise<void> | undefined;
 
   function noteHealth(key: string, failure: RecorderError | undefined): void {
@@ -56,6 +62,11 @@ export function createRecorder(options: RecorderOptions): Recorder {
       segmentBytes: options.segmentBytes ?? 64 * 1024 * 1024,
       syncDelayMs: options.syncDelayMs ?? 100,
       heartbeatMs: options.heartbeatMs ?? 60_000,
+      checkpointMs: options.checkpointMs ?? 10_000,
+      signer: options.signer,
+      onCheckpoint: (checkpoint) => {
+        for (const listener of listeners) listener(checkpoint);
+      },
       onHealth: (failure) => noteHealth(key, failure),
     });
     streams.set(key, stream);
@@ -80,6 +91,10 @@ export function createRecorder(options: RecorderOptions): Recorder {
     },
     get healthy() {
       return failures.size === 0;
+    },
+    onCheckpoint(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
     },
     close() {
       closing ??= closeAll([...streams.values()]);

@@ -5,6 +5,7 @@ import { ApiError } from '../../api/errors.ts';
 import type { CheckObject, Finding } from '../../api/load.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import type { Bundle } from '../../policy/bundle.ts';
+import { createAnchors } from '../../record/anchors.ts';
 import { keepRetention } from '../../record/retention.ts';
 import { createConfiguredApprovers } from '../approval/configured-approvers.ts';
 import type { ApprovalEvent } from '../approval/context.ts';
@@ -15,12 +16,14 @@ import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
 import type { CredentialSource } from '../ports.ts';
+import { recordRemovals } from '../recording/ledger.ts';
 import { createRecorder } from '../recording/writer.ts';
 import { type Runtime, startRuntime } from '../runtime.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { addressBook } from './addresses.ts';
 import { createFolderBundleSource, type FolderBundleSource } from './bundle-source.ts';
 import { createStandaloneCredentials } from './credentials.ts';
+import { anchorsFolder, recordKey } from './record-key.ts';
 
 /** One process of a standalone gateway: everything between the folder and the listeners. */
 export interface WorkerOptions {
@@ -97,22 +100,29 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   }, CERTIFICATE_CHECK_MS);
   refresh.unref();
   starting.defer(() => clearInterval(refresh));
+  const written = { root: join(state, 'record'), pid: options.pid, signer: await recordKey(state) };
+  const anchors = anchorsFolder(state, configuration);
+  const anchor = createAnchors(anchors, (error) => {
+    log.error({ error: String(error), anchors }, 'a checkpoint of the record could not be anchored');
+  });
   const recorder = createRecorder({
-    root: join(state, 'record'),
-    pid: options.pid,
+    ...written,
     onHealth: (failure) => {
       metrics.recordHealthy.set(failure === undefined ? 1 : 0);
       if (failure === undefined) log.info('the record is written again');
       else log.error({ code: failure.code, error: failure.message }, 'the record cannot be written: commands stop');
     },
   });
+  recorder.onCheckpoint(anchor);
   const retaining = new AbortController();
   starting.defer(() => retaining.abort());
   // One worker is enough to throw away what is too old.
   if (options.worker === 0) {
     void keepRetention(
       {
-        root: join(state, 'record'),
+        root: written.root,
+        anchors,
+        enter: (removed) => recordRemovals(written, removed, anchor),
         retentionDays: (namespace, name) => bundles.current().connection(namespace, name)?.audit.retentionDays,
         onRemoved: (paths) => log.info({ paths }, 'segments past their retention were removed'),
         onError: (error) => log.error({ error: String(error) }, 'old segments could not be removed'),

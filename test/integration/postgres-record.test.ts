@@ -1,5 +1,5 @@
 /** What the record says of a session's commands: in order, before they reach the server, with what came of them. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
@@ -207,5 +207,26 @@ describeWith([postgresServer(18)], 'the record', () => {
     const shown = await sallyport(['sessions', 'show', ended.session, '--state', ground.state]);
     expect(shown.status).toBe(0);
     expect(shown.stdout).toContain('DELETE FROM people');
+  });
+
+  test('while it is written it can be verified, with the key and the anchors that the gateway made', async () => {
+    await eventsOf('reader', 'reader', (client) => client.query('SELECT id FROM people').then(() => undefined));
+    const verified = await sallyport(['verify', ground.state, '-o', 'json']);
+    expect(verified).toMatchObject({ status: 0, stderr: '' });
+    const lines = verified.stdout
+      .trimEnd()
+      .split('\n')
+      .map((line): unknown => JSON.parse(line));
+    expect(lines.at(-1)).toMatchObject({ summary: { bad: 0, keys: 'own' } });
+    expect(lines[0]).toMatchObject({ stream: { state: 'open' } });
+    const segments = await readdir(path.join(ground.state, 'record', 'default', 'reader'));
+    expect(segments.length).toBeGreaterThan(0);
+    const segment = path.join(ground.state, 'record', 'default', 'reader', segments[0] ?? '');
+    const text = await readFile(segment, 'utf8');
+    // Verified as a copy: the gateway goes on writing to the file itself.
+    const copy = path.join(ground.state, segments[0] ?? '');
+    await writeFile(copy, text.replace('SELECT id FROM people', 'SELECT id FROM peoplf'));
+    const changed = await sallyport(['verify', copy]);
+    expect(changed).toMatchObject({ status: 1, stdout: expect.stringContaining('[altered]') });
   });
 });

@@ -1,0 +1,92 @@
+import { hash } from 'node:crypto';
+import { linkedLine } from './format.ts';
+import { type NoteSigner, signNote } from './note.ts';
+
+/**
+ * Every line holds the hash of the line before it, so that no line can be changed, taken out or put in without all that follow
+ * showing it. A few lines also hold a signed note over themselves: see docs/record.md.
+ */
+
+export interface StreamIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  /** Random, one per process. */
+  readonly process: string;
+}
+
+/** What a stream is called in its notes, and what its first line follows. */
+export function originOf({ namespace, name, process }: StreamIdentity): string {
+  return `sallyport.dev/record/${namespace}/${name}/${process}`;
+}
+
+/** SHA-256 in base64url, 43 characters. @param line with its line feed */
+export function linkOf(line: string | Uint8Array): string {
+  return hash('sha256', line, 'base64url');
+}
+
+/** `prev` of a stream's first line. */
+export function firstLink(origin: string): string {
+  return linkOf(`${origin}\n`);
+}
+
+/** The text that a note signs: the three lines of a checkpoint (https://c2sp.org/tlog-checkpoint), with `n` for the size. */
+export function checkpointText(origin: string, n: number, link: string): string {
+  return `${origin}\n${n}\n${Buffer.from(link, 'base64url').toString('base64')}\n`;
+}
+
+/** A line that waits for its link: its body, or with its number when it is to be signed. */
+export type PendingLine = string | { readonly n: number; readonly time: string; readonly body: string };
+
+export interface WrittenCheckpoint {
+  readonly n: number;
+  readonly time: string;
+  readonly note: string;
+}
+
+export interface Chain {
+  /** The lines as they will stand behind the last one written. Asked for again before `written`, they are made anew. */
+  link(lines: readonly PendingLine[]): string;
+  /**
+   * The first `count` of the lines linked last are in the file now, and `last` is the bytes of the last of them where these are not all.
+   * Returns the checkpoints among them.
+   */
+  written(count: number, last?: Uint8Array): readonly WrittenCheckpoint[];
+}
+
+/** @param signer without it lines are linked and nothing is signed. @param last link of the last line that is in the file */
+export function createChain(origin: string, signer: NoteSigner | undefined, last = firstLink(origin)): Chain {
+  let linked = last;
+  let next = last;
+  let signed: { readonly index: number; readonly checkpoint: WrittenCheckpoint }[] = [];
+
+  function signedLine(line: Exclude<PendingLine, string>, prev: string, index: number): string {
+    if (signer === undefined) return linkedLine(line.body, prev);
+    // The note is over this very line as it would stand without the note: it vouches for the line and for all before it.
+    const note = signNote(checkpointText(origin, line.n, linkOf(linkedLine(line.body, prev))), signer);
+    signed.push({ index, checkpoint: { n: line.n, time: line.time, note } });
+    return linkedLine(`${line.body},"note":${JSON.stringify(note)}`, prev);
+  }
+
+  return {
+    link(lines) {
+      next = linked;
+      if (signed.length > 0) signed = [];
+      let text = '';
+      for (let index = 0; index < lines.length; index++) {
+        const line = lines[index] ?? '';
+        const whole = typeof line === 'string' ? linkedLine(line, next) : signedLine(line, next, index);
+        next = linkOf(whole);
+        text += whole;
+      }
+      return text;
+    },
+    written(count, lastLine) {
+      if (lastLine === undefined) linked = next;
+      else if (count > 0) linked = linkOf(lastLine);
+      if (signed.length === 0) return [];
+      const written = signed.filter(({ index }) => index < count).map(({ checkpoint }) => checkpoint);
+      signed = [];
+      return written;
+    },
+  };
+}
