@@ -9,6 +9,8 @@ export interface CliIo {
   readonly arguments: readonly string[];
   /** True when a person looks at stdout. */
   readonly isTTY: boolean;
+  /** Width of that terminal in characters, where it is known. */
+  readonly columns?: number | undefined;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** Calls back on SIGHUP. */

@@ -18,6 +18,7 @@ const io: CliIo = {
   pid: process.pid,
   arguments: process.argv.slice(2),
   isTTY: process.stdout.isTTY === true,
+  columns: process.stdout.columns,
   signal: stop.signal,
   onHangup: (listener) => void process.on('SIGHUP', listener),
   setExitCode: (code) => {
