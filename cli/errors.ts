@@ -46,6 +46,10 @@ export const CLI_ERRORS = {
     message: 'MaskingRule {}: {} matches no column, so it masks nothing',
     fix: 'Correct the name (schema.table.column), or remove it when the column is gone.',
   },
+  SPC042: {
+    message: 'the database of {} cannot be asked what its names mean: {}',
+    fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -2,6 +2,7 @@ import { Command, CommanderError, type Option } from 'commander';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
+import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSessions } from './commands/sessions.ts';
 import { register as registerTest } from './commands/test.ts';
@@ -62,6 +63,7 @@ export function createProgram(io: CliIo): Command {
   registerValidate(program, io);
   registerExplain(program, io);
   registerTest(program, io);
+  registerReplay(program, io);
   program.commandsGroup('Look at what happened:');
   registerSessions(program, io);
   program.commandsGroup(ABOUT);

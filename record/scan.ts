@@ -42,22 +42,85 @@ function feed(block: Buffer, from: number, filled: number): number {
   return at < filled ? at : -1;
 }
 
-/** What every event says in its first bytes, read without parsing the line: see docs/record.md, "A line". */
+/**
+ * What every event says in its first bytes, read without making anything of the rest (docs/record.md, "A line"). Most of a large
+ * record is passed over by these few comparisons, so they are made on bytes.
+ */
 export interface LineHead {
-  readonly time: string;
   readonly type: string;
-  readonly session: string | undefined;
+  readonly session: string;
   readonly seq: number | undefined;
 }
 
-const HEAD = /^\{"v":\d+,"n":\d+,"t":"([^"\\]*)","e":"([a-z.]+)"(?:,"session":"([^"\\]+)"(?:,"seq":(\d+)(?=[,}]))?)?/;
-/** Longer than any head. Session ids are short. */
-const HEAD_BYTES = 512;
+/** `{"v":1,"n":`, and behind the number `,"t":"2026-03-01T10:11:12.123456Z","e":"`. */
+const NUMBER_AT = 11;
+const TIME_AND_TYPE = 40;
+const TYPE_MARK = Buffer.from('Z","e":"');
+const SESSION_MARK = Buffer.from('","session":"');
+const SEQ_MARK = Buffer.from('","seq":');
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const ZERO = 0x30;
+const NINE = 0x39;
 
-/** Undefined for what is not an event's line. */
-export function lineHead(block: Buffer, start: number, end: number): LineHead | undefined {
-  const match = HEAD.exec(block.toString('latin1', start, Math.min(end, start + HEAD_BYTES)));
-  if (match === null) return undefined;
-  const [, time = '', type = '', session, seq] = match;
-  return { time, type, session, seq: seq === undefined ? undefined : Number(seq) };
+/** Longest type of an event. */
+const TYPE_BYTES = 64;
+
+/** Types that are there for every command, by the letter behind `command.`: compared, not decoded. */
+const FREQUENT: ReadonlyMap<number, { readonly type: string; readonly bytes: Buffer }> = new Map(
+  ['command.received', 'command.executed', 'command.denied', 'command.failed'].map((type) => [
+    type.charCodeAt('command.'.length),
+    { type, bytes: Buffer.from(`${type}"`) },
+  ]),
+);
+const RESULT = Buffer.from('result.chunk"');
+
+function matchesAt(block: Buffer, at: number, bytes: Buffer): boolean {
+  for (let i = 0; i < bytes.length; i++) if (block[at + i] !== bytes[i]) return false;
+  return true;
+}
+
+/** Where the type of the event begins, or -1 for what is not an event's line. */
+function typeAt(block: Buffer, start: number, end: number): number {
+  let at = start + NUMBER_AT;
+  while (at < end && isDigit(block[at])) at++;
+  const type = at + TIME_AND_TYPE;
+  if (type < end && matchesAt(block, type - TYPE_MARK.length, TYPE_MARK)) return type;
+  // Another version, or a time in another precision than ours.
+  const head = HEAD.exec(block.toString('latin1', start, Math.min(end, start + HEAD_BYTES)));
+  return head === null ? -1 : start + head[0].length;
+}
+
+const HEAD = /^\{"v":\d+,"n":\d+,"t":"[^"\\]*","e":"/;
+const HEAD_BYTES = 256;
+
+function isDigit(byte: number | undefined): boolean {
+  return byte !== undefined && byte >= ZERO && byte <= NINE;
+}
+
+/** Type of the event; undefined for a result, which is most of the bytes, and for what is not an event's line. */
+export function lineType(block: Buffer, start: number, end: number): string | undefined {
+  const at = typeAt(block, start, end);
+  if (at < 0 || matchesAt(block, at, RESULT)) return undefined;
+  const frequent = FREQUENT.get(block[at + 'command.'.length] ?? 0);
+  if (frequent !== undefined && matchesAt(block, at, frequent.bytes)) return frequent.type;
+  const close = block.indexOf(QUOTE, at);
+  return close < 0 || close >= end || close - at > TYPE_BYTES ? undefined : block.toString('latin1', at, close);
+}
+
+/** Session and number of an event of that type; undefined when it belongs to none. */
+export function lineHead(block: Buffer, start: number, end: number, type: string): LineHead | undefined {
+  const mark = typeAt(block, start, end) + type.length;
+  if (!matchesAt(block, mark, SESSION_MARK)) return undefined;
+  const from = mark + SESSION_MARK.length;
+  let to = from;
+  while (to < end && block[to] !== QUOTE) {
+    if (block[to] === BACKSLASH) return undefined;
+    to++;
+  }
+  const session = block.toString('utf8', from, to);
+  if (!matchesAt(block, to, SEQ_MARK)) return { type, session, seq: undefined };
+  let seq = 0;
+  for (let at = to + SEQ_MARK.length; isDigit(block[at]); at++) seq = seq * 10 + (block[at] ?? ZERO) - ZERO;
+  return { type, session, seq };
 }

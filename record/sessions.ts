@@ -2,7 +2,7 @@ import { type CommandFilter, createCommandMatcher, hasCommandFilter } from './co
 import { parseEvent, type RecordedEvent } from './format.ts';
 import { readLines } from './lines.ts';
 import { ownerIsAlive, parseOwner, type SegmentOwner } from './owner.ts';
-import { type LineVisitor, lineHead, scanLines } from './scan.ts';
+import { type LineVisitor, lineHead, lineType, scanLines } from './scan.ts';
 import { isMissing, listSegments, type SegmentFilter, type SegmentPath, streamKey } from './segment.ts';
 
 export type SessionState =
@@ -78,14 +78,16 @@ export async function* listSessions(
   }
 
   function visit(segment: SegmentPath, block: Buffer, start: number, end: number): void {
-    const head = lineHead(block, start, end);
-    if (head === undefined) return;
-    if (head.type === 'segment.start') {
+    const type = lineType(block, start, end);
+    if (type === undefined || (type === 'command.executed' && matcher === undefined)) return;
+    if (type === 'segment.start') {
       owner = parseOwner(parseEvent(block.toString('utf8', start, end))?.['owner']) ?? owner;
       return;
     }
+    const head = lineHead(block, start, end, type);
+    if (head === undefined) return;
     const { session } = head;
-    if (session === undefined || (filter.session !== undefined && session !== filter.session)) return;
+    if (filter.session !== undefined && session !== filter.session) return;
     const draft = open.get(session);
     if (draft !== undefined) count(draft, head.type);
     if (matcher?.enter(head, block, start, end) === true && draft !== undefined) draft.matched = true;
