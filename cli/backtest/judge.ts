@@ -178,10 +178,12 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
       const missing = effects.find((effect) => effect.type === 'execute' && !state.prepared.has(effect.name));
       if (missing !== undefined) return unjudged('it executes a statement by a name that the record does not explain');
       const [reader] = state.readers;
-      if (reader !== undefined) return unjudged(`${reader} looks at claims of the token, which are not recorded`);
-      const decision = decisionOf(state, analysis, asked);
+      const judged: Judged =
+        reader === undefined
+          ? { type: 'judged', changes: differences(state, asked, analysis, decisionOf(state, analysis, asked)) }
+          : unjudged(`${reader} looks at claims of the token, which are not recorded`);
       if (command.outcome === 'executed') for (const effect of effects) applyEffect(state, effect);
-      return { type: 'judged', changes: differences(state, asked, analysis, decision) };
+      return judged;
     },
   };
 }
@@ -239,9 +241,10 @@ function differences(
   analysis: Analysis,
   decision: Decision,
 ): JudgedChange[] {
-  // Where only the catalog can tell whether the guard refuses, a refusal then and now is passed over alike.
+  const wasRefused = command.outcome === 'denied' && GUARD.test(command.code ?? '');
+  // Whether the guard of masked columns still refuses, only the catalog can tell: what it refused stays refused.
+  if (wasRefused && state.catalog === undefined) return [];
   const refused = state.catalog === undefined ? undefined : analysis.refusal;
-  const wasRefused = state.catalog !== undefined && command.outcome === 'denied' && GUARD.test(command.code ?? '');
   const observes = state.connection.mode === 'Observe';
   const recorded = isVerdict(command.verdict) ? command.verdict : 'Deny';
   const observed = observes && isVerdict(command.observed) ? command.observed : recorded;
@@ -268,7 +271,7 @@ function reasonOf(decision: Decision, after: Verdict, before: readonly string[] 
   if (decision.rules.length > 0) return decision.rules.map(ruleName).join(', ');
   if (after !== 'Deny') return 'needs no rule of its own';
   const earlier = (before ?? []).map((rule) => rule.replace(/@\d+$/, ''));
-  return earlier.length === 0 ? 'no rule allows it' : `no rule allows it (${earlier.join(', ')} did)`;
+  return earlier.length === 0 ? 'no rule allows it' : `no rule allows it (was ${earlier.join(', ')})`;
 }
 
 /** `NAMESPACE/NAME` of a MaskingRule; detectors are counted under names without a slash. */

@@ -12,7 +12,6 @@ import { type CliIo, defaultState } from '../io.ts';
 import { openDatabases } from './databases.ts';
 import { loadPolicies, type Policies } from './offline-decision.ts';
 import { parseConnection, parseMoment, recordFolder } from './sessions-options.ts';
-import { addGroup } from './subject-options.ts';
 
 interface BackTestOptions {
   readonly policies: readonly string[];
@@ -45,7 +44,11 @@ export function register(program: Command, io: CliIo): void {
   program
     .command('replay')
     .description('Decide recorded commands again under other policies, and show what would change')
-    .requiredOption('--policies <path>', 'folder or file of resources; may be repeated', addGroup, [])
+    .requiredOption(
+      '--policies <path>',
+      'folder or file of resources; may be repeated',
+      (path: string, all: readonly string[] = []) => [...all, path],
+    )
     .option('-c, --config <file>', 'SallyportConfiguration, for its guardrail namespace')
     .option('--since <time>', 'only commands since then: 30m, 12h, 7d, or a date', parseMoment)
     .option('--until <time>', 'only commands before that', parseMoment)

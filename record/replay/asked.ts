@@ -53,13 +53,14 @@ export async function forEachCommand(
   take: (asked: AskedCommand) => void,
   signal?: AbortSignal,
 ): Promise<void> {
-  const sessions = new Map<string, Draft>();
+  const sessions = new Map<string, { readonly draft: Draft; readonly received: Set<number> }>();
   let views = createCommandViews();
   let key = '';
 
   function give(command: CommandView): void {
     const session = sessions.get(command.session);
-    if (session !== undefined) take({ session, command });
+    // Each statement of a string has an outcome of its own: the string was asked for once.
+    if (session?.received.delete(command.seq) === true) take({ session: session.draft, command });
   }
 
   function endStream(): void {
@@ -80,10 +81,11 @@ export async function forEachCommand(
       if (id === undefined || event === undefined) return;
       let session = sessions.get(id);
       if (session === undefined) {
-        session = { session: id, namespace, name, startedAt: event.t };
+        session = { draft: { session: id, namespace, name, startedAt: event.t }, received: new Set() };
         sessions.set(id, session);
       }
-      if (type === 'session.start' || type === 'session.authenticated') describe(session, event);
+      if (type === 'session.start' || type === 'session.authenticated') describe(session.draft, event);
+      if (type === 'command.received' && typeof event['seq'] === 'number') session.received.add(event['seq']);
       const command = views.enter(event);
       if (command !== undefined) give(command);
       if (type !== 'session.end' && type !== 'session.interrupted') return;
