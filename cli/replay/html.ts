@@ -5,7 +5,16 @@ import type { DecidedText, ReplayStep } from '../../record/replay/steps.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts';
 import { NULL_MARK } from './table.ts';
-import { clock, outcomeWords, parameterWords, requirementWords, ruleWords, voteWords } from './words.ts';
+import {
+  clock,
+  openedWords,
+  outcomeWords,
+  parameterWords,
+  requirementWords,
+  resultWords,
+  ruleWords,
+  voteWords,
+} from './words.ts';
 
 export interface PageOptions {
   /** Rows of one result that are shown. */
@@ -117,10 +126,8 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
 
   function render(step: ReplayStep): string {
     switch (step.kind) {
-      case 'opened': {
-        const { who, onBehalfOf, client, application, database } = step;
-        return item(step, facts([tag('', 'session opened'), who, onBehalfOf, client, application, database]));
-      }
+      case 'opened':
+        return item(step, facts([tag('', 'session opened'), ...openedWords(step)]));
       case 'authenticated': {
         const groups = step.groups.length === 0 ? undefined : `groups ${step.groups.join(', ')}`;
         return item(step, facts([tag('good', 'authenticated'), step.method, groups]));
@@ -152,15 +159,7 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
         return rows.length === 0 ? '' : item(step, tableOf(step.columns, rows), step.seq);
       }
       case 'result': {
-        const { recorded, bytes, problem, rows } = step.result;
-        const left = rows - shownRows;
-        const notes = [
-          left > 0 ? `${left} more of ${rows} recorded rows` : undefined,
-          recorded === undefined
-            ? undefined
-            : `${recorded} of ${bytes ?? '?'} bytes are recorded, of the rest its length and SHA-256`,
-          problem === undefined ? undefined : `not shown: ${problem}`,
-        ].filter((note) => note !== undefined);
+        const notes = resultWords(step.result, shownRows);
         shownRows = 0;
         return notes.length === 0 ? '' : item(step, notes.map(quiet).join(''), step.seq);
       }

@@ -30,7 +30,8 @@ ol{list-style:none;margin:18px 0 60px;padding:0}
 .step{display:grid;grid-template-columns:92px minmax(0,1fr);gap:12px;padding:5px 12px 5px 0;background:var(--card);border:solid var(--line);border-width:0 1px;border-left:3px solid var(--line)}
 .step.top{border-top-width:1px;border-top-left-radius:8px;border-top-right-radius:8px;margin-top:9px;padding-top:9px}
 .step.denied,.step.failed,.step.refused{border-left-color:var(--bad)}.step.held,.step.released{border-left-color:var(--held)}.step.executed{border-left-color:var(--good)}
-.step.plain{background:none;border-color:transparent;color:var(--dim)}
+.step:not(.plain):has(+.top),.step:not(.plain):last-child{border-bottom-width:1px;border-bottom-left-radius:8px;border-bottom-right-radius:8px;padding-bottom:8px}
+.step.plain{background:none;border-color:transparent;color:var(--dim);margin-top:0;padding-top:5px}
 .step.later{opacity:.13}.step.hidden{display:none}
 time{color:var(--dim);font-size:12px;font-variant-numeric:tabular-nums;text-align:right;padding-top:2px}
 .facts{display:flex;flex-wrap:wrap;gap:4px 12px;align-items:baseline;overflow-wrap:anywhere}

@@ -5,8 +5,8 @@ import { clip, fill, widthOf } from './cells.ts';
 export interface TableWriter {
   /** Lines for some rows, the head before the first of them. */
   rows(batch: ResultRows): string[];
-  /** How many rows were left out. */
-  readonly left: number;
+  /** Rows that were written, of those handed over. */
+  readonly shown: number;
 }
 
 /** Stands for NULL, which an empty text and the text NULL are not. */
@@ -23,14 +23,21 @@ export function createTable(width: number, mostRows: number, dim: (text: string)
     | { readonly widths: readonly number[]; readonly right: readonly boolean[]; readonly wide: boolean }
     | undefined;
   let count = 0;
-  let left = 0;
 
-  function begin({ columns, rows }: ResultRows): NonNullable<typeof layout> {
+  const between = ` ${dim('│')} `;
+
+  /** A column that stands alone has the room of all. */
+  const most = ({ columns }: ResultRows): number =>
+    columns.length === 1 ? Math.max(COLUMN_WIDTH, width - 2) : COLUMN_WIDTH;
+
+  function begin(batch: ResultRows): NonNullable<typeof layout> {
+    const { columns, rows } = batch;
+    const widest = most(batch);
     const sample = rows.slice(0, Math.max(1, mostRows));
     const widths = columns.map((name, index) =>
       sample.reduce(
-        (most, row) => Math.max(most, widthOf(cell(row[index], COLUMN_WIDTH))),
-        Math.max(1, widthOf(clip(name, COLUMN_WIDTH))),
+        (found, row) => Math.max(found, widthOf(cell(row[index], widest))),
+        Math.max(1, widthOf(clip(name, widest))),
       ),
     );
     const right = columns.map((_, index) => sample.every((row) => NUMBER.test(row[index] ?? '0')));
@@ -39,8 +46,8 @@ export function createTable(width: number, mostRows: number, dim: (text: string)
   }
 
   return {
-    get left() {
-      return left;
+    get shown() {
+      return count;
     },
     rows(batch) {
       const lines: string[] = [];
@@ -48,15 +55,12 @@ export function createTable(width: number, mostRows: number, dim: (text: string)
       layout ??= begin(batch);
       const { widths, right, wide } = layout;
       if (isFirst && !wide) {
-        const names = batch.columns.map((name, index) => fill(clip(name, COLUMN_WIDTH), widths[index] ?? 0));
-        lines.push(` ${names.join(dim(' │ '))}`.trimEnd());
+        const names = batch.columns.map((name, index) => fill(clip(name, most(batch)), widths[index] ?? 0));
+        lines.push(` ${names.join(between)}`.trimEnd());
         lines.push(dim(widths.map((one) => '─'.repeat(one + 2)).join('┼')));
       }
       for (const row of batch.rows) {
-        if (count >= mostRows) {
-          left++;
-          continue;
-        }
+        if (count >= mostRows) break;
         count++;
         if (wide) {
           lines.push(dim(`─ row ${count} ─`));
@@ -67,16 +71,17 @@ export function createTable(width: number, mostRows: number, dim: (text: string)
           for (const [index, value] of row.entries()) {
             const name = fill(clip(batch.columns[index] ?? '', COLUMN_WIDTH), names);
             lines.push(
-              ` ${name}${dim(' │ ')}${value === null ? dim(NULL_MARK) : clip(value, Math.min(LONG_WIDTH, Math.max(20, width - names - 4)))}`,
+              ` ${name}${between}${value === null ? dim(NULL_MARK) : clip(value, Math.min(LONG_WIDTH, Math.max(20, width - names - 4)))}`,
             );
           }
           continue;
         }
         const cells = row.map((value, index) => {
-          const text = fill(cell(value, COLUMN_WIDTH), widths[index] ?? 0, right[index]);
-          return value === null ? dim(text) : text;
+          const text = cell(value, most(batch));
+          const padded = fill(text, widths[index] ?? 0, right[index]);
+          return value === null ? padded.replace(text, () => dim(text)) : padded;
         });
-        lines.push(` ${cells.join(dim(' │ '))}`.trimEnd());
+        lines.push(` ${cells.join(between)}`.trimEnd());
       }
       return lines;
     },

@@ -1,9 +1,18 @@
 import { neutralise } from '../../record/display.ts';
 import { type Line, layOut, type Piece } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep } from '../../record/replay/steps.ts';
-import { wrap } from './cells.ts';
+import { widthOf, wrap } from './cells.ts';
 import { createTable, type TableWriter } from './table.ts';
-import { clock, outcomeWords, parameterWords, requirementWords, ruleWords, voteWords } from './words.ts';
+import {
+  clock,
+  openedWords,
+  outcomeWords,
+  parameterWords,
+  requirementWords,
+  resultWords,
+  ruleWords,
+  voteWords,
+} from './words.ts';
 
 export interface TextOptions {
   readonly colours: boolean;
@@ -17,6 +26,9 @@ export interface TextRenderer {
   /** Lines that show this step, each with its line feed. */
   render(step: ReplayStep): string;
 }
+
+/** A text, and how it is painted. It is made safe where it is shown. */
+type Fact = string | readonly [paint: (text: string) => string, text: string];
 
 /** Stands before every line of an agent's text, so that no text can pass for a line of ours. */
 const GUTTER = '│ ';
@@ -35,28 +47,47 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
     string: sgr('32'),
     number: sgr('36'),
   };
+  const plain = (text: string): string => text;
+  const number = ({ seq }: { readonly seq: number }): Fact => [paint.bold, `#${seq}`];
   let table: TableWriter | undefined;
 
   const indent = ' '.repeat(11);
   const room = Math.max(20, width - indent.length - GUTTER.length);
 
-  function headed(step: ReplayStep, parts: readonly (string | undefined)[]): string {
-    const shown = parts.filter((part) => part !== undefined && part !== '');
-    return `${paint.dim(clock(step.atMicros).padEnd(10))} ${shown.join('  ')}\n`;
+  /** The time and some facts; what does not fit goes on behind the gutter, so that no fact begins a line. */
+  function headed(step: ReplayStep, facts: readonly (Fact | undefined)[]): string {
+    const lines: string[] = [];
+    let line = '';
+    let used = 0;
+    for (const fact of facts) {
+      if (fact === undefined || fact === '') continue;
+      const [look, text] = typeof fact === 'string' ? [plain, fact] : fact;
+      for (const part of wrap(neutralise(text), room)) {
+        const space = used === 0 ? 0 : 2;
+        if (used + space + widthOf(part) > room) {
+          lines.push(line);
+          line = look(part);
+          used = widthOf(part);
+        } else {
+          line += ' '.repeat(space) + look(part);
+          used += space + widthOf(part);
+        }
+      }
+    }
+    const [first = '', ...rest] = [...lines, line];
+    return `${paint.dim(clock(step.atMicros).padEnd(10))} ${first}\n${below(rest.map((one) => paint.dim(GUTTER) + one))}`;
   }
 
   const below = (lines: readonly string[]): string => lines.map((line) => `${indent}${line}\n`).join('');
 
-  function verdict(decided: DecidedText): string {
-    const { verdict: word, observed } = decided;
-    const safe = neutralise(word ?? 'not decided');
-    const shown = word === 'Allow' ? paint.good(safe) : word === 'RequireApproval' ? paint.held(safe) : paint.bad(safe);
-    return observed === undefined ? shown : `${shown} ${paint.held(`(Observe; in Enforce: ${neutralise(observed)})`)}`;
-  }
-
-  function facts(decided: DecidedText): (string | undefined)[] {
-    const masks = decided.masks.length === 0 ? undefined : paint.mask(neutralise(`masks ${decided.masks.join(', ')}`));
-    return [verdict(decided), neutralise(ruleWords(decided.rules)), masks];
+  function decision({ verdict = 'not decided', observed, rules, masks }: DecidedText): (Fact | undefined)[] {
+    const look = verdict === 'Allow' ? paint.good : verdict === 'RequireApproval' ? paint.held : paint.bad;
+    return [
+      [look, verdict],
+      observed === undefined ? undefined : [paint.held, `(Observe; in Enforce: ${observed})`],
+      ruleWords(rules),
+      masks.length === 0 ? undefined : [paint.mask, `masks ${masks.join(', ')}`],
+    ];
   }
 
   function piece({ type, text }: Piece): string {
@@ -107,103 +138,62 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
     return shown;
   }
 
-  const safely = (facts: readonly (string | undefined)[]): string[] =>
-    facts.filter((fact) => fact !== undefined).map(neutralise);
-
   function render(step: ReplayStep): string {
     switch (step.kind) {
-      case 'opened': {
-        const { who, onBehalfOf, client, application, database, mode } = step;
-        return headed(step, [
-          paint.bold('session opened'),
-          ...safely([
-            who,
-            onBehalfOf === undefined ? undefined : `on behalf of ${onBehalfOf}`,
-            client === undefined ? undefined : `from ${client}`,
-            application === undefined || application === '' ? undefined : `with ${application}`,
-            database === undefined ? undefined : `database ${database}`,
-            mode === undefined || mode === 'Enforce' ? undefined : mode,
-          ]),
-        ]);
-      }
+      case 'opened':
+        return headed(step, [[paint.bold, 'session opened'], ...openedWords(step)]);
       case 'authenticated':
         return headed(step, [
-          paint.good('authenticated'),
-          ...safely([
-            step.method === undefined ? undefined : `by ${step.method}`,
-            step.groups.length === 0 ? undefined : `groups ${step.groups.join(', ')}`,
-          ]),
+          [paint.good, 'authenticated'],
+          step.method === undefined ? undefined : `by ${step.method}`,
+          step.groups.length === 0 ? undefined : `groups ${step.groups.join(', ')}`,
         ]);
       case 'refused':
-        return headed(step, [paint.bad('session refused'), ...safely([step.code, step.message])]);
+        return headed(step, [[paint.bad, 'session refused'], step.code, step.message]);
       case 'prepared':
-        return headed(step, [paint.dim('prepared'), ...facts(step)]) + below(statement(step));
+        return headed(step, [[paint.dim, 'prepared'], ...decision(step)]) + below(statement(step));
       case 'command': {
         const values = step.parameters.length === 0 ? [] : wrap(neutralise(parameterWords(step.parameters)), room);
         return (
-          headed(step, [paint.bold(`#${step.seq}`), ...facts(step)]) +
+          headed(step, [number(step), ...decision(step)]) +
           below([...statement(step), ...values.map((line) => paint.dim(`${GUTTER}${line}`))])
         );
       }
       case 'denied': {
         const rules = step.rules.length === 0 ? undefined : `rule ${step.rules.join(', ')}`;
-        return headed(step, [
-          paint.bold(`#${step.seq}`),
-          paint.bad('denied'),
-          ...safely([step.denied, step.message, rules, step.code]),
-        ]);
+        return headed(step, [number(step), [paint.bad, 'denied'], step.denied, step.message, rules, step.code]);
       }
-      case 'held':
-        return headed(step, [
-          paint.bold(`#${step.seq}`),
-          paint.held('held'),
-          ...safely([step.request, `needs ${requirementWords(step.requirements) || 'an approval'}`]),
-        ]);
+      case 'held': {
+        const needs = `needs ${requirementWords(step.requirements) || 'an approval'}`;
+        return headed(step, [number(step), [paint.held, 'held'], step.request, needs]);
+      }
       case 'released':
         return (
-          headed(step, [paint.bold(`#${step.seq}`), paint.held('released'), ...safely([step.request, step.state])]) +
+          headed(step, [number(step), [paint.held, 'released'], step.request, step.state]) +
           below(step.votes.flatMap((vote) => wrap(neutralise(voteWords(vote)), room)).map((line) => `${GUTTER}${line}`))
         );
       case 'rows':
         if (step.first || table === undefined) table = createTable(width - indent.length, mostRows, paint.dim);
         return below(table.rows(step));
       case 'result': {
-        const { recorded, bytes, problem, rows } = step.result;
-        const left = table?.left ?? 0;
+        const notes = resultWords(step.result, table?.shown ?? 0);
         table = undefined;
-        const notes = [
-          left === 0 ? undefined : `${left} more of ${rows} recorded rows`,
-          recorded === undefined
-            ? undefined
-            : `${recorded} of ${bytes ?? '?'} bytes are recorded, of the rest its length and SHA-256`,
-          problem === undefined ? undefined : `not shown: ${problem}`,
-        ].filter((note) => note !== undefined);
         return below(notes.map((note) => paint.dim(`(${neutralise(note)})`)));
       }
       case 'executed':
-        return headed(step, [paint.bold(`#${step.seq}`), paint.good('executed'), ...safely(outcomeWords(step))]);
+        return headed(step, [number(step), [paint.good, 'executed'], ...outcomeWords(step)]);
       case 'failed':
-        return headed(step, [
-          paint.bold(`#${step.seq}`),
-          paint.bad('failed'),
-          ...safely([step.code, ...outcomeWords(step)]),
-        ]);
+        return headed(step, [number(step), [paint.bad, 'failed'], step.code, ...outcomeWords(step)]);
       case 'credential':
-        return headed(step, [
-          paint.dim(neutralise(`credential ${step.action}`)),
-          ...safely([step.type, step.username, step.reference]),
-        ]);
-      case 'ended':
-        return headed(step, [
-          step.interrupted ? paint.bad('session interrupted') : paint.bold('session ended'),
-          ...safely([
-            step.reason,
-            step.code,
-            step.commands === undefined ? undefined : `${step.commands} commands, ${step.denied ?? 0} denied`,
-          ]),
-        ]);
+        return headed(step, [[paint.dim, `credential ${step.action}`], step.type, step.username, step.reference]);
+      case 'ended': {
+        const counts =
+          step.commands === undefined ? undefined : `${step.commands} commands, ${step.denied ?? 0} denied`;
+        const what: Fact = step.interrupted ? [paint.bad, 'session interrupted'] : [paint.bold, 'session ended'];
+        return headed(step, [what, step.reason, step.code, counts]);
+      }
       case 'other':
-        return headed(step, [paint.dim(neutralise(step.event))]);
+        return headed(step, [[paint.dim, step.event]]);
       default:
         return step satisfies never;
     }

@@ -1,4 +1,5 @@
-import type { Parameter, Requirement, StepOutcome, Vote } from '../../record/replay/steps.ts';
+import type { ResultEnd } from '../../record/replay/results.ts';
+import type { Parameter, ReplayStep, Requirement, StepOutcome, Vote } from '../../record/replay/steps.ts';
 import { duration } from '../commands/sessions-format.ts';
 
 /** What the terminal and the page say alike, in words. Not yet safe to show: whoever shows it escapes it. */
@@ -11,6 +12,30 @@ export function clock(micros: number): string {
   const hours = Math.floor(seconds / 3600);
   const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}.${String(millis % 1000).padStart(3, '0')}`;
   return hours === 0 ? rest : `${two(hours)}:${rest}`;
+}
+
+type Opened = Extract<ReplayStep, { kind: 'opened' }>;
+
+export function openedWords({ who, onBehalfOf, client, application, database, mode }: Opened): readonly string[] {
+  return [
+    who,
+    onBehalfOf === undefined ? undefined : `on behalf of ${onBehalfOf}`,
+    client === undefined ? undefined : `from ${client}`,
+    application === undefined || application === '' ? undefined : `with ${application}`,
+    database === undefined ? undefined : `database ${database}`,
+    mode === undefined || mode === 'Enforce' ? undefined : mode,
+  ].filter((fact) => fact !== undefined);
+}
+
+/** What there is to say of a result beside its rows. @param shown rows of it that are shown */
+export function resultWords({ recorded, bytes, problem, rows }: ResultEnd, shown: number): readonly string[] {
+  return [
+    rows <= shown ? undefined : `${rows - shown} more of ${rows} recorded rows`,
+    recorded === undefined
+      ? undefined
+      : `${recorded} of ${bytes ?? '?'} bytes are recorded, of the rest its length and SHA-256`,
+    problem === undefined ? undefined : `not shown: ${problem}`,
+  ].filter((note) => note !== undefined);
 }
 
 export function ruleWords(rules: readonly string[]): string {

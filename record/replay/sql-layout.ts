@@ -107,7 +107,8 @@ function trimEnd(line: Piece[]): void {
 
 const BREAKS: ReadonlySet<string> = new Set(['(', ')', ';']);
 const WORD = /[A-Za-z_\u0080-\uffff][\w$\u0080-\uffff]*/y;
-const NUMBER = /\d[\w.]*/y;
+/** A number, or a parameter such as $1. */
+const NUMBER = /\$?\d[\w.]*/y;
 const TAG = /\$(?:[A-Za-z_\u0080-\uffff][\w\u0080-\uffff]*)?\$/y;
 const SPACE = /\s+/y;
 
