@@ -1,36 +1,7 @@
 /** A session with everything in it that is shown: fixed, so that what is made of it can be compared word for word. */
 import type { RecordedEvent } from '../../record/format.ts';
+import { copyData, dataRow } from '../../record/replay/rows.fixture.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
-
-const cell = (value: string | Buffer | null): Buffer => {
-  const length = Buffer.alloc(4);
-  if (value === null) {
-    length.writeInt32BE(-1);
-    return length;
-  }
-  const bytes = Buffer.from(value as string);
-  length.writeInt32BE(bytes.length);
-  return Buffer.concat([length, bytes]);
-};
-
-function message(type: string, body: Buffer): Buffer {
-  const head = Buffer.alloc(5);
-  head.write(type, 'latin1');
-  head.writeUInt32BE(4 + body.length, 1);
-  return Buffer.concat([head, body]);
-}
-
-/** A DataRow message. */
-export function dataRow(...cells: readonly (string | Buffer | null)[]): Buffer {
-  const count = Buffer.alloc(2);
-  count.writeUInt16BE(cells.length);
-  return message('D', Buffer.concat([count, ...cells.map(cell)]));
-}
-
-/** A CopyData message. */
-export function copyData(text: string | Buffer): Buffer {
-  return message('d', Buffer.from(text as string));
-}
 
 /** Text that tries to act on whatever shows it. */
 export const HOSTILE = `\u001b]0;owned\u0007\u001b[2J\u202etxt.exe\u202c</script><img src=x onerror=alert(1)>\u0000'"&`;

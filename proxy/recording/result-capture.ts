@@ -57,7 +57,9 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
 
   function emitChunk(rest: string): void {
     const data = buffer?.toString('base64', 0, filled) ?? '';
-    emit(`,"encoding":${JSON.stringify(encoding)},"offset":${emitted},"data":"${data}"${emitted === 0 ? reading : ''}${rest}`);
+    emit(
+      `,"encoding":${JSON.stringify(encoding)},"offset":${emitted},"data":"${data}"${emitted === 0 ? reading : ''}${rest}`,
+    );
     emitted += filled;
     filled = 0;
   }

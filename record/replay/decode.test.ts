@@ -1,14 +1,28 @@
 import { isUtf8 } from 'node:buffer';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { copyData, dataRow, EVENTS } from '../../cli/replay/session.fixture.ts';
 import type { RecordedEvent } from '../format.ts';
 import { createRowReader, type RecordedRow } from './postgres-rows.ts';
 import { valueText } from './postgres-values.ts';
 import { createResultReader, type ResultEnd } from './results.ts';
+import { copyData, dataRow } from './rows.fixture.ts';
 import { layOut } from './sql-layout.ts';
 import { createStepReader } from './steps.ts';
 
+const EVENT_TYPES = [
+  'session.start',
+  'session.authenticated',
+  'session.end',
+  'statement.parsed',
+  'command.received',
+  'command.denied',
+  'command.held',
+  'command.released',
+  'command.executed',
+  'command.failed',
+  'result.chunk',
+  'credential.used',
+];
 const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));
 const cells = fc.array(fc.option(bytes, { nil: null }), { maxLength: 6 });
 const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 40 });
@@ -175,12 +189,7 @@ describe('results', () => {
 });
 
 test('events with any members at all become steps: nothing is thrown, and time never goes back', () => {
-  const types = fc.constantFrom(
-    ...new Set(EVENTS.map(({ e }) => e)),
-    'session.interrupted',
-    'session.refused',
-    'anything',
-  );
+  const types = fc.constantFrom(...EVENT_TYPES, 'session.interrupted', 'session.refused', 'anything');
   const event = fc.record({
     e: types,
     t: fc.oneof(

@@ -205,7 +205,8 @@ export class Results {
     const session = this.#session;
     const head = session.replies.head;
     if (head === undefined) throw new ProtocolViolation('RowDescription that nothing asked for');
-    if (this.capturing && !(head.swallow && head.kind === 'query')) this.#columns.described(head, bytes, start + 5, end);
+    if (this.capturing && !(head.swallow && head.kind === 'query'))
+      this.#columns.described(head, bytes, start + 5, end);
     const unmasked = head.swallow && head.kind === 'query' ? true : session.masking.masks.empty;
     if (head.kind === 'query') {
       this.#planned = true;
