@@ -92,6 +92,8 @@ export async function* listSessions(
     if (draft !== undefined) count(draft, head.type);
     if (matcher?.enter(head, block, start, end) === true && draft !== undefined) draft.matched = true;
     if (!OF_SESSIONS.has(head.type)) return;
+    // It says who once more.
+    if (head.type === 'session.authenticated' && draft?.summary.who !== undefined) return;
     const event = parseEvent(block.toString('utf8', start, end));
     if (event === undefined) return;
     const entered = draft ?? begin(session, event.t, segment);

@@ -1,7 +1,7 @@
 import { neutralise } from '../../record/display.ts';
 import { painter } from '../commands/explain-format.ts';
 import { junitXml, type ReportedCase } from '../commands/junit.ts';
-import type { Change } from './judge.ts';
+import type { Change } from './compare.ts';
 import type { ChangeGroup, Summary } from './summary.ts';
 
 /** What changes, as a person reads it. */

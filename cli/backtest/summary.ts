@@ -1,5 +1,6 @@
 import type { AskedCommand } from '../../record/replay/asked.ts';
-import { CHANGES, type Change, type Judged } from './judge.ts';
+import { CHANGES, type Change } from './compare.ts';
+import type { Judged } from './judge.ts';
 
 /** One recorded command as an example of a change. */
 export interface Example {
