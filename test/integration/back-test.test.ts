@@ -3,6 +3,7 @@ import { cp, mkdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
+import { sallyportHere } from '../support/in-process.ts';
 import { type LaneGround, startLaneGround } from '../support/lane-ground.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import { type CliResult, createToken, sallyport } from '../support/sallyport.ts';
@@ -118,7 +119,7 @@ describeWith([postgresServer(18)], 'the back-test', () => {
   }
 
   const replay = (folder: string, ...more: string[]): Promise<CliResult> =>
-    sallyport(['replay', '--policies', folder, '--state', ground.state, ...more]);
+    sallyportHere(['replay', '--policies', folder, '--state', ground.state, ...more]);
 
   async function answer(folder: string, ...more: string[]): Promise<Answer & { readonly status: CliResult['status'] }> {
     const { status, stdout, stderr } = await replay(folder, '-o', 'json', ...more);
@@ -241,11 +242,18 @@ spec:
     expect(person.changed).toBe(0);
   });
 
+  test('as a process, its exit status is for CI', async () => {
+    const parameters = ['replay', '--state', ground.state, '--policies'];
+    expect((await sallyport([...parameters, ground.resources])).status).toBe(0);
+    const narrow = await policies(policy(RULES.replace('relations: ["public.*"]', 'relations: ["public.people"]')));
+    expect((await sallyport([...parameters, narrow])).status).toBe(1);
+  });
+
   test('policies that cannot be used, and a record that is not there, say so', async () => {
     const broken = await replay(await policies('kind: AccessPolicy'));
     expect(broken.status).toBe(1);
     expect(broken.stderr).toContain('SPC030');
-    const nowhere = await sallyport([
+    const nowhere = await sallyportHere([
       'replay',
       '--policies',
       ground.resources,
@@ -253,6 +261,6 @@ spec:
       path.join(ground.folder, 'none'),
     ]);
     expect(nowhere).toMatchObject({ status: 1, stderr: expect.stringContaining('SPR008') });
-    expect((await sallyport(['replay'])).status).toBe(2);
+    expect((await sallyportHere(['replay'])).status).toBe(2);
   });
 });

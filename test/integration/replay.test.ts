@@ -4,10 +4,10 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import type { ReplayStep } from '../../record/replay/steps.ts';
+import { sallyportHere } from '../support/in-process.ts';
 import { type LaneGround, startLaneGround } from '../support/lane-ground.ts';
 import { recordedEvents } from '../support/recorded.ts';
 import { describeWith, postgresServer, program } from '../support/requires.ts';
-import { sallyport } from '../support/sallyport.ts';
 import { bind, rowOf, type WireClient } from '../support/wire-client.ts';
 
 const run = promisify(execFile);
@@ -66,7 +66,7 @@ describeWith([postgresServer(18), program('psql', 'postgresql-client')], 'sessio
   }
 
   async function replayed(session: string, ...more: string[]): Promise<string> {
-    const { status, stdout, stderr } = await sallyport([
+    const { status, stdout, stderr } = await sallyportHere([
       'sessions',
       'replay',
       session,
