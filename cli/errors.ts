@@ -48,6 +48,10 @@ export const CLI_ERRORS = {
   },
   SPC080: { message: 'it was not confirmed, so nothing was written', fix: 'Answer y, or give --yes.' },
   SPC081: { message: 'the reason is longer than {} characters', fix: 'Write a shorter one.' },
+  SPC042: {
+    message: 'the database of {} cannot be asked what its names mean: {}',
+    fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -11,6 +11,8 @@ export interface CliIo {
   readonly isTTY: boolean;
   /** Asks the person at the terminal for one line; undefined when nobody is there to answer. */
   readonly ask?: (question: string) => Promise<string>;
+  /** Width of that terminal in characters, where it is known. */
+  readonly columns?: number | undefined;
   /** Aborts on SIGINT and SIGTERM. */
   readonly signal: AbortSignal;
   /** Calls back on SIGHUP. */

@@ -38,6 +38,7 @@ const io: CliIo = {
   arguments: process.argv.slice(2),
   isTTY: process.stdout.isTTY === true,
   ...(process.stdin.isTTY === true && process.stdout.isTTY === true ? { ask } : {}),
+  columns: process.stdout.columns,
   signal: stop.signal,
   onHangup: (listener) => void process.on('SIGHUP', listener),
   setExitCode: (code) => {

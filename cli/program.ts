@@ -5,6 +5,7 @@ import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
 import { register as registerRecordKey } from './commands/record-key.ts';
+import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRequests } from './commands/requests.ts';
 import { register as registerRun } from './commands/run.ts';
 import { register as registerSessions } from './commands/sessions.ts';
@@ -67,6 +68,7 @@ export function createProgram(io: CliIo): Command {
   registerValidate(program, io);
   registerExplain(program, io);
   registerTest(program, io);
+  registerReplay(program, io);
   program.commandsGroup('Decide what waits for people:');
   registerRequests(program, io);
   registerApprove(program, io);

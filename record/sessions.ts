@@ -1,6 +1,8 @@
-import { eventType, parseEvent, type RecordedEvent } from './format.ts';
+import { type CommandFilter, createCommandMatcher, hasCommandFilter } from './command-filter.ts';
+import { parseEvent, type RecordedEvent } from './format.ts';
 import { readLines } from './lines.ts';
 import { ownerIsAlive, parseOwner, type SegmentOwner } from './owner.ts';
+import { type LineVisitor, lineHead, lineType, scanLines } from './scan.ts';
 import { isMissing, listSegments, type SegmentFilter, type SegmentPath, streamKey } from './segment.ts';
 
 export type SessionState =
@@ -36,13 +38,15 @@ export interface SessionSummary {
   readonly reason?: string;
 }
 
-export interface SessionFilter extends SegmentFilter {
+export interface SessionFilter extends SegmentFilter, CommandFilter {
   /** This one alone: lines of others are passed over undecoded. */
   readonly session?: string;
   /** User name of the subject, or the person behind it. */
   readonly who?: string;
   /** Started at this time or later. */
   readonly since?: Date;
+  /** Started before this time. */
+  readonly until?: Date;
   /** At least one command was denied, or the session was refused. */
   readonly denied?: boolean;
 }
@@ -52,11 +56,10 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-type Draft = { -readonly [K in keyof SessionSummary]: SessionSummary[K] };
-
 /**
- * All sessions, each as soon as its end is known, the running ones of a stream at its end; not sorted. Segments are read as
- * streams: memory goes with the sessions that run at the same time, not with the size of the record.
+ * All sessions, each once its segment is read, the running ones of a stream at its end; not sorted. Segments are read as
+ * streams: memory goes with the sessions that end in one segment, not with the size of the record. Lines that say nothing of a
+ * session as a whole are passed over by their first bytes.
  */
 export async function* listSessions(
   root: string,
@@ -64,47 +67,102 @@ export async function* listSessions(
   options: ReadOptions = {},
 ): AsyncGenerator<SessionSummary> {
   const isAlive = options.isAlive ?? ownerIsAlive;
-  const matches = (summary: SessionSummary) => passes(summary, filter);
+  const matcher = hasCommandFilter(filter) ? createCommandMatcher(filter) : undefined;
   const open = new Map<string, Draft>();
+  const found: SessionSummary[] = [];
   let key = '';
   let owner: SegmentOwner | undefined;
+
+  function give(summary: SessionSummary, matched: boolean): void {
+    if ((matcher === undefined || matched) && passes(summary, filter)) found.push(summary);
+  }
+
+  function visit(segment: SegmentPath, block: Buffer, start: number, end: number): void {
+    const type = lineType(block, start, end);
+    if (type === undefined || (type === 'command.executed' && matcher === undefined)) return;
+    if (type === 'segment.start') {
+      owner = parseOwner(parseEvent(block.toString('utf8', start, end))?.['owner']) ?? owner;
+      return;
+    }
+    const head = lineHead(block, start, end, type);
+    if (head === undefined) return;
+    const { session } = head;
+    if (filter.session !== undefined && session !== filter.session) return;
+    const draft = open.get(session);
+    if (draft !== undefined) count(draft, head.type);
+    if (matcher?.enter(head, block, start, end) === true && draft !== undefined) draft.matched = true;
+    if (!OF_SESSIONS.has(head.type)) return;
+    // It says who once more.
+    if (head.type === 'session.authenticated' && draft?.summary.who !== undefined) return;
+    const event = parseEvent(block.toString('utf8', start, end));
+    if (event === undefined) return;
+    const entered = draft ?? begin(session, event.t, segment);
+    open.set(session, entered);
+    describe(entered.summary, event);
+    const state = ending(event.e);
+    if (state === undefined) return;
+    open.delete(session);
+    const matched = matcher?.ended(session) === true || entered.matched;
+    give(finish(entered.summary, event, state), matched);
+  }
+
+  function endStream(): void {
+    const state = owner !== undefined && isAlive(owner) ? 'running' : 'lost';
+    for (const [session, { summary, matched }] of open)
+      give({ ...summary, state }, matcher?.ended(session) === true || matched);
+    open.clear();
+    owner = undefined;
+  }
+
   for (const segment of await listSegments(root, filter)) {
     if (streamKey(segment) !== key) {
-      yield* remaining(open, owner !== undefined && isAlive(owner)).filter(matches);
-      open.clear();
-      owner = undefined;
+      endStream();
       key = streamKey(segment);
     }
-    for await (const line of linesOf(segment, filter.session, options.signal)) {
-      const head = line.toString('latin1', 0, 512);
-      const type = eventType(head);
-      if (type === undefined) continue;
-      if (type === 'segment.start') owner = parseOwner(parseEvent(line.toString('utf8'))?.owner) ?? owner;
-      const ended = note(open, type, head, line, segment);
-      if (ended !== undefined && matches(ended)) yield ended;
-    }
+    await readSegment(segment, filter.session, options.signal, (block, start, end) =>
+      visit(segment, block, start, end),
+    );
+    yield* found.splice(0);
   }
-  yield* remaining(open, owner !== undefined && isAlive(owner)).filter(matches);
+  endStream();
+  yield* found;
+}
+
+const OF_SESSIONS: ReadonlySet<string> = new Set([
+  'session.start',
+  'session.authenticated',
+  'session.end',
+  'session.refused',
+  'session.interrupted',
+]);
+
+/** A session that is not over, as far as it was read. */
+interface Draft {
+  readonly summary: { -readonly [K in keyof SessionSummary]: SessionSummary[K] };
+  /** A command of it meets the filter. */
+  matched: boolean;
 }
 
 /** Whole lines; with a session, the head of the segment and the lines that name it. */
-async function* linesOf(
+async function readSegment(
   segment: SegmentPath,
   session: string | undefined,
   signal: AbortSignal | undefined,
-): AsyncGenerator<Buffer> {
-  const options = signal === undefined ? {} : { signal };
+  visit: LineVisitor,
+): Promise<void> {
   try {
     if (session === undefined) {
-      for await (const line of readLines(segment.path, options)) if (line.whole) yield line.bytes;
+      await scanLines(segment.path, visit, signal);
       return;
     }
-    for await (const head of readLines(segment.path, options)) {
-      if (head.whole) yield head.bytes;
+    const options = signal === undefined ? {} : { signal };
+    for await (const { bytes, whole } of readLines(segment.path, options)) {
+      if (whole) visit(bytes, 0, bytes.length);
       break;
     }
-    for await (const line of readLines(segment.path, { ...options, containing: naming(session) })) {
-      if (line.whole && line.offset > 0) yield line.bytes;
+    const naming = { ...options, containing: namingBytes(session) };
+    for await (const { bytes, whole, offset } of readLines(segment.path, naming)) {
+      if (whole && offset > 0) visit(bytes, 0, bytes.length);
     }
   } catch (error) {
     // Retention may remove a segment between the listing and the reading.
@@ -113,60 +171,23 @@ async function* linesOf(
 }
 
 /** What every line of a session contains. In the text of a command, the quotes would be escaped. */
-function naming(session: string): Buffer {
+function namingBytes(session: string): Buffer {
   return Buffer.from(`"session":${JSON.stringify(session)}`);
 }
 
-const SESSION = /"session":"([^"\\]+)"/;
-
-/** Enters one event. Returns the session when this event ended it. */
-function note(
-  open: Map<string, Draft>,
-  type: string,
-  head: string,
-  line: Buffer,
-  segment: SegmentPath,
-): SessionSummary | undefined {
-  switch (type) {
-    case 'command.received':
-      return count(open, head, 'commands');
-    case 'command.denied':
-      return count(open, head, 'denied');
-    case 'command.failed':
-      return count(open, head, 'failed');
-    case 'session.start':
-    case 'session.authenticated':
-    case 'session.end':
-    case 'session.refused':
-    case 'session.interrupted':
-      break;
-    default:
-      return undefined;
-  }
-  const event = parseEvent(line.toString('utf8'));
-  const session = event?.session;
-  if (event === undefined || typeof session !== 'string') return undefined;
-  const draft = open.get(session) ?? begin(session, event.t, segment);
-  open.set(session, draft);
-  describe(draft, event);
-  const state = ending(type);
-  if (state === undefined) return undefined;
-  open.delete(session);
-  return finish(draft, event, state);
-}
-
-function count(open: Map<string, Draft>, head: string, what: 'commands' | 'denied' | 'failed'): undefined {
-  const draft = open.get(SESSION.exec(head)?.[1] ?? '');
-  if (draft !== undefined) draft[what]++;
-  return undefined;
+function count({ summary }: Draft, type: string): void {
+  if (type === 'command.received') summary.commands++;
+  else if (type === 'command.denied') summary.denied++;
+  else if (type === 'command.failed') summary.failed++;
 }
 
 function begin(session: string, start: string, segment: SegmentPath): Draft {
   const connection = `${segment.namespace}/${segment.name}`;
-  return { session, connection, start, commands: 0, denied: 0, failed: 0, state: 'running' };
+  const summary = { session, connection, start, commands: 0, denied: 0, failed: 0, state: 'running' } as const;
+  return { summary: { ...summary }, matched: false };
 }
 
-function describe(draft: Draft, event: RecordedEvent): void {
+function describe(draft: Draft['summary'], event: RecordedEvent): void {
   const { who } = event;
   if (typeof who === 'object' && who !== null) {
     if ('username' in who && typeof who.username === 'string') draft.who = who.username;
@@ -192,20 +213,17 @@ function ending(type: string): SessionState | undefined {
   }
 }
 
-function finish(draft: Draft, event: RecordedEvent, state: SessionState): SessionSummary {
+function finish(draft: SessionSummary, event: RecordedEvent, state: SessionState): SessionSummary {
   // A crash ends a session at its process's last sign of life, not when somebody came to look.
   const end = state === 'interrupted' && typeof event.lastEvent === 'string' ? event.lastEvent : event.t;
   return { ...draft, state, end, durationMs: Math.max(0, Date.parse(end) - Date.parse(draft.start)) };
-}
-
-function remaining(open: ReadonlyMap<string, Draft>, alive: boolean): SessionSummary[] {
-  return [...open.values()].map((draft) => ({ ...draft, state: alive ? 'running' : 'lost' }));
 }
 
 function passes(summary: SessionSummary, filter: SessionFilter): boolean {
   if (filter.session !== undefined && filter.session !== summary.session) return false;
   if (filter.who !== undefined && filter.who !== summary.who && filter.who !== summary.onBehalfOf) return false;
   if (filter.since !== undefined && Date.parse(summary.start) < filter.since.getTime()) return false;
+  if (filter.until !== undefined && Date.parse(summary.start) >= filter.until.getTime()) return false;
   return filter.denied !== true || summary.denied > 0 || summary.state === 'refused';
 }
 
@@ -215,7 +233,7 @@ export async function* sessionEvents(
   session: string,
   signal?: AbortSignal,
 ): AsyncGenerator<RecordedEvent> {
-  const options = { containing: naming(session), ...(signal === undefined ? {} : { signal }) };
+  const options = { containing: namingBytes(session), ...(signal === undefined ? {} : { signal }) };
   let foundIn: string | undefined;
   for (const segment of await listSegments(root)) {
     if (foundIn !== undefined && streamKey(segment) !== foundIn) return;

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { DEFAULT_CONFIGURATION, loadConfiguration } from '../../api/configuration.ts';
+import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration } from '../../api/configuration.ts';
 import { type Loaded, loadResources } from '../../api/load.ts';
 import { checkRules } from '../../api/rules.ts';
 import type { Bundle, CompiledConnection, PolicyScope } from '../../policy/bundle.ts';
@@ -18,6 +18,7 @@ import type { CliIo } from '../io.ts';
 export interface Policies {
   readonly bundle: Bundle;
   readonly loaded: Loaded;
+  readonly configuration: Configuration;
 }
 
 /** A decision without a database: names mean what the default search_path says, and no catalog is there. */
@@ -52,7 +53,7 @@ export async function loadPolicies(
   const errors = loaded.findings.filter(({ severity }) => severity === 'error').length;
   if (errors > 0) throw new CliError('SPC030', [String(errors)]);
   await loadParser();
-  return { bundle, loaded };
+  return { bundle, loaded, configuration };
 }
 
 /** NAMESPACE/NAME, or a name in the namespace `default`. @throws CliError SPC003, SPC033 */

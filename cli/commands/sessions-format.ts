@@ -1,6 +1,7 @@
 import type { CommandView } from '../../record/commands.ts';
 import { neutralise } from '../../record/display.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
+import { wrap } from '../replay/cells.ts';
 import { table } from '../table.ts';
 
 /** Sessions as a table, the oldest first. Every cell is safe on a terminal. */
@@ -21,6 +22,9 @@ export function sessionTable(sessions: readonly SessionSummary[]): string {
   return table([head, ...rows]);
 }
 
+/** A client's own words must not begin a line. */
+const HEAD_WIDTH = 64;
+
 /** What stands above the commands of a session. */
 export function sessionHead(session: SessionSummary): string {
   const lines: [string, string | undefined][] = [
@@ -37,7 +41,11 @@ export function sessionHead(session: SessionSummary): string {
     ['Commands', `${session.commands}, ${session.denied} denied, ${session.failed} failed`],
   ];
   return lines
-    .flatMap(([name, value]) => (value === undefined ? [] : [`${`${name}:`.padEnd(14)}${neutralise(value)}\n`]))
+    .flatMap(([name, value]) =>
+      value === undefined
+        ? []
+        : [`${`${name}:`.padEnd(14)}${wrap(neutralise(value), HEAD_WIDTH).join(`\n${' '.repeat(14)}`)}\n`],
+    )
     .join('');
 }
 

@@ -1,34 +1,45 @@
-import { access } from 'node:fs/promises';
-import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
+import type { CommandFilter } from '../../record/command-filter.ts';
 import { type CommandView, createCommandViews } from '../../record/commands.ts';
 import { neutralise, safeJson } from '../../record/display.ts';
-import { describeCause, RecorderError } from '../../record/errors.ts';
 import { type FollowedEvent, followEvents } from '../../record/follow.ts';
 import type { SegmentFilter } from '../../record/segment.ts';
 import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from '../../record/sessions.ts';
-import { type CliIo, defaultState } from '../io.ts';
+import type { CliIo } from '../io.ts';
 import { commandLines, sessionHead, sessionTable } from './sessions-format.ts';
-
-interface CommonOptions {
-  readonly state: string;
-  readonly output: 'text' | 'json';
-}
+import {
+  type CommonOptions,
+  findSession,
+  parseConnection,
+  parseMoment,
+  parseText,
+  recordFolder,
+  withCommon,
+} from './sessions-options.ts';
+import { registerReplay } from './sessions-replay.ts';
 
 interface FilterOptions extends CommonOptions {
   readonly connection?: SegmentFilter;
   readonly as?: string;
-  readonly since?: Date;
   readonly denied?: boolean;
+}
+
+interface ListOptions extends FilterOptions, CommandFilter {
+  readonly since?: Date;
+  readonly until?: Date;
 }
 
 const EXAMPLES = `
 Examples:
   sallyport sessions list --since 24h --denied
+  sallyport sessions list --verdict Deny --text DROP --since 2026-03-01 --until 2026-03-08
+  sallyport sessions list --rule no-deletes --text '/(?i)delete from (orders|items)/'     # one command meets all of it
   sallyport sessions show 01JZ6T3N8Q -o json
+  sallyport sessions replay 01JZ6T3N8Q --speed 4 --max-pause 1s
+  sallyport sessions replay 01JZ6T3N8Q --export html --out session.html
   sallyport sessions follow --connection shop/orders`;
 
-/** Adds `sessions list|show|follow`. */
+/** Adds `sessions list|show|replay|follow`. */
 export function register(program: Command, io: CliIo): void {
   const sessions = program
     .command('sessions')
@@ -36,8 +47,18 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('afterAll', EXAMPLES);
   const common = (command: Command) => withCommon(command, io);
   filtered(common(sessions.command('list').description('List sessions, the oldest first')))
-    .option('--since <time>', 'only sessions that started since then: 30m, 12h, 7d, or a date', parseSince)
-    .action((options: FilterOptions) => list(options, io));
+    .option('--since <time>', 'only sessions that started since then: 30m, 12h, 7d, or a date', parseMoment)
+    .option('--until <time>', 'only sessions that started before that', parseMoment)
+    .addOption(
+      new Option('--verdict <verdict>', 'only with a command that was decided so').choices([
+        'Allow',
+        'Deny',
+        'RequireApproval',
+      ]),
+    )
+    .option('--rule <rule>', 'only with a command that this rule decided: RULE, POLICY/RULE or NAMESPACE/POLICY/RULE')
+    .option('--text <text>', 'only with a command that contains the text, or matches a /regular expression/', parseText)
+    .action((options: ListOptions) => list(options, io));
   common(
     sessions
       .command('show')
@@ -46,15 +67,10 @@ export function register(program: Command, io: CliIo): void {
   )
     .option('--denied', 'only commands that were denied')
     .action((session: string, options: FilterOptions) => show(session, options, io));
+  registerReplay(common(sessions.command('replay')), io);
   filtered(common(sessions.command('follow').description('Show what happens from now on, in all connections'))).action(
     (options: FilterOptions) => follow(options, io),
   );
-}
-
-function withCommon(command: Command, io: CliIo): Command {
-  return command
-    .option('--state <dir>', 'state folder of the gateway', defaultState(io.env))
-    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'));
 }
 
 function filtered(command: Command): Command {
@@ -68,38 +84,7 @@ function filtered(command: Command): Command {
     .option('--denied', 'only with a denial');
 }
 
-function parseConnection(text: string): SegmentFilter {
-  const parts = text.split('/');
-  const [namespace, name] = parts.length === 1 ? ['default', text] : parts;
-  if (parts.length > 2 || !namespace || !name) throw new InvalidArgumentError('write NAMESPACE/NAME.');
-  return { namespace, name };
-}
-
-const UNITS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
-
-function parseSince(text: string): Date {
-  const match = /^(\d{1,9})([smhd])$/.exec(text);
-  const unit = match?.[2];
-  const time =
-    match !== null && (unit === 's' || unit === 'm' || unit === 'h' || unit === 'd')
-      ? Date.now() - Number(match[1]) * UNITS[unit]
-      : Date.parse(text);
-  const date = new Date(time);
-  if (Number.isNaN(date.getTime())) throw new InvalidArgumentError('write 30m, 12h, 7d or a date such as 2026-03-01.');
-  return date;
-}
-
-async function recordFolder(options: CommonOptions, io: CliIo): Promise<string> {
-  const root = resolve(io.cwd, options.state, 'record');
-  try {
-    await access(root);
-  } catch (error) {
-    throw new RecorderError('SPR008', { path: root, detail: describeCause(error), cause: error });
-  }
-  return root;
-}
-
-async function list(options: FilterOptions, io: CliIo): Promise<void> {
+async function list(options: ListOptions, io: CliIo): Promise<void> {
   const root = await recordFolder(options, io);
   const found: SessionSummary[] = [];
   for await (const session of listSessions(root, sessionFilter(options))) found.push(session);
@@ -108,18 +93,22 @@ async function list(options: FilterOptions, io: CliIo): Promise<void> {
   else for (const session of found) io.stdout.write(`${safeJson(session)}\n`);
 }
 
-function sessionFilter(options: FilterOptions): SessionFilter {
+function sessionFilter({ connection, as, since, until, denied, verdict, rule, text }: ListOptions): SessionFilter {
   return {
-    ...options.connection,
-    ...(options.as === undefined ? {} : { who: options.as }),
-    ...(options.since === undefined ? {} : { since: options.since }),
-    ...(options.denied === undefined ? {} : { denied: options.denied }),
+    ...connection,
+    ...(as === undefined ? {} : { who: as }),
+    ...(since === undefined ? {} : { since }),
+    ...(until === undefined ? {} : { until }),
+    ...(denied === undefined ? {} : { denied }),
+    ...(verdict === undefined ? {} : { verdict }),
+    ...(rule === undefined ? {} : { rule }),
+    ...(text === undefined ? {} : { text }),
   };
 }
 
 async function show(id: string, options: FilterOptions, io: CliIo): Promise<void> {
   const root = await recordFolder(options, io);
-  const session = await find(root, id);
+  const session = await findSession(root, id);
   const print = (command: CommandView): void => {
     if (options.denied === true && command.outcome !== 'denied') return;
     io.stdout.write(options.output === 'text' ? commandLines(command) : `${safeJson(command)}\n`);
@@ -131,11 +120,6 @@ async function show(id: string, options: FilterOptions, io: CliIo): Promise<void
     if (command !== undefined) print(command);
   }
   for (const command of views.open()) print(command);
-}
-
-async function find(root: string, id: string): Promise<SessionSummary> {
-  for await (const session of listSessions(root, { session: id })) return session;
-  throw new RecorderError('SPR009', { object: JSON.stringify(id) });
 }
 
 async function follow(options: FilterOptions, io: CliIo): Promise<void> {

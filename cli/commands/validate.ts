@@ -1,22 +1,15 @@
 import { relative, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
-import { pino } from 'pino';
-import {
-  type Configuration,
-  DEFAULT_CONFIGURATION,
-  type ReadConfiguration,
-  readConfiguration,
-} from '../../api/configuration.ts';
+import { DEFAULT_CONFIGURATION, type ReadConfiguration, readConfiguration } from '../../api/configuration.ts';
 import { apiMessage } from '../../api/errors.ts';
 import { type Finding, type Loaded, loadResources } from '../../api/load.ts';
 import { checkRules } from '../../api/rules.ts';
 import { compile } from '../../policy/compile.ts';
-import { createCatalogs } from '../../proxy/protocols/postgres/catalogs.ts';
 import { findingsOf } from '../../proxy/standalone/bundle-source.ts';
-import { createStandaloneCredentials } from '../../proxy/standalone/credentials.ts';
 import { cliMessage } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import { type CliIo, defaultState } from '../io.ts';
+import { type Databases, openDatabases } from './databases.ts';
 import { type ColumnsOf, checkColumns } from './validate-columns.ts';
 
 interface ValidateOptions {
@@ -79,14 +72,13 @@ export async function validate(options: ValidateOptions, io: CliIo, columnsOf?: 
     found.push({ severity: 'error', ...place, code: 'SPC003', ...cliMessage('SPC003', [name]) });
   }
   if (options.database || columnsOf !== undefined) {
-    const databases = columnsOf === undefined ? openDatabases(loaded, configuration, options, io) : undefined;
+    const state = options.state ?? configuration.state ?? defaultState(io.env);
+    const databases = openDatabases({ loaded, configuration, state, environment: io.env });
     try {
-      const ask = columnsOf ?? databases?.columnsOf;
-      if (ask !== undefined) {
-        found.push(...(await checkColumns({ loaded, bundle, guardrailNamespace, columnsOf: ask })));
-      }
+      const ask = columnsOf ?? columnsFrom(databases);
+      found.push(...(await checkColumns({ loaded, bundle, guardrailNamespace, columnsOf: ask })));
     } finally {
-      databases?.close();
+      databases.close();
     }
   }
   report(
@@ -118,23 +110,12 @@ function byPlace(a: Finding, b: Finding): number {
   return compare(a.file, b.file) || a.line - b.line || a.column - b.column || compare(a.message, b.message);
 }
 
-function openDatabases(
-  loaded: Loaded,
-  configuration: Configuration,
-  options: ValidateOptions,
-  io: CliIo,
-): { readonly columnsOf: ColumnsOf; close(): void } {
-  const state = options.state ?? configuration.state ?? defaultState(io.env);
-  const credentials = createStandaloneCredentials({ loaded: () => loaded, configuration, state, environment: io.env });
-  const catalogs = createCatalogs({ credentials, log: pino({ enabled: false }) });
-  return {
-    async columnsOf(connection) {
-      const catalog = await catalogs.of(connection).refresh();
-      return [...catalog.relations()].flatMap(({ schema, name, columns }) =>
-        columns.map((column) => ({ schema, relation: name, column: column.name })),
-      );
-    },
-    close: () => catalogs.close(),
+function columnsFrom(databases: Databases): ColumnsOf {
+  return async (connection) => {
+    const catalog = await databases.catalogOf(connection);
+    return [...catalog.relations()].flatMap(({ schema, name, columns }) =>
+      columns.map((column) => ({ schema, relation: name, column: column.name })),
+    );
   };
 }
 

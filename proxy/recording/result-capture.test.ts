@@ -33,6 +33,21 @@ describe('result capture', () => {
     expect(captured(0, [Buffer.from('abc')])).toEqual([{ encoding: 'test', bytes: 3, recorded: 0, sha256 }]);
   });
 
+  it('says in the first event of a response, and there alone, how its bytes are read', () => {
+    const chunks: Record<string, unknown>[] = [];
+    const capture = createResultCapture((members) => chunks.push(JSON.parse(`{${members.slice(1)}}`)));
+    for (const size of [70_000, 3]) {
+      capture.begin(1_000_000, 'test', ',"columns":[["id",23]]');
+      capture.take(Buffer.alloc(size), 0, size);
+      capture.end();
+    }
+    expect(chunks.map(({ offset, columns }) => [offset, columns])).toEqual([
+      [0, [['id', 23]]],
+      [65_536, undefined],
+      [0, [['id', 23]]],
+    ]);
+  });
+
   it('emits nothing for a response without bytes', () => {
     expect(captured(10, [])).toEqual([]);
   });

@@ -12,8 +12,11 @@ export type EmitChunk = (members: string) => void;
  * the length and SHA-256 of all of it. One object per session, used for one response after another.
  */
 export interface ResultCapture {
-  /** @param limit `audit.maxResponseBytes`. @param encoding what the bytes are, such as `postgres.DataRow` */
-  begin(limit: number, encoding: string): void;
+  /**
+   * @param limit `audit.maxResponseBytes`. @param encoding what the bytes are, such as `postgres-messages+base64`
+   * @param reading further members of the first chunk, beginning with a comma: what a reader needs to read the bytes
+   */
+  begin(limit: number, encoding: string, reading?: string): void;
   /** Takes bytes[start, end). They are copied or hashed before it returns. */
   take(bytes: Buffer, start: number, end: number): void;
   /** Emits what is left. Nothing is emitted for a response without bytes. */
@@ -26,6 +29,7 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
   let limit = 0;
   let encoding = '';
   let encodingMember = '';
+  let reading = '';
   let buffer: Buffer | undefined;
   let filled = 0;
   /** Bytes of the response that stand in chunks emitted so far. */
@@ -54,7 +58,8 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
 
   function emitChunk(rest: string): void {
     const data = buffer?.toString('base64', 0, filled) ?? '';
-    emit(`${encodingMember},"offset":${emitted},"data":"${data}"${rest}`);
+    const known = emitted === 0 ? reading : '';
+    emit(`${encodingMember},"offset":${emitted},"data":"${data}"${known}${rest}`);
     emitted += filled;
     filled = 0;
   }
@@ -80,10 +85,11 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
   }
 
   return {
-    begin(newLimit, newEncoding) {
+    begin(newLimit, newEncoding, newReading = '') {
       limit = newLimit;
       if (newEncoding !== encoding) encodingMember = `,"encoding":${JSON.stringify(newEncoding)}`;
       encoding = newEncoding;
+      reading = newReading;
       filled = 0;
       emitted = 0;
       total = 0;

@@ -177,6 +177,15 @@ function denialOf(
   return undefined;
 }
 
+/** Rules of the protected columns that the results show, masked: what a back-test compares. */
+export function maskingRulesOf(analysis: Analysis): readonly string[] {
+  const rules = new Set<string>();
+  for (const { outputs } of analysis.statements) {
+    for (const column of outputs ?? []) for (const rule of column?.mask.rules ?? []) rules.add(rule);
+  }
+  return rules.size === 0 ? [] : [...rules].sort();
+}
+
 export function createVerdict(
   analysis: Analysis,
   decision: Decision,
@@ -202,7 +211,7 @@ export function createVerdict(
     hasLimits: Object.keys(decision.limits).length > 0,
     byName,
     rowsByName: byName || fetches,
-    recordMembers: decisionFragment(decision),
+    recordMembers: decisionFragment(decision, maskingRulesOf(analysis)),
     recordText: undefined,
     environment,
     volatile: decision.reuse === 'never',

@@ -106,13 +106,20 @@ export class SessionRecord {
     this.stream.append('command.denied', commandDenied(this.#session, seq, { code, message: report.message, rules }));
   }
 
-  /** Rows of the response to command `seq`, after masking. */
-  capture(seq: number, bytes: Buffer, start: number, end: number): void {
-    if (!this.#capturing) {
-      this.#capturing = true;
-      this.#capturedFor = seq;
-      this.#capture.begin(this.#maxResponse, ROWS);
-    }
+  /** A response is being captured: its rows are that of one command until it is executed or failed. */
+  get capturing(): boolean {
+    return this.#capturing;
+  }
+
+  /** @param columns `,"columns":…` as ResultColumns gives it, or nothing */
+  beginCapture(seq: number, columns: string): void {
+    this.#capturing = true;
+    this.#capturedFor = seq;
+    this.#capture.begin(this.#maxResponse, ROWS, columns);
+  }
+
+  /** Rows of the response, after masking. */
+  capture(bytes: Buffer, start: number, end: number): void {
     this.#capture.take(bytes, start, end);
   }
 

@@ -9,6 +9,7 @@ import { limitBroken } from './limits.ts';
 import { copyMaskerFor, MaskDisagreement } from './masking.ts';
 import { redactNotification, redactReport } from './redaction.ts';
 import type { Reply } from './replies.ts';
+import { ResultColumns } from './result-columns.ts';
 import { type RowPlan, RowPlans } from './row-plans.ts';
 import type { LaneSession } from './session-state.ts';
 import { applyClose, applyCompleted, confirm, forgetUnmade } from './settle.ts';
@@ -30,6 +31,7 @@ export class Results {
   /** Results are recorded. */
   readonly capturing: boolean;
   readonly #plans = new RowPlans();
+  readonly #columns = new ResultColumns();
   /** What was put in the place of the message under way. */
   #replacement: Buffer | undefined;
 
@@ -40,7 +42,8 @@ export class Results {
 
   capture(bytes: Buffer, start: number, end: number): void {
     const { record, replies } = this.#session;
-    record.capture(replies.head?.command ?? 0, bytes, start, end);
+    if (!record.capturing) record.beginCapture(replies.head?.command ?? 0, this.#columns.of(replies.head));
+    record.capture(bytes, start, end);
   }
 
   appendReplacement(): void {
@@ -203,6 +206,8 @@ export class Results {
     const session = this.#session;
     const head = session.replies.head;
     if (head === undefined) throw new ProtocolViolation('RowDescription that nothing asked for');
+    if (this.capturing && !(head.swallow && head.kind === 'query'))
+      this.#columns.described(head, bytes, start + 5, end);
     const unmasked = head.swallow && head.kind === 'query' ? true : session.masking.masks.empty;
     if (head.kind === 'query') {
       this.#planned = true;
@@ -241,6 +246,7 @@ export class Results {
 
   #endResult(): void {
     this.#copyMasker = undefined;
+    this.#columns.ended();
     this.#planned = false;
     this.#masker = undefined;
   }

@@ -1,0 +1,297 @@
+import type { RecordedEvent } from '../format.ts';
+import { createResultReader, type ResultEnd, type ResultRows } from './results.ts';
+
+/** One thing that happened in a session, as it is shown again. Members that the record does not hold are absent. */
+export type ReplayStep = StepTime & StepContent;
+
+export interface StepTime {
+  /** RFC 3339. */
+  readonly time: string;
+  /** Microseconds since the session's first event; never less than the step before. */
+  readonly atMicros: number;
+}
+
+/** What was decided on a command, as recorded. `rules` are `NAMESPACE/POLICY/RULE@GENERATION`, `masks` names of MaskingRules. */
+export interface DecidedText {
+  readonly text?: string;
+  readonly verdict?: string;
+  readonly observed?: string;
+  readonly rules: readonly string[];
+  readonly masks: readonly string[];
+}
+
+export interface Requirement {
+  readonly rule: string;
+  readonly requiredApprovals?: number;
+}
+
+export interface Vote {
+  readonly voter: string;
+  readonly verdict?: string;
+  readonly at?: string;
+  readonly reason?: string;
+}
+
+/** What the target did, as recorded. `masked` counts replaced values, by rule or detector. */
+export interface StepOutcome {
+  readonly rows?: number;
+  readonly bytes?: number;
+  readonly micros?: number;
+  readonly masked: Readonly<Record<string, number>>;
+}
+
+export type StepContent =
+  | {
+      readonly kind: 'opened';
+      readonly who?: string;
+      readonly onBehalfOf?: string;
+      readonly client?: string;
+      readonly application?: string;
+      readonly database?: string;
+      readonly mode?: string;
+    }
+  | {
+      readonly kind: 'authenticated';
+      readonly method?: string;
+      readonly expires?: string;
+      readonly groups: readonly string[];
+    }
+  | { readonly kind: 'refused'; readonly code?: string; readonly message?: string }
+  | ({ readonly kind: 'prepared' } & DecidedText)
+  | ({ readonly kind: 'command'; readonly seq: number; readonly parameters: readonly Parameter[] } & DecidedText)
+  | {
+      readonly kind: 'denied';
+      readonly seq: number;
+      readonly code?: string;
+      readonly denied?: string;
+      readonly message?: string;
+      readonly rules: readonly string[];
+    }
+  | {
+      readonly kind: 'held';
+      readonly seq: number;
+      readonly request?: string;
+      readonly requirements: readonly Requirement[];
+    }
+  | {
+      readonly kind: 'released';
+      readonly seq: number;
+      readonly request?: string;
+      readonly state?: string;
+      readonly votes: readonly Vote[];
+    }
+  | ({ readonly kind: 'rows'; readonly seq: number } & ResultRows)
+  | ({ readonly kind: 'result'; readonly seq: number } & { readonly result: ResultEnd })
+  | ({ readonly kind: 'executed'; readonly seq: number } & StepOutcome)
+  | ({ readonly kind: 'failed'; readonly seq: number; readonly code?: string } & StepOutcome)
+  | {
+      readonly kind: 'credential';
+      readonly action: string;
+      readonly type?: string;
+      readonly username?: string;
+      readonly reference?: string;
+    }
+  | {
+      readonly kind: 'ended';
+      readonly interrupted: boolean;
+      readonly reason?: string;
+      readonly code?: string;
+      readonly commands?: number;
+      readonly denied?: number;
+    }
+  /** An event that this version does not know. */
+  | { readonly kind: 'other'; readonly event: string };
+
+/** A bound value: its text, or what is recorded in its place. */
+export type Parameter = string | null | { readonly base64: string } | { readonly bytes: number };
+
+export interface StepReader {
+  /** Enters the session's next event. Most give one step; chunks of a result give some rows, or none yet. */
+  enter(event: RecordedEvent): ReplayStep[];
+}
+
+/** Turns the events of one session, in order, into what is shown. Total, and bounded in memory: see results.ts. */
+export function createStepReader(): StepReader {
+  const results = createResultReader();
+  let start: number | undefined;
+  let last = 0;
+  return {
+    enter(event) {
+      const time = event.e === 'session.interrupted' ? (text(event['lastEvent']) ?? event.t) : event.t;
+      const now = microsOf(time);
+      start ??= now;
+      // A clock may jump back; what is shown does not.
+      last = Math.max(last, now - start);
+      const at = { time, atMicros: last };
+      return contents(event, results).map((content) => ({ ...at, ...content }));
+    },
+  };
+}
+
+/** Microseconds since 1970 of an RFC 3339 time; 0 for what is none. */
+function microsOf(time: string): number {
+  const milliseconds = Date.parse(time);
+  if (Number.isNaN(milliseconds)) return 0;
+  const fraction = /\.\d{3}(\d{3})/.exec(time)?.[1] ?? '0';
+  return milliseconds * 1000 + Number(fraction);
+}
+
+function contents(event: RecordedEvent, results: ReturnType<typeof createResultReader>): StepContent[] {
+  const seq = number(event['seq']) ?? 0;
+  switch (event.e) {
+    case 'session.start':
+      return [opened(event)];
+    case 'session.authenticated':
+      return [
+        {
+          kind: 'authenticated',
+          groups: strings(event['groups']),
+          ...some({ method: text(event['method']), expires: text(event['expires']) }),
+        },
+      ];
+    case 'session.refused':
+      return [
+        opened(event),
+        { kind: 'refused', ...some({ code: text(event['code']), message: text(event['message']) }) },
+      ];
+    case 'session.end':
+    case 'session.interrupted':
+      return [ended(event)];
+    case 'statement.parsed':
+      return [{ kind: 'prepared', ...decided(event) }];
+    case 'command.received':
+      return [{ kind: 'command', seq, parameters: parametersOf(event['parameters']), ...decided(event) }];
+    case 'command.denied':
+      return [
+        {
+          kind: 'denied',
+          seq,
+          rules: strings(event['rules']),
+          ...some({ code: text(event['code']), denied: text(event['denied']), message: text(event['message']) }),
+        },
+      ];
+    case 'command.held':
+      return [
+        {
+          kind: 'held',
+          seq,
+          requirements: list(event['requirements']).map(requirement),
+          ...some({ request: text(event['request']) }),
+        },
+      ];
+    case 'command.released':
+      return [
+        {
+          kind: 'released',
+          seq,
+          votes: list(event['votes']).map(vote),
+          ...some({ request: text(event['request']), state: text(event['state']) }),
+        },
+      ];
+    case 'command.executed':
+      return [{ kind: 'executed', seq, ...outcome(event) }];
+    case 'command.failed': {
+      const code = text(event['sqlstate']) ?? text(event['code']);
+      return [{ kind: 'failed', seq, ...some({ code }), ...outcome(event) }];
+    }
+    case 'result.chunk': {
+      const { rows, end } = results.enter(event);
+      const steps: StepContent[] = rows.map((batch) => ({ kind: 'rows', seq, ...batch }));
+      return end === undefined ? steps : [...steps, { kind: 'result', seq, result: end }];
+    }
+    case 'credential.issued':
+    case 'credential.used':
+    case 'credential.revoked': {
+      const { type, username, reference } = event;
+      const known = { type: text(type), username: text(username), reference: text(reference) };
+      return [{ kind: 'credential', action: event.e.slice('credential.'.length), ...some(known) }];
+    }
+    default:
+      return [{ kind: 'other', event: event.e }];
+  }
+}
+
+function opened(event: RecordedEvent): StepContent {
+  const who = object(event['who']);
+  return {
+    kind: 'opened',
+    ...some({
+      who: text(who['username']) ?? text(event['claimedUser']),
+      onBehalfOf: text(who['onBehalfOf']),
+      client: text(event['client']),
+      application: text(event['application']),
+      database: text(event['database']),
+      mode: text(event['mode']),
+    }),
+  };
+}
+
+function ended(event: RecordedEvent): StepContent {
+  const { reason, code, commands, denied } = event;
+  return {
+    kind: 'ended',
+    interrupted: event.e === 'session.interrupted',
+    ...some({ reason: text(reason), code: text(code), commands: number(commands), denied: number(denied) }),
+  };
+}
+
+function decided(event: RecordedEvent): DecidedText {
+  const { verdict, observed, rules, masks } = event;
+  return {
+    rules: strings(rules),
+    masks: strings(masks),
+    ...some({ text: text(event['text']), verdict: text(verdict), observed: text(observed) }),
+  };
+}
+
+function outcome(event: RecordedEvent): StepOutcome {
+  const { rows, bytes, us } = event;
+  const masked = Object.entries(object(event['masked'])).filter((entry): entry is [string, number] =>
+    isNumber(entry[1]),
+  );
+  return {
+    masked: Object.fromEntries(masked),
+    ...some({ rows: number(rows), bytes: number(bytes), micros: number(us) }),
+  };
+}
+
+function parametersOf(value: unknown): readonly Parameter[] {
+  return list(value).map((one): Parameter => {
+    if (one === null || typeof one === 'string') return one;
+    const { base64, bytes } = object(one);
+    if (typeof base64 === 'string') return { base64 };
+    return isNumber(bytes) ? { bytes } : '?';
+  });
+}
+
+function requirement(value: unknown): Requirement {
+  const { rule, requiredApprovals } = object(value);
+  return { rule: text(rule) ?? '?', ...some({ requiredApprovals: number(requiredApprovals) }) };
+}
+
+function vote(value: unknown): Vote {
+  const { voter, user, verdict, at, reason } = object(value);
+  return {
+    voter: text(voter) ?? text(user) ?? '?',
+    ...some({ verdict: text(verdict), at: text(at), reason: text(reason) }),
+  };
+}
+
+type Present<T> = { [K in keyof T]?: NonNullable<T[K]> };
+
+/** Without the members that are undefined. */
+function some<T extends Readonly<Record<string, unknown>>>(members: T): Present<T> {
+  const present: Partial<Record<string, unknown>> = {};
+  for (const [name, value] of Object.entries(members)) if (value !== undefined) present[name] = value;
+  return present as Present<T>;
+}
+
+const isNumber = (value: unknown): value is number => typeof value === 'number';
+const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+const number = (value: unknown): number | undefined => (isNumber(value) ? value : undefined);
+const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+const strings = (value: unknown): readonly string[] => list(value).filter((one) => typeof one === 'string');
+
+function object(value: unknown): Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
+}
