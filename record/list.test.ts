@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { recordSessions } from '../bench/sessions-ground.ts';
 import { createRecorder, type Recorder } from '../proxy/recording/writer.ts';
-import { eventLine, parseEvent } from './format.ts';
+import { eventBody, linkedLine, parseEvent } from './format.ts';
 import type { RecordEventType } from './port.ts';
 import { type AskedCommand, forEachCommand } from './replay/asked.ts';
 import { lineHead, lineType, scanLines } from './scan.ts';
@@ -143,7 +143,7 @@ describe('the head of a line, without parsing it', () => {
         fc.dictionary(fc.stringMatching(/^[a-z]{1,8}x$/), fc.jsonValue()),
         (e, n, head, more) => {
           const json = JSON.stringify({ ...head, ...more }).slice(1, -1);
-          const line = eventLine(n, '2026-03-01T10:11:12.123456Z', e, json).slice(0, -1);
+          const line = linkedLine(eventBody(n, '2026-03-01T10:11:12.123456Z', e, json), 'p'.repeat(43)).trimEnd();
           // What stands around it in the block must not matter.
           const block = Buffer.from(`noise\n${line}\n{"v":1`);
           const end = 6 + Buffer.byteLength(line);

@@ -154,10 +154,13 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
 
 const unjudged = (reason: string): Judged => ({ type: 'unjudged', reason });
 
+/** A path that can be read in several ways ends a session at the gateway: no name after it means anything. */
+const UNREADABLE: readonly string[] = [];
+
 /** What a name without a schema means at first: as the database says, else as in `sallyport explain`. */
 function firstPath(catalog: Catalog | undefined): readonly string[] {
   if (catalog === undefined) return ['public'];
-  return effectiveSearchPath(catalog.defaultSearchPath, catalog.role, catalog);
+  return effectiveSearchPath(catalog.defaultSearchPath, catalog.role, catalog) ?? UNREADABLE;
 }
 
 function applyEffect(state: SessionState, effect: StatementEffect): void {
@@ -182,7 +185,7 @@ function applyEffect(state: SessionState, effect: StatementEffect): void {
       const { catalog } = state;
       if (path === undefined) state.searchPath = firstPath(catalog);
       else if (catalog === undefined) state.searchPath = path.filter((name) => name !== '$user');
-      else state.searchPath = effectiveSearchPath(effect.value ?? '', catalog.role, catalog);
+      else state.searchPath = effectiveSearchPath(effect.value ?? '', catalog.role, catalog) ?? UNREADABLE;
       return;
     }
     case 'transaction':
