@@ -4,7 +4,7 @@ import summaryReporter from './scripts/summary-reporter.ts';
 /** Unit tests stand beside their file; integration and fuzz live under test/ and are picked by `make`. */
 export default defineConfig({
   test: {
-    include: ['{api,policy,record,proxy,archive,cli,scripts,demo,bench}/**/*.test.ts', 'test/**/*.test.ts'],
+    include: ['{api,policy,record,delivery,proxy,archive,cli,scripts,demo,bench}/**/*.test.ts', 'test/**/*.test.ts'],
     pool: 'forks',
     testTimeout: 30_000,
     hookTimeout: 120_000,

@@ -1,4 +1,5 @@
 import { Ajv } from 'ajv';
+import { outgoingSchema } from './configuration-schema-outgoing.ts';
 
 /** JSON Schema of SallyportConfiguration, with the description and the default of every field. docs/configuration.md is made from it. */
 export interface ConfigurationSchema {
@@ -182,6 +183,7 @@ export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
           'Reads too are on disk (fdatasync) before they are forwarded. Without it that holds for changes, denials and holds, and reads follow within 100 ms.',
       },
     }),
+    ...outgoingSchema({ closed, text, address, duration, whole }),
     tls: closed(
       'Certificate shown to clients, read again when the files change. Absent: one made in the state folder.',
       {
