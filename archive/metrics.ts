@@ -9,7 +9,7 @@ export interface FollowMetrics {
   readonly lastSuccess: Gauge<'sink'>;
 }
 
-type Lag = () => Promise<{ readonly bytes: number; readonly seconds: number }>;
+type Lag = () => Promise<{ readonly bytes: number; readonly seconds: number } | undefined>;
 
 /** @param lags read when metrics are asked for, by sink */
 export function createFollowMetrics(registry: Registry, lags: ReadonlyMap<string, Lag>): FollowMetrics {
@@ -22,7 +22,10 @@ export function createFollowMetrics(registry: Registry, lags: ReadonlyMap<string
       labelNames,
       registers,
       async collect() {
-        for (const [sink, lag] of lags) this.set({ sink }, (await lag())[what]);
+        for (const [sink, lag] of lags) {
+          const value = await lag();
+          if (value !== undefined) this.set({ sink }, value[what]);
+        }
       },
     });
   lagGauge('sallyport_sink_lag_bytes', 'Bytes of the record that the sink does not have yet', 'bytes');

@@ -36,8 +36,8 @@ export interface Follower {
   run(signal: AbortSignal): Promise<void>;
   /** Delivers what is there, once, and as far as it can be; for the end of a gateway. */
   drain(signal: AbortSignal): Promise<void>;
-  /** Bytes that the destination lacks, and the age of the first of them in seconds. For metrics. */
-  lag(now: number): Promise<{ readonly bytes: number; readonly seconds: number }>;
+  /** Bytes that the destination lacks, and the age of the first of them in seconds. Undefined until the record was looked at. */
+  lag(now: number): Promise<{ readonly bytes: number; readonly seconds: number } | undefined>;
 }
 
 interface Followed {
@@ -57,6 +57,7 @@ export function createFollower(options: FollowerOptions): Follower {
   const keys = new Map<string, string>();
   const active = new Set<string>();
   let failures = 0;
+  let listed = false;
 
   function follow(key: string): Followed {
     const cursor = createStreamCursor(key, options.positions, {
@@ -90,6 +91,7 @@ export function createFollower(options: FollowerOptions): Follower {
       active.delete(key);
       await cursor.forget();
     }
+    listed = true;
   }
 
   async function look(watch: RecordWatch, everything: boolean): Promise<void> {
@@ -208,6 +210,7 @@ export function createFollower(options: FollowerOptions): Follower {
       }
     },
     async lag(now) {
+      if (!listed) return undefined;
       let bytes = 0;
       let oldest = now;
       for (const { cursor } of [...streams.values()]) {
