@@ -101,6 +101,7 @@ export async function openStore(options: StoreOptions): Promise<ArchiveStore> {
     if (quotaBytes !== undefined && (used.get(proxy) ?? 0) + bytes.length > quotaBytes) {
       throw new ArchiveError('SPK008', [proxy, quotaBytes]);
     }
+    if (options.minFreeBytes === 0) return;
     const { bavail, bsize } = await statfs(root);
     if (bavail * bsize - bytes.length < options.minFreeBytes) throw new ArchiveError('SPK011', [options.minFreeBytes]);
   }

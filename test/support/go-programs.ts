@@ -36,7 +36,11 @@ async function once(name: string, build: (folder: string) => Promise<string>): P
   return target;
 }
 
-const environment = (extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({ ...process.env, CGO_ENABLED: '0', ...extra });
+const environment = (extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
+  ...process.env,
+  CGO_ENABLED: '0',
+  ...extra,
+});
 const FLAGS = ['-trimpath', '-ldflags=-s -w'];
 
 /** versitygw: an S3 server over a folder, with Object Lock. */

@@ -58,7 +58,9 @@ export async function sinkGround(): Promise<SinkGround> {
         async metric(name, labels = {}) {
           const metric = await registry.getSingleMetric(name)?.get();
           const found = metric?.values.find((value) =>
-            Object.entries(labels).every(([label, wanted]) => Object.entries(value.labels).some(([l, v]) => l === label && v === wanted)),
+            Object.entries(labels).every(([label, wanted]) =>
+              Object.entries(value.labels).some(([l, v]) => l === label && v === wanted),
+            ),
           );
           return found?.value;
         },

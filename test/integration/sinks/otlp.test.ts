@@ -52,7 +52,9 @@ describeWith([recentGo], 'the OTLP sink, against a real OpenTelemetry Collector'
     await collector.stop();
     const output = collector.output();
     expect(output.match(/EventName: sallyport\.command\.received/g)).toHaveLength(3);
-    expect(output).toMatch(/SeverityText: WARN[\s\S]*?sallyport\.command\.denied|sallyport\.command\.denied[\s\S]*?SeverityText: WARN/);
+    expect(output).toMatch(
+      /SeverityText: WARN[\s\S]*?sallyport\.command\.denied|sallyport\.command\.denied[\s\S]*?SeverityText: WARN/,
+    );
     expect(output).toContain('-> sallyport.connection: Str(shop/db)');
     expect(output).toContain('-> sallyport.seq: Int(4)');
     expect(output).toContain('-> sallyport.code: Str(42501)');

@@ -47,7 +47,13 @@ describeWith([recentGo], 'the S3 sink, against a real server', () => {
     await using ground = await sinkGround();
     for (const folder of ['buckets', 'versions']) await mkdir(path.join(ground.folder, folder));
     const port = await freePort();
-    const client = new AwsClient({ accessKeyId: ACCESS, secretAccessKey: SECRET, service: 's3', region: 'us-east-1', retries: 0 });
+    const client = new AwsClient({
+      accessKeyId: ACCESS,
+      secretAccessKey: SECRET,
+      service: 's3',
+      region: 'us-east-1',
+      retries: 0,
+    });
     const bucket = `http://127.0.0.1:${port}/records`;
     await writeFile(path.join(ground.folder, 'id'), `${ACCESS}\n`);
     await writeFile(path.join(ground.folder, 'secret'), `${SECRET}\n`);
@@ -113,7 +119,13 @@ describeWith([recentGo], 'the S3 sink, against a real server', () => {
     const port = await freePort();
     await using _server = startServer(program, ground.folder, port);
     await listening(port);
-    const client = new AwsClient({ accessKeyId: ACCESS, secretAccessKey: SECRET, service: 's3', region: 'us-east-1', retries: 0 });
+    const client = new AwsClient({
+      accessKeyId: ACCESS,
+      secretAccessKey: SECRET,
+      service: 's3',
+      region: 'us-east-1',
+      retries: 0,
+    });
     const bucket = `http://127.0.0.1:${port}/records`;
     expect((await client.fetch(bucket, { method: 'PUT' })).status).toBe(200);
     await writeFile(path.join(ground.folder, 'id'), ACCESS);

@@ -184,7 +184,11 @@ it('a gateway that is restarted delivers what waited, each message with the id t
   await receiver.printed('listening');
   await using _gateway = delivering([target]);
   await vi.waitFor(() => expect(receivedBy(receiver)).toHaveLength(2), ARRIVAL);
-  expect(receivedBy(receiver).map(({ id }) => id).sort()).toEqual(kept.sort());
+  expect(
+    receivedBy(receiver)
+      .map(({ id }) => id)
+      .sort(),
+  ).toEqual(kept.sort());
   expect(receivedBy(receiver).every(({ verified }) => verified)).toBe(true);
 });
 
