@@ -55,6 +55,8 @@ credentials:
   - {secret: shop/b, environment: {password: B_PASSWORD}}
 `);
     expect(await loadConfiguration(path)).toEqual({
+      notifications: { webhooks: [] },
+      sinks: [],
       state: join(folder, 'state'),
       listen: new Map([['shop/orders', { host: '::1', port: 6432 }]]),
       metrics: { host: '127.0.0.1', port: 9464 },

@@ -40,7 +40,7 @@ export const ARCHIVE_ERRORS = {
   },
   SPK016: {
     message: 'the archive refused {} ({})',
-    hint: 'The other streams go on. The log of the archive says more; it is tried again every few minutes.',
+    hint: 'The log of the archive says why. It is tried again by itself; other streams go on where the refusal is about this one.',
   },
   SPK017: {
     message: 'segment {} of {} was removed before {} had it',

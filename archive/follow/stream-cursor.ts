@@ -53,6 +53,15 @@ export function createStreamCursor(stream: string, store: PositionStore, setting
     for (const [number, position] of known?.segments ?? []) positions.set(number, position);
   }
 
+  /** A position that could not be read is asked for again: an error is no reason to begin anew. */
+  function ready(): Promise<void> {
+    loaded ??= load().catch((error: unknown) => {
+      loaded = undefined;
+      throw error;
+    });
+    return loaded;
+  }
+
   const save = (): Promise<void> => {
     const position: StreamPosition = { done, segments: positions };
     return store.save(stream, position);
@@ -116,8 +125,7 @@ export function createStreamCursor(stream: string, store: PositionStore, setting
       segments = there;
     },
     async next(hurry) {
-      loaded ??= load();
-      await loaded;
+      await ready();
       advance();
       for (const [index, segment] of segments.entries()) {
         if (segment.number <= done || isClosed(segment.number)) continue;
@@ -135,8 +143,7 @@ export function createStreamCursor(stream: string, store: PositionStore, setting
     },
     rewind: (segment, offset) => reset(segment.number, offset),
     async lag() {
-      loaded ??= load();
-      await loaded;
+      await ready();
       let bytes = 0;
       let first: { path: string; offset: number } | undefined;
       for (const { number, path } of segments) {

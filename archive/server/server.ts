@@ -76,7 +76,6 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
     const match = request.method === 'POST' ? PATH.exec(request.url ?? '') : null;
     if (match === null) throw new ArchiveError('SPK005', [JSON.stringify((request.url ?? '').slice(0, 200))]);
     const [, namespace = '', name = '', file = '', offset = ''] = match;
-    permit(proxy, namespace);
     const length = announcedBytes(request, budget.maxBytes);
     const running = atOnce.get(proxy) ?? 0;
     if (running >= MAX_AT_ONCE || !budget.take(length)) return busy(response);
@@ -84,6 +83,8 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
     try {
       const body = await readBody(request, length);
       if (body.length < length) return;
+      // Behind the reading: a refusal in the middle of it would reach the sender as a broken connection.
+      permit(proxy, namespace);
       const size = await store.append(proxy, namespace, name, file, Number(offset), body);
       observer.received(proxy, body.length);
       answer(response, 200, { size });
