@@ -1,4 +1,5 @@
 import { Ajv } from 'ajv';
+import { outgoingSchema } from './configuration-schema-outgoing.ts';
 
 /** JSON Schema of SallyportConfiguration, with the description and the default of every field. docs/configuration.md is made from it. */
 export interface ConfigurationSchema {
@@ -223,6 +224,7 @@ export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
         'Folder where signed checkpoints of the record are kept, best on another disk or where files can only be added to: what stands there cannot be cut off the record unseen. Default: anchors/ in the state folder.',
       ),
     }),
+    ...outgoingSchema({ closed, text, address, duration, whole }),
     tls: closed(
       'Certificate shown to clients, read again when the files change. Absent: one made in the state folder.',
       {

@@ -61,6 +61,8 @@ approvers:
   - {name: ada, publicKey: ${KEY}, groups: [dba], connections: ["shop/*"], subjects: ["okta:ada"]}
 `);
     expect(await loadConfiguration(path)).toEqual({
+      notifications: { webhooks: [] },
+      sinks: [],
       state: join(folder, 'state'),
       listen: new Map([['shop/orders', { host: '::1', port: 6432 }]]),
       metrics: { host: '127.0.0.1', port: 9464 },

@@ -1,6 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { type Document, LineCounter, parseDocument } from 'yaml';
+import {
+  type OutgoingConfiguration,
+  type OutgoingFile,
+  outgoingContradictions,
+  outgoingFromFile,
+} from './configuration-outgoing.ts';
 import { checkConfiguration } from './configuration-schema.ts';
 import { ApiError, apiMessage } from './errors.ts';
 import type { Finding } from './load.ts';
@@ -33,7 +39,7 @@ export interface ApproverConfiguration {
 }
 
 /** Everything that is not a resource: SallyportConfiguration with its defaults filled in. Paths are absolute. */
-export interface Configuration {
+export interface Configuration extends OutgoingConfiguration {
   readonly issuers: readonly IssuerConfiguration[];
   /** Where connections are listened on, by `NAMESPACE/NAME`, in the order of the file. */
   readonly listen: ReadonlyMap<string, { readonly host: string; readonly port: number }>;
@@ -61,7 +67,7 @@ export interface Configuration {
 }
 
 /** The file as it is written. */
-interface ConfigurationFile {
+interface ConfigurationFile extends OutgoingFile {
   readonly issuers?: readonly (Omit<
     IssuerConfiguration,
     'maxTokenLifetimeSeconds' | 'sessionGraceSeconds' | 'audience'
@@ -116,6 +122,7 @@ function fromFile(file: ConfigurationFile, folder: string): Configuration {
   const path = (relative: string): string => resolve(folder, relative);
   const { limits = {}, tls } = file;
   return {
+    ...outgoingFromFile(file, { path, address: parseAddress, seconds: durationSeconds }),
     issuers: (file.issuers ?? []).map(
       ({ maxTokenLifetime = '1h', sessionGrace = '0s', audience = 'sallyport', caFile, ...rest }) => ({
         ...rest,
@@ -270,6 +277,8 @@ function contradictions(file: ConfigurationFile): Wrong[] {
     const path = ['limits', 'authenticationTimeout'];
     wrong.push({ path, message: 'nobody could sign in within 0s', fix: 'Write 10s.' });
   }
+  const isSafe = (url: string): boolean => url.startsWith('https://') || isLoopback(url);
+  wrong.push(...outgoingContradictions(file, isSafe, durationSeconds));
   return wrong;
 }
 

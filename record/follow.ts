@@ -1,8 +1,8 @@
-import { type FSWatcher, promises as fs, watch } from 'node:fs';
-import { join } from 'node:path';
+import { promises as fs } from 'node:fs';
 import { parseEvent, type RecordedEvent } from './format.ts';
 import { readLines } from './lines.ts';
 import { isMissing, listSegments, type SegmentFilter, type SegmentPath } from './segment.ts';
+import { watchRecord } from './watch.ts';
 
 /** An event with the connection in whose stream it stands. */
 export interface FollowedEvent {
@@ -26,7 +26,7 @@ export async function* followEvents(
   signal.addEventListener('abort', stop);
   try {
     // Watching begins before the first listing, so that nothing can slip in between.
-    await tail.watchFolders();
+    await tail.refresh();
     await tail.skipExisting();
     while (!signal.aborted) {
       await tail.changed();
@@ -42,61 +42,12 @@ export async function* followEvents(
 }
 
 function createTail(root: string, filter: SegmentFilter) {
-  const watchers = new Map<string, FSWatcher>();
+  const watching = watchRecord(root);
   /** Byte up to which a segment was read. */
   const offsets = new Map<string, number>();
-  const dirty = new Set<string>();
-  let foldersChanged = true;
-  let failure: Error | undefined;
-  let woken = Promise.withResolvers<void>();
-
-  function wake(): void {
-    woken.resolve();
-  }
-
-  function watchFolder(folder: string): void {
-    if (watchers.has(folder)) return;
-    const watcher = watch(folder, (kind, file) => {
-      if (kind === 'rename' || file === null) foldersChanged = true;
-      if (file !== null) dirty.add(join(folder, file));
-      wake();
-    });
-    watcher.on('error', (error) => {
-      // A folder that was removed is no longer followed; anything else ends the command with what happened.
-      watchers.delete(folder);
-      watcher.close();
-      if (!isMissing(error)) failure = error;
-      foldersChanged = true;
-      wake();
-    });
-    watchers.set(folder, watcher);
-  }
-
-  /** A folder may be removed between its listing and this. */
-  function watchFolderIfThere(folder: string): void {
-    try {
-      watchFolder(folder);
-    } catch (error) {
-      if (!isMissing(error)) throw error;
-    }
-  }
-
-  async function watchFolders(): Promise<void> {
-    watchFolder(root);
-    for (const namespace of await subfolders(root)) {
-      watchFolderIfThere(namespace);
-      for (const connection of await subfolders(namespace)) watchFolderIfThere(connection);
-    }
-  }
 
   return {
-    wake,
-    watchFolders,
-    async changed(): Promise<void> {
-      await woken.promise;
-      woken = Promise.withResolvers<void>();
-      if (failure !== undefined) throw failure;
-    },
+    ...watching,
     async skipExisting(): Promise<void> {
       for (const segment of await listSegments(root, filter)) {
         offsets.set(segment.path, await wholeLength(segment.path));
@@ -104,11 +55,8 @@ function createTail(root: string, filter: SegmentFilter) {
     },
     /** Segments that may hold events not read yet, in order. */
     async pending(): Promise<SegmentPath[]> {
-      const paths = new Set(dirty);
-      dirty.clear();
-      const structural = foldersChanged;
-      foldersChanged = false;
-      if (structural) await watchFolders();
+      const { paths, structural } = watching.take();
+      if (structural) await watching.refresh();
       const segments = await listSegments(root, filter);
       // A new folder may have got segments before it was watched: whatever is not known yet is read too.
       return segments.filter((segment) => paths.has(segment.path) || !offsets.has(segment.path));
@@ -126,9 +74,6 @@ function createTail(root: string, filter: SegmentFilter) {
       } catch (error) {
         if (!isMissing(error)) throw error;
       }
-    },
-    close(): void {
-      for (const watcher of watchers.values()) watcher.close();
     },
   };
 }
@@ -148,15 +93,5 @@ async function wholeLength(path: string): Promise<number> {
     return 0;
   } finally {
     await file.close();
-  }
-}
-
-async function subfolders(folder: string): Promise<string[]> {
-  try {
-    const entries = await fs.readdir(folder, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map((entry) => join(folder, entry.name));
-  } catch (error) {
-    if (isMissing(error)) return [];
-    throw error;
   }
 }

@@ -16,6 +16,7 @@ import { recoverRecord } from '../../record/recover.ts';
 import { CliError, errorText } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import { type CliIo, defaultState } from '../io.ts';
+import { type Outgoing, startOutgoing } from './outgoing.ts';
 
 interface RunOptions {
   readonly file: readonly string[];
@@ -195,9 +196,15 @@ async function runPrimary(options: RunOptions, io: CliIo): Promise<void> {
     const signer = await recordKey(state);
     const { failures } = await recoverRecord({ root: folder.record, signer, onCheckpoint: anchor });
     for (const failure of failures) io.stderr.write(errorText(failure));
-    await (options.workers === 1
-      ? runAlone(options, configuration, folder, io)
-      : runCluster(options, configuration, folder, io));
+    const outgoing = await startOutgoing(configuration, folder, io);
+    try {
+      await (options.workers === 1
+        ? runAlone(options, configuration, folder, outgoing, io)
+        : runCluster(options, configuration, folder, outgoing, io));
+    } finally {
+      // After the workers: what they wrote last goes out too.
+      await outgoing.stop(AbortSignal.timeout(DRAIN_MS));
+    }
   } finally {
     await folder.release();
   }
@@ -207,6 +214,7 @@ async function runAlone(
   options: RunOptions,
   configuration: Configuration,
   folder: StateFolder,
+  outgoing: Outgoing,
   io: CliIo,
 ): Promise<void> {
   const announce = announcer(options, io);
@@ -219,7 +227,10 @@ async function runAlone(
   try {
     checkListen(configuration, worker.bundles.current().connections);
     const { host, port } = configuration.metrics;
-    const probes = { metrics: () => worker.metrics.registry.metrics(), notReady: worker.notReady };
+    const probes = {
+      metrics: () => allMetrics(worker.metrics.registry.metrics(), outgoing),
+      notReady: worker.notReady,
+    };
     server = await openProbes({ host, port }, probes);
     io.onHangup(() => void worker.bundles.reload());
     const { served } = worker.runtime;
@@ -232,6 +243,10 @@ async function runAlone(
     await worker.stop(AbortSignal.timeout(DRAIN_MS));
     server?.close();
   }
+}
+
+async function allMetrics(lanes: Promise<string>, outgoing: Outgoing): Promise<string> {
+  return `${(await lanes).trimEnd()}\n${await outgoing.metrics()}`;
 }
 
 function openProbes(...given: Parameters<typeof serveProbes>): Promise<Server> {
@@ -262,6 +277,7 @@ async function runCluster(
   options: RunOptions,
   configuration: Configuration,
   folder: StateFolder,
+  outgoing: Outgoing,
   io: CliIo,
 ): Promise<void> {
   const announce = announcer(options, io);
@@ -295,7 +311,8 @@ async function runCluster(
     const first = await fork(0);
     await Promise.all(Array.from({ length: options.workers - 1 }, (_, index) => fork(index + 1)));
     const { host, port } = configuration.metrics;
-    const probes = { metrics: () => aggregator.clusterMetrics(), notReady: () => health.values().next().value };
+    const metrics = (): Promise<string> => allMetrics(aggregator.clusterMetrics(), outgoing);
+    const probes = { metrics, notReady: () => health.values().next().value };
     server = await openProbes({ host, port }, probes);
     await folder.announce('endpoints.json', endpoints(first.connections, first.caFile, options.plaintextLoopback));
     announce.ready(first.connections, urlOf(server, host), folder.path, first.caFile);

@@ -1,0 +1,143 @@
+import { join } from 'node:path';
+import type { Registry } from 'prom-client';
+import type { ArchiveServerConfiguration, SinkConfiguration } from '../api/configuration-outgoing.ts';
+import { keepRetention } from '../record/retention.ts';
+import type { RemovedSegment } from '../record/verify/removals.ts';
+import { type Followers, type FollowLog, startFollowers } from './followers.ts';
+import { type ArchiveMetrics, createArchiveMetrics } from './metrics.ts';
+import { type ArchiveTls, startArchiveServer } from './server/server.ts';
+import { readConfigured } from './sinks/configured.ts';
+import { createFindingLog, type ReportedFinding } from './store/findings.ts';
+import { type ArchiveStore, openStore } from './store/store.ts';
+
+export interface ArchiveOptions {
+  readonly configuration: ArchiveServerConfiguration;
+  /** They follow what the archive has. */
+  readonly sinks: readonly SinkConfiguration[];
+  readonly version: string;
+  /** Records in `root` what is about to be removed there; nothing is removed before it resolves. Given by who has the key that signs. */
+  readonly enter: (root: string, removed: readonly RemovedSegment[]) => Promise<void>;
+  readonly registry: Registry;
+  readonly log: FollowLog;
+}
+
+export interface Archive {
+  readonly port: number;
+  stop(signal: AbortSignal): Promise<void>;
+}
+
+const CERTIFICATE_CHECK_MS = 60_000;
+
+/** The log line of a finding: where, never what stands there. */
+export function logFinding(log: FollowLog, finding: ReportedFinding): void {
+  const { proxy, segment, offset, kind, message } = finding;
+  log.error({ proxy, segment, offset, kind }, message);
+}
+
+/** Everything that an archive is: store, server, retention and sinks. @throws ArchiveError; the system's error */
+export async function startArchive(options: ArchiveOptions): Promise<Archive> {
+  const { configuration, log, registry } = options;
+  await using starting = new AsyncDisposableStack();
+  let metrics: ArchiveMetrics | undefined;
+  const findings = createFindingLog(configuration.directory, Date.now, (finding) => {
+    metrics?.findings.inc({ kind: finding.kind });
+    logFinding(log, finding);
+  });
+  const store = await openStore({ folder: configuration.directory, findings, ...configuration });
+  metrics = createArchiveMetrics(registry, () => store.usage());
+  const { received, lastReceived, refused } = metrics;
+  const tls = await readTls(configuration);
+  const server = await startArchiveServer({
+    address: configuration,
+    tls,
+    store,
+    proxies: configuration.proxies,
+    observer: {
+      received(proxy, bytes) {
+        received.inc({ proxy }, bytes);
+        lastReceived.set({ proxy }, Date.now() / 1000);
+      },
+      refused(proxy, { code, message, hint }) {
+        refused.inc({ code });
+        log.warn({ proxy, code, hint }, message);
+      },
+    },
+  });
+  starting.defer(() => server.close());
+  const renewing = renewTls(configuration, tls, (fresh) => server.renew(fresh), log);
+  starting.defer(() => clearInterval(renewing));
+  const retaining = new AbortController();
+  starting.defer(() => retaining.abort());
+  void retain(store, options, retaining.signal);
+  const followers: Followers = await startFollowers({
+    root: store.root,
+    positions: join(configuration.directory, 'positions'),
+    sinks: options.sinks,
+    archive: undefined,
+    store: undefined,
+    version: options.version,
+    registry,
+    log,
+  });
+  const running = starting.move();
+  return {
+    port: server.port,
+    async stop(signal) {
+      await running.disposeAsync();
+      await followers.stop(signal);
+    },
+  };
+}
+
+async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {
+  const [certificate, key, clientCa] = await Promise.all([
+    readConfigured(files.certificateFile),
+    readConfigured(files.keyFile),
+    readConfigured(files.clientCaFile),
+  ]);
+  return { certificate, key, clientCa };
+}
+
+/** Certificates that somebody else renews, such as cert-manager, are taken without a restart. */
+function renewTls(
+  files: ArchiveServerConfiguration,
+  first: ArchiveTls,
+  renew: (tls: ArchiveTls) => void,
+  log: FollowLog,
+): NodeJS.Timeout {
+  let current = JSON.stringify(first);
+  const check = async (): Promise<void> => {
+    const tls = await readTls(files);
+    const read = JSON.stringify(tls);
+    if (read === current) return;
+    renew(tls);
+    current = read;
+    log.info({}, 'the certificate was renewed');
+  };
+  const timer = setInterval(() => {
+    // Between two writes certificate and key may not belong together: the next look sees both.
+    check().catch((error: Error) => log.error({ error: error.name }, 'the new certificate cannot be used'));
+  }, CERTIFICATE_CHECK_MS);
+  timer.unref();
+  return timer;
+}
+
+function retain(
+  store: ArchiveStore,
+  { configuration, enter, log }: ArchiveOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  return keepRetention(
+    {
+      root: store.root,
+      retentionDays: () => configuration.retentionDays,
+      enter: (removed) => enter(store.root, removed),
+      onRemoved(paths) {
+        log.info({ paths }, 'segments past their retention were removed');
+        store.recount().catch((error: Error) => log.error({ error: error.name }, 'the archive cannot be counted'));
+      },
+      onError: (error) => log.error({ error: String(error) }, 'old segments could not be removed'),
+    },
+    signal,
+  );
+}
