@@ -42,3 +42,14 @@ export function createPendingLines(): PendingLines {
 function lengthOf(line: PendingLine): number {
   return typeof line === 'string' ? line.length : line.body.length;
 }
+
+/** How many lines stand in the first `length` bytes, which end with one, and where the last of them begins. */
+export function linesIn(bytes: Buffer, length: number): { readonly count: number; readonly start: number } {
+  let count = 0;
+  let start = 0;
+  for (let at = 0; at < length; at = bytes.indexOf(0x0a, at) + 1) {
+    start = at;
+    count++;
+  }
+  return { count, start };
+}

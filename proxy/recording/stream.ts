@@ -2,14 +2,13 @@ import { join } from 'node:path';
 import { type Chain, createChain, originOf, type PendingLine, type WrittenCheckpoint } from '../../record/chain.ts';
 import { describeCause, RecorderError, type RecorderErrorCode } from '../../record/errors.ts';
 import { eventBody } from '../../record/format.ts';
-import { encodeVerifier } from '../../record/note.ts';
 import type { RecordEventType, RecordStream } from '../../record/port.ts';
 import { segmentFileName } from '../../record/segment.ts';
 import { Timestamps } from '../../record/timestamp.ts';
 import { createOpenSessions } from './open-sessions.ts';
-import { createPendingLines } from './pending-lines.ts';
+import { createPendingLines, linesIn } from './pending-lines.ts';
 import { SegmentFile } from './segment-file.ts';
-import { segmentHead } from './segment-head.ts';
+import { recorderResumed, recorderStart, segmentHead } from './stream-events.ts';
 import type { StreamSettings } from './stream-settings.ts';
 import { createSyncQueue, type SyncQueue } from './sync-queue.ts';
 
@@ -66,9 +65,7 @@ export class SegmentedStream implements RecordStream {
 
   /** Opens the first segment. @throws RecorderError */
   open(): void {
-    const { owner, signer } = this.#settings;
-    const key = signer === undefined ? '' : `,"key":${JSON.stringify(encodeVerifier(signer))}`;
-    this.append('recorder.start', `"owner":${JSON.stringify(owner)}${key}`);
+    this.append('recorder.start', recorderStart(this.#settings.owner, this.#settings.signer));
     this.flush();
   }
 
@@ -191,8 +188,8 @@ export class SegmentedStream implements RecordStream {
     if (this.#failure !== undefined && now - this.#failedAt < RETRY_MS) return this.#failure;
     const file = this.#usable(now);
     if (file === undefined) return this.#failure;
-    const resumed = this.#failure === undefined ? undefined : this.#recoveryNote();
-    const lines = resumed === undefined ? this.#pending.lines : [...this.#pending.lines, resumed];
+    const failure = this.#failure;
+    const lines = failure === undefined ? this.#pending.lines : [...this.#pending.lines, this.#resumed(failure)];
     const text = this.#chain.link(lines);
     const bytes = text.length * 3 <= SCRATCH_BYTES ? scratch : Buffer.from(text, 'utf8');
     const length = bytes === scratch ? scratch.write(text, 'utf8') : bytes.length;
@@ -202,7 +199,7 @@ export class SegmentedStream implements RecordStream {
       this.#keep(bytes, taken);
       return this.#fail('SPR001', file.error);
     }
-    if (resumed !== undefined) this.#n++;
+    if (failure !== undefined) this.#n++;
     this.#writtenN = this.#n;
     this.#pending.clear();
     this.#announce(this.#chain.written(lines.length));
@@ -216,22 +213,15 @@ export class SegmentedStream implements RecordStream {
     return undefined;
   }
 
-  #recoveryNote(): string {
-    const members =
-      `"reason":${JSON.stringify(this.#failure?.code)},"since":"${this.#failedSince}",` +
-      `"dropped":${this.#dropped},"kept":${this.#pending.length}`;
-    return eventBody(this.#n + 1, this.#times.now(), 'recorder.resumed', members);
+  #resumed(failure: RecorderError): string {
+    const facts = { failure, since: this.#failedSince, dropped: this.#dropped, kept: this.#pending.length };
+    return eventBody(this.#n + 1, this.#times.now(), 'recorder.resumed', recorderResumed(facts));
   }
 
   /** What a failed write took stays taken; the rest, without the note about a recovery that did not happen, stays pending. */
   #keep(bytes: Buffer, taken: number): void {
     if (taken === 0) return;
-    let count = 0;
-    let start = 0;
-    for (let at = 0; at < taken; at = bytes.indexOf(0x0a, at) + 1) {
-      start = at;
-      count++;
-    }
+    const { count, start } = linesIn(bytes, taken);
     this.#announce(this.#chain.written(count, bytes.subarray(start, taken)));
     this.#pending.drop(count);
     this.#writtenN += count;

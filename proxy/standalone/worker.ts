@@ -15,6 +15,7 @@ import { keepSwept } from '../approval/sweep.ts';
 import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
+import { createNotifier } from '../notifications/notifier.ts';
 import type { CredentialSource } from '../ports.ts';
 import { recordRemovals } from '../recording/ledger.ts';
 import { createRecorder } from '../recording/writer.ts';
@@ -141,6 +142,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     state,
     environment: options.environment,
   });
+  const notify = createNotifier({ webhooks: configuration.notifications.webhooks, state, now: Date.now, log });
   const approvalOptions = {
     ...approvalFolders(configuration, state),
     signers: createConfiguredApprovers(options.configurationFile, log),
@@ -148,8 +150,11 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     now: Date.now,
     monotonic: () => performance.now(),
     log,
-    onChange: ({ metadata }: ApprovalRequest, event: ApprovalEvent) =>
-      log.info({ request: `${metadata.namespace}/${metadata.name}`, event }, 'request for approval'),
+    onChange(request: ApprovalRequest, event: ApprovalEvent) {
+      const { namespace, name } = request.metadata;
+      log.info({ request: `${namespace}/${name}`, event }, 'request for approval');
+      notify(request, event);
+    },
   };
   // Before anything new is held: what is open and held by nobody has no session any more.
   if (options.worker === 0) await keepSwept(approvalOptions, retaining.signal);

@@ -81,7 +81,7 @@ describe('a real record', () => {
   });
 });
 
-describe('what is changed is found, and the first bad line is the right one', () => {
+describe('what is changed is found, and the first bad line is the right one', { timeout: 120_000 }, () => {
   it('a flipped bit', () =>
     check(
       fc.asyncProperty(any, any, any, async (which, where, bit) => {
@@ -95,7 +95,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
             .filter((byte) => byte === 0x0a).length + 1;
         await expectFound(new Map([[path, content]]), `${path}:${line}`);
       }),
-      400,
+      250,
     ));
 
   it('a deleted line', () =>
@@ -113,7 +113,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
         // Without its last line a stream looks as if it went on: only what is anchored tells.
         else await expectFound(changed, `${path}:${lines.length}`, { anchors: true });
       }),
-      150,
+      80,
     ));
 
   it('two lines swapped', () =>
@@ -126,7 +126,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
         [lines[first], lines[second]] = [pick(lines, second), pick(lines, first)];
         await expectFound(new Map([[path, Buffer.concat(lines)]]), `${path}:${first + 1}`);
       }),
-      150,
+      80,
     ));
 
   it('a line put in: one of the record', () =>
@@ -141,7 +141,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
         lines.splice(at, 0, copy);
         await expectFound(new Map([[path, Buffer.concat(lines)]]), `${path}:${place}`);
       }),
-      150,
+      80,
     ));
 
   it('a line put in: a forged one that follows the one before it', () =>
@@ -156,7 +156,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
         lines.splice(at, 0, Buffer.from(`${head},"prev":"${linkOf(before)}"}\n`));
         await expectFound(new Map([[path, Buffer.concat(lines)]]), `${path}:${at + 1}`);
       }),
-      150,
+      80,
     ));
 
   it('a tail that was cut, against anchors', () =>
@@ -174,7 +174,7 @@ describe('what is changed is found, and the first bad line is the right one', ()
         const place = left > 0 ? `${path}:${left}` : follows ? `${before}:${linesOf(before).length}` : `${path}:1`;
         await expectFound(changed, place, { anchors: true });
       }),
-      150,
+      80,
     ));
 
   it('a segment that is missing', async () => {
