@@ -6,12 +6,23 @@ import { B } from './wire/messages.ts';
 /** Largest answer of one control query: a catalog of tens of thousands of relations has less. */
 const MAX_ANSWER = 512 * 1024 * 1024;
 
+/** The server refused a query. What it says stays in the log: it may name roles and objects. */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  /** SQLSTATE. */
+  readonly state: string;
+  constructor(message: string, state: string) {
+    super(message);
+    this.state = state;
+  }
+}
+
 /**
- * The control connection's whole protocol: simple queries, one at a time, answers as text. It reads the catalog; commands of agents
- * never go through it.
+ * The control connection's whole protocol: simple queries, one at a time, answers as text. It reads the catalog, or makes roles;
+ * commands of agents never go through it.
  */
 export interface ControlConnection {
-  /** Rows of a query, NULL as the empty string. @throws the server's error as text */
+  /** Rows of a query, NULL as the empty string. @throws ControlError, and another error when the connection broke */
   query(sql: string): Promise<string[][]>;
   close(): void;
   readonly closed: boolean;
@@ -64,8 +75,11 @@ export function createControlConnection(wire: Wire): ControlConnection {
 
   function message(type: number, bytes: Buffer, start: number, end: number): void {
     if (type === B.DataRow) rows.push(dataRow(bytes, start));
-    else if (type === B.Error) failure = new Error(errorFields(bytes, start, end).M ?? 'unknown error');
-    else if (type === B.ReadyForQuery) settle();
+    else if (type === B.Error) {
+      const { M: text = 'unknown error', C: state = '' } = errorFields(bytes, start, end);
+      failure = new ControlError(text, state);
+    }
+    if (type === B.ReadyForQuery) settle();
   }
 
   function broken(error: Error): void {

@@ -110,6 +110,11 @@ export const LANE_ERRORS = {
   },
   SPG026: { state: '42501', message: 'function {} cannot be called directly', hint: 'Call it in a SELECT.' },
   SPG027: { state: '34000', message: 'portal "{}" does not exist', hint: '' },
+  SPG040: {
+    state: '0A000',
+    message: 'the credential of this connection is good for one command, and {} would have to outlive it',
+    hint: 'Do without it, or ask the platform team for a connection with scope Session.',
+  },
 } as const;
 
 /** What the server says itself, in its words and without a DETAIL of ours: drivers tell these cases by them. */

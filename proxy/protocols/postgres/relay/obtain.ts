@@ -14,7 +14,7 @@ import type { Analysis } from '../sql/types.ts';
 import { STATUS } from '../wire/messages.ts';
 import { askServer } from './ask.ts';
 import type { Prepared } from './replies.ts';
-import { effectiveSearchPath } from './search-path.ts';
+import { effectiveSearchPath, roleOfLogin } from './search-path.ts';
 import type { LaneSession } from './session-state.ts';
 
 /** The message has to be handled again once this has resolved. */
@@ -239,7 +239,7 @@ export class Obtainer {
     if (session.ended) return;
     const catalog = session.catalogs.current() ?? (await session.catalogs.refresh());
     session.namesMoved = false;
-    const role = shownRole === 'none' ? catalog.role : shownRole;
+    const role = shownRole === 'none' ? roleOfLogin(session.login, catalog) : shownRole;
     this.#move(effectiveSearchPath(path, role, catalog), role);
   }
 
