@@ -16,6 +16,8 @@ export interface Grantable {
   readonly name: string;
   /** `SCHEMA.TABLE` whose column draws from this sequence. */
   readonly ownedBy?: { readonly schema: string; readonly name: string };
+  /** The admin role may use its schema: without that nothing can be granted on it or taken. */
+  readonly reachable: boolean;
   /** The admin role has what its owner has. */
   readonly managed: boolean;
   /** Privileges that the admin role may pass on without that. */
@@ -33,6 +35,8 @@ export interface GrantPlan {
   readonly grants: readonly string[];
   /** `SELECT on public.orders`: wanted, and not the admin role's to give. */
   readonly refused: readonly string[];
+  /** `SELECT on public.orders`: held and too much, where the admin role cannot take it and the role can use it. */
+  readonly stuck: readonly string[];
 }
 
 const PRIVILEGES: Partial<Record<StatementKind, readonly string[]>> = {
@@ -120,7 +124,10 @@ function statements(type: Grantable['type'], byPrivileges: Map<string, string[]>
 /** What to grant to `role`, and to take from it, so that it holds what `rights` say of these objects. */
 export function planGrants(role: string, rights: Rights, version: number, items: readonly Grantable[]): GrantPlan {
   const used = new Set<string>();
-  const plan = { revokes: [] as string[], grants: [] as string[], refused: [] as string[] };
+  const plan = { revokes: [] as string[], grants: [] as string[], refused: [] as string[], stuck: [] as string[] };
+  const usable = new Set(
+    items.filter(({ type, own, held }) => type === 'SCHEMA' && (own || held.has('USAGE'))).map(({ name }) => name),
+  );
   // Schemas last: which of them are used is known by then.
   const order = ['TABLE', 'SEQUENCE', 'ROUTINE', 'SCHEMA', 'DATABASE'] as const;
   for (const type of order) {
@@ -132,11 +139,13 @@ export function planGrants(role: string, rights: Rights, version: number, items:
       if (wanted.size > 0 || item.own) used.add(item.schema);
       if (item.own) continue;
       const missing = [...wanted].filter((each) => !item.held.has(each) && !item.open.has(each));
-      const given = missing.filter((each) => item.managed || item.passable.has(each));
+      const given = missing.filter((each) => item.reachable && (item.managed || item.passable.has(each)));
       for (const each of missing) if (!given.includes(each)) plan.refused.push(`${each} on ${describe(item)}`);
       const surplus = [...item.held].filter((each) => !wanted.has(each));
       if (given.length > 0) add(grants, given, item.target);
-      if (surplus.length > 0) add(revokes, surplus, item.target);
+      if (surplus.length > 0 && item.reachable) add(revokes, surplus, item.target);
+      // In a schema that it cannot use either, a right is none.
+      else if (usable.has(item.schema)) for (const each of surplus) plan.stuck.push(`${each} on ${describe(item)}`);
     }
     const name = quoteName(role);
     plan.grants.push(...statements(type, grants, (list) => [`GRANT ${list}`, `TO ${name}`]));
@@ -161,23 +170,25 @@ function add(map: Map<string, string[]>, privileges: readonly string[], target: 
  */
 export function readGrantable(role: string): string {
   const oid = `(SELECT oid FROM pg_roles WHERE rolname = ${quoteText(role)})`;
-  const acl = (column: string, fallback: string, owner: string): string => {
+  const acl = (column: string, fallback: string, owner: string, reachable = 'true'): string => {
     const all = `aclexplode(COALESCE(${column}, acldefault(${fallback}, ${owner})))`;
     return `COALESCE(pg_has_role(${owner}, 'USAGE'), false), ${owner} = ${oid},
       (SELECT string_agg(x.privilege_type, ',') FROM ${all} x WHERE x.grantee = ${oid}),
       (SELECT string_agg(x.privilege_type, ',') FROM ${all} x WHERE x.grantee = 0),
       (SELECT string_agg(x.privilege_type, ',') FROM ${all} x
-        WHERE CASE WHEN x.is_grantable AND x.grantee <> 0 THEN pg_has_role(x.grantee, 'USAGE') ELSE false END)`;
+        WHERE CASE WHEN x.is_grantable AND x.grantee <> 0 THEN pg_has_role(x.grantee, 'USAGE') ELSE false END),
+      ${reachable}`;
   };
+  const usage = `has_schema_privilege(n.oid, 'USAGE')`;
   const ours = `n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'`;
   return `SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, n.nspname, c.relname, '', tn.nspname, t.relname,
-      ${acl('c.relacl', `CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END`, 'c.relowner')}
+      ${acl('c.relacl', `CASE c.relkind WHEN 'S' THEN 's'::"char" ELSE 'r'::"char" END`, 'c.relowner', usage)}
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
       LEFT JOIN pg_depend d ON c.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = c.oid
         AND d.refclassid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
       LEFT JOIN pg_class t ON t.oid = d.refobjid LEFT JOIN pg_namespace tn ON tn.oid = t.relnamespace
     WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S') AND ${ours};
-  SELECT 'ROUTINE', n.nspname, p.proname, p.oid::regprocedure, '', '', ${acl('p.proacl', `'f'`, 'p.proowner')}
+  SELECT 'ROUTINE', n.nspname, p.proname, p.oid::regprocedure, '', '', ${acl('p.proacl', `'f'`, 'p.proowner', usage)}
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE ${ours};
   SELECT 'SCHEMA', n.nspname, n.nspname, '', '', '', ${acl('n.nspacl', `'n'`, 'n.nspowner')}
     FROM pg_namespace n WHERE ${ours};
@@ -199,7 +210,7 @@ export function grantableOf(rows: readonly (readonly string[])[]): Grantable[] {
     const [kind = '', schema = '', name = '', signature = '', ownerSchema = '', ownerName = '', ...acl] = row;
     const type = TYPES[kind as keyof typeof TYPES];
     if (type === undefined) return [];
-    const [managed, own, held = '', open = '', passable = ''] = acl;
+    const [managed, own, held = '', open = '', passable = '', reachable] = acl;
     const list = (text: string): ReadonlySet<string> => new Set(text === '' ? [] : text.split(','));
     const single = type === 'SCHEMA' || type === 'DATABASE';
     return [
@@ -209,6 +220,7 @@ export function grantableOf(rows: readonly (readonly string[])[]): Grantable[] {
         name,
         target: type === 'ROUTINE' ? signature : single ? quoteName(name) : `${quoteName(schema)}.${quoteName(name)}`,
         ...(ownerName === '' ? {} : { ownedBy: { schema: ownerSchema, name: ownerName } }),
+        reachable: reachable === 't',
         managed: managed === 't',
         own: own === 't',
         held: list(held),

@@ -84,6 +84,7 @@ export function createRightsRoles(options: RightsRolesOptions): RightsRoles {
       try {
         await make(name);
         const plan = planGrants(name, rights, version, grantableOf(await admin.run(readGrantable(name))));
+        if (plan.stuck.length > 0) throw tooMuch(name, plan.stuck);
         const changes = [...plan.revokes, ...plan.grants];
         if (changes.length > 0) await admin.run([LOCK, ...changes].join(';\n'));
         incomplete.delete(name);
@@ -100,6 +101,7 @@ export function createRightsRoles(options: RightsRolesOptions): RightsRoles {
   /** What could not be given may come later, such as on a table that an open transaction has locked; what could not be taken may not. */
   async function onlyLess(name: string, rights: Rights, version: number, cause: ControlError): Promise<void> {
     const plan = planGrants(name, rights, version, grantableOf(await admin.run(readGrantable(name))));
+    if (plan.stuck.length > 0) throw tooMuch(name, plan.stuck);
     let failed = 0;
     for (const statement of plan.revokes) {
       try {
@@ -120,6 +122,15 @@ export function createRightsRoles(options: RightsRolesOptions): RightsRoles {
     states.delete(name);
     incomplete.add(name);
     options.warn({ connection, role: name, failed, sqlstate: cause.state }, 'some rights could not be granted yet');
+  }
+
+  /** Rather no login than one with more than policy gives. */
+  function tooMuch(name: string, stuck: readonly string[]): CredentialError {
+    options.warn(
+      { connection, role: name, surplus: stuck.slice(0, SHOWN) },
+      'a role has rights that policy does not give and the admin role cannot take: give it USAGE on the schema',
+    );
+    return new CredentialError('SPK005', [connection, '42501']);
   }
 
   function refusedGrants(name: string, refused: readonly string[]): void {
