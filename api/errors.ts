@@ -37,7 +37,7 @@ export const API_ERRORS = {
   },
   SPA018: {
     message: 'the credential of {} is not one that works without a cluster',
-    fix: 'Write credential.secretRef.',
+    fix: 'Write credential.secretRef, or for Postgres credential.postgresRole or credential.clientCertificate.',
   },
   SPA019: { message: 'the resources cannot be read: {}', fix: 'The last good ones stay in force.' },
   SPA020: {

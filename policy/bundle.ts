@@ -1,6 +1,7 @@
 import type { Command } from './command.ts';
 import type { Decision } from './decision.ts';
 import type { MaskPlan } from './masking.ts';
+import type { Rights } from './rights.ts';
 import type { Subject } from './subject.ts';
 
 /** What `when` may look at besides the command. */
@@ -39,7 +40,8 @@ export interface CompiledConnection {
   /** As in the CRD: exactly one member is set (none for HTTP without one). */
   readonly credential: {
     readonly secretRef?: { readonly name: string };
-    readonly postgresRole?: Readonly<Record<string, unknown>>;
+    readonly postgresRole?: PostgresRole;
+    readonly clientCertificate?: ClientCertificate;
   } & Readonly<Record<string, unknown>>;
   readonly limits: {
     readonly maxSessions?: number;
@@ -55,6 +57,26 @@ export interface CompiledConnection {
     readonly maxResponseBytes: number;
     readonly retentionDays: number;
   };
+}
+
+/** A Postgres login that is made when it is needed, and dropped after it. */
+export interface PostgresRole {
+  /** `Statement`: one for each autocommit statement or explicit transaction. */
+  readonly scope: 'Session' | 'Statement';
+  readonly adminSecretRef: { readonly name: string };
+  /** Existing roles that it is a member of. */
+  readonly memberOf: readonly string[];
+  /** It is also a member of a role that holds what the Allow rules for the subject say. */
+  readonly grantsFromPolicy: boolean;
+  readonly ttlMs: number;
+}
+
+/** A client certificate that is signed for each session. */
+export interface ClientCertificate {
+  readonly caSecretRef: { readonly name: string };
+  /** Its common name: the role that it signs in as. */
+  readonly role: string;
+  readonly ttlMs: number;
 }
 
 /** The pure compiled policy: immutable, swapped whole. Made by `policy/compile.ts`. */
@@ -83,6 +105,10 @@ export interface PolicyScope {
   /** True when no Allow rule gives more than Read kinds: the lane then opens a READ ONLY session as a backstop. */
   readonly readOnly: boolean;
   readonly masks: MaskPlan;
+  /** The credential is good for one command: nothing that a session of the target keeps for itself lasts. */
+  readonly perCommand: boolean;
+  /** What the target itself has to let this subject do, at most. */
+  readonly rights: Rights;
   decide(command: Command, context: DecideContext): Decision;
   /** What this subject may do here, as rows for `SHOW sallyport.permissions`. */
   permissions(): readonly PermissionRow[];

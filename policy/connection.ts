@@ -1,5 +1,5 @@
 import type { AccessConnection } from '../api/resources.ts';
-import type { CompiledConnection } from './bundle.ts';
+import type { ClientCertificate, CompiledConnection, PostgresRole } from './bundle.ts';
 import { durationMs } from './duration.ts';
 
 const DEFAULT_AUDIT = { level: 'Full', maxResponseBytes: 65_536, retentionDays: 400 } as const;
@@ -30,7 +30,7 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
         ...(target.tls?.serverName === undefined ? {} : { serverName: target.tls.serverName }),
       },
     },
-    credential: { ...spec.credential },
+    credential: compileCredential(spec.credential),
     limits: {
       ...numbers,
       ...(maxSessionDurationMs === undefined ? {} : { maxSessionDurationMs }),
@@ -41,6 +41,38 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
       maxResponseBytes: audit.maxResponseBytes ?? DEFAULT_AUDIT.maxResponseBytes,
       retentionDays: audit.retentionDays ?? DEFAULT_AUDIT.retentionDays,
     },
+  };
+}
+
+const DEFAULT_ROLE_TTL_MS = 900_000;
+const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
+
+function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
+  const { postgresRole, clientCertificate, ...rest } = credential ?? {};
+  return {
+    ...rest,
+    ...(postgresRole === undefined ? {} : { postgresRole: compileRole(postgresRole) }),
+    ...(clientCertificate === undefined ? {} : { clientCertificate: compileCertificate(clientCertificate) }),
+  };
+}
+
+type Written = NonNullable<AccessConnection['spec']['credential']>;
+
+function compileRole(role: NonNullable<Written['postgresRole']>): PostgresRole {
+  return {
+    scope: role.scope ?? 'Session',
+    adminSecretRef: role.adminSecretRef,
+    memberOf: role.memberOf ?? [],
+    grantsFromPolicy: role.grantsFromPolicy ?? false,
+    ttlMs: (role.ttl === undefined ? undefined : durationMs(role.ttl)) ?? DEFAULT_ROLE_TTL_MS,
+  };
+}
+
+function compileCertificate(certificate: NonNullable<Written['clientCertificate']>): ClientCertificate {
+  return {
+    caSecretRef: certificate.caSecretRef,
+    role: certificate.role,
+    ttlMs: (certificate.ttl === undefined ? undefined : durationMs(certificate.ttl)) ?? DEFAULT_CERTIFICATE_TTL_MS,
   };
 }
 

@@ -66,6 +66,8 @@ export interface QualifiedGlobs {
   matches(schema: string, name: string): boolean;
   /** True when a pattern without any star is this very name. */
   names(schema: string, name: string): boolean;
+  /** True when some name in the schema, there or not, matches. */
+  reaches(schema: string): boolean;
 }
 
 export function compileQualifiedGlobs(patterns: readonly string[]): QualifiedGlobs {
@@ -87,6 +89,7 @@ export function compileQualifiedGlobs(patterns: readonly string[]): QualifiedGlo
     patterns,
     any,
     names,
+    reaches: (schema) => any || exact.has(schema) || globs.some((glob) => glob.schema.matches(schema)),
     matches: any
       ? () => true
       : (schema, name) => {

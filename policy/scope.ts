@@ -7,6 +7,7 @@ import type { Candidates } from './judge-tuple.ts';
 import { READ_ONLY_KINDS } from './kinds.ts';
 import { type CompiledMask, planMasks } from './mask-plan.ts';
 import { permissionRows } from './permissions.ts';
+import { type Rights, rightsOf } from './rights.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
 import type { Subject } from './subject.ts';
 
@@ -36,6 +37,7 @@ export function createScope(parts: ScopeParts): PolicyScope {
   const variables = scopeVariables(subject, connection);
   const scope = { connection, candidates, variables, mayConnect };
   let rows: readonly PermissionRow[] | undefined;
+  let rights: Rights | undefined;
   return {
     mayConnect,
     ...(revocation === undefined
@@ -50,6 +52,11 @@ export function createScope(parts: ScopeParts): PolicyScope {
     relationSensitive: relationSensitive(candidates, masks.empty),
     readOnly: connection.mode === 'Enforce' && allow.every(onlyReads),
     masks,
+    perCommand: connection.credential.postgresRole?.scope === 'Statement',
+    get rights() {
+      rights ??= rightsOf(candidates);
+      return rights;
+    },
     decide: (command: Command, context: DecideContext): Decision => decide(scope, command, context),
     permissions: () => {
       rows ??= permissionRows(candidates, parts.masks);

@@ -2,9 +2,10 @@
  * The ports that hide where the proxy runs: standalone (folder, state directory) or in a cluster. Nothing in the data path
  * may know which of the two it is.
  */
-import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
+import type { Bundle, CompiledConnection, PolicyScope } from '../policy/bundle.ts';
 import type { ApprovalRequirement } from '../policy/decision.ts';
 import type { Subject } from '../policy/subject.ts';
+import type { RecordStream } from '../record/port.ts';
 
 export interface BundleSource {
   /** The bundle in force. Synchronous: it is read for every command. */
@@ -35,12 +36,35 @@ export interface TokenVerifier {
 
 /** What signs in to a PostgreSQL target. Values live in memory only for as long as a connection is set up. */
 export type PostgresCredential =
-  | { readonly type: 'password'; readonly username: string; readonly password: string }
+  | {
+      readonly type: 'password';
+      readonly username: string;
+      readonly password: string;
+      /** Of a password that was made here: what SCRAM derives from it with this salt is known already. */
+      readonly scram?: ScramDerived;
+    }
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
+/** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
+export interface ScramDerived {
+  readonly salt: Buffer;
+  readonly iterations: number;
+  readonly clientKey: Buffer;
+  readonly serverKey: Buffer;
+}
+
+/** Stored secrets and keys: a folder standalone, mounted files in a cluster. Read again when they changed. */
 export interface CredentialSource {
-  /** The value of the reference now: re-read when it changed. @throws CredentialError with a stable code. */
-  postgres(connection: CompiledConnection): Promise<PostgresCredential>;
+  /**
+   * User name with password or certificate of a Secret in the connection's namespace: that of credential.secretRef, or the one named,
+   * such as that of credential.postgresRole.adminSecretRef. @throws CredentialError with a stable code.
+   */
+  postgres(connection: CompiledConnection, secret?: string): Promise<PostgresCredential>;
+  /** Certificate and private key, both PEM, of an authority that certificates are signed with. @throws as `postgres` */
+  signingAuthority(
+    connection: CompiledConnection,
+    secret: string,
+  ): Promise<{ readonly certificate: string; readonly key: string }>;
   /** PEM of `target.tls.caRef`, or undefined for the system's authorities. */
   certificateAuthorities(connection: CompiledConnection): Promise<string | undefined>;
   /** Key bytes for tokenize; makes and keeps one per namespace when `ref` is absent. */
@@ -48,6 +72,47 @@ export interface CredentialSource {
     namespace: string,
     ref?: { readonly namespace: string; readonly name: string; readonly key: string },
   ): Promise<Uint8Array>;
+}
+
+/** For whom and for how much a credential is leased. */
+export interface LeaseRequest {
+  readonly session: string;
+  readonly subject: Subject;
+  /** What the credential may be good for at most. */
+  readonly scope: PolicyScope;
+  /** Where its issue, its use and its revocation are recorded; the first two are durable when `lease` resolves. */
+  readonly stream: RecordStream;
+  readonly signal: AbortSignal;
+}
+
+/** A credential for one session, or for one command of it. Whoever leased it releases it, whatever happens. */
+export interface CredentialLease<Credential> {
+  readonly credential: Credential;
+  /** From then on it signs in to nothing. Undefined: it is a standing secret. */
+  readonly expiresAt: Date | undefined;
+  /** It is good for one command: sign in anew for the next, with another. */
+  readonly perCommand: boolean;
+  /**
+   * The policy, or the connection, is another now: resolves when the credential has the rights of that one, also for connections that
+   * it has opened. @throws as `lease`: then it must not be used any more
+   */
+  follow(connection: CompiledConnection, scope: PolicyScope): Promise<void>;
+  /**
+   * Gives it back, after the connections opened with it were closed. Resolves when it is revoked; when the target cannot be told now it
+   * is tried again later, and the credential ends by itself at `expiresAt`. Never throws; may be called twice.
+   */
+  release(): Promise<void>;
+}
+
+/**
+ * How a lane gets what it signs in with. A fixed secret is the trivial lease; every lane has an implementation for the credentials of
+ * its protocol, over `CredentialSource`.
+ */
+export interface CredentialLeases<Credential> {
+  /** @throws an error with a stable code; the signal's reason */
+  lease(connection: CompiledConnection, request: LeaseRequest): Promise<CredentialLease<Credential>>;
+  /** Resolves when what was released is revoked, or the signal fires. */
+  close(signal: AbortSignal): Promise<void>;
 }
 
 /** What an approver reads. Made by the lane, which knows the language; whoever shows it escapes control and bidi characters. */

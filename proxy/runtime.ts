@@ -1,9 +1,11 @@
 import type { SecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
+import type { SegmentOwner } from '../record/owner.ts';
 import { type Listener, listen } from './listener/listeners.ts';
 import type { ApprovalStore, BundleSource, CredentialSource, TokenVerifier, VerifiedIdentity } from './ports.ts';
 import { createCatalogs } from './protocols/postgres/catalogs.ts';
+import { createPostgresLeases, type LeaseObserver } from './protocols/postgres/credentials/leases.ts';
 import { createJudgement, type Judgement } from './protocols/postgres/judge.ts';
 import { createPostgresLane, type LaneObserver, type PostgresLane } from './protocols/postgres/lane.ts';
 import type { Recorder } from './recording/writer.ts';
@@ -35,6 +37,12 @@ export interface RuntimeOptions {
   readonly holdNoticeMs?: number;
   /** Index of this worker process, from 0. */
   readonly worker: number;
+  /** Whose the roles are that are made for sessions: how an installation knows its own, and which of its processes live. */
+  readonly installation: {
+    readonly id: string;
+    readonly process: SegmentOwner;
+    readonly isAlive: (owner: SegmentOwner) => boolean;
+  };
   readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
 }
 
@@ -60,6 +68,8 @@ const SWEEP_MS = 1000;
 const HOLD_NOTICE_MS = 30_000;
 /** Longest that a target may take until a session with it is ready. */
 const CONNECT_TIMEOUT_MS = 10_000;
+/** How long a stop waits for credentials to be revoked: what is left ends by itself, and the next start drops it. */
+const REVOKE_MS = 5000;
 
 /** Judgements are shared by the sessions of one subject; a bundle that is replaced takes its judgements with it. */
 function createJudgements(): (
@@ -113,18 +123,42 @@ function observe(options: RuntimeOptions): LaneObserver {
   };
 }
 
+function observeLeases({ log, metrics }: RuntimeOptions): LeaseObserver {
+  return {
+    ended: (_connection, type, seconds) => metrics.credentialLifetime.observe({ type }, seconds),
+    swept(connection, count) {
+      const label = { connection: `${connection.namespace}/${connection.name}` };
+      metrics.orphanedLogins.inc(label, count);
+      log.warn({ ...label, count }, 'logins that nobody had dropped were dropped');
+    },
+    warn: (detail, message) => log.warn(detail, message),
+  };
+}
+
 /** Starts serving every PostgreSQL connection of the bundle. @throws when an address cannot be listened on */
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundles, log, recorder } = options;
   const rates = createRates();
   const cancelKeys = createCancelKeys(options.worker);
   const catalogs = createCatalogs({ credentials: options.credentials, log });
+  const leases = createPostgresLeases({
+    credentials: options.credentials,
+    catalogs: catalogs.of,
+    recorder,
+    observer: observeLeases(options),
+    installation: options.installation.id,
+    process: options.installation.process,
+    isAlive: options.installation.isAlive,
+    connections: () => bundles.current().connections,
+    sweeps: options.worker === 0,
+  });
   const stopping = new AbortController();
   const lane: PostgresLane = createPostgresLane({
     ports: {
       bundles,
       approvals: options.approvals,
       credentials: options.credentials,
+      leases,
       turn: createTurn(),
       limits: options.limits,
       syncReads: options.syncReads,
@@ -142,9 +176,10 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     recorder,
     cancelKeys,
     cancelElsewhere: options.cancelElsewhere,
-    catalogs: catalogs.of,
+    catalogs: leases.catalogOf,
     observer: observe(options),
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    stopping: stopping.signal,
   });
   const listeners = new Map<string, { readonly listener: Listener; connections: CompiledConnection[] }>();
   let served: ServedConnection[] = [];
@@ -199,6 +234,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   } catch (error) {
     // What is open already would keep the process from ending with the reason.
     await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
+    await leases.close(AbortSignal.timeout(REVOKE_MS));
     catalogs.close();
     await recorder.close();
     throw error;
@@ -227,6 +263,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       await lane.drain(signal);
       stopping.abort(new Error('Sallyport is stopping'));
       await closed;
+      await leases.close(AbortSignal.timeout(REVOKE_MS));
       catalogs.close();
       await recorder.close();
     },

@@ -296,12 +296,16 @@ export interface CredentialEvent {
   readonly username: string;
   /** Where it came from, such as `Secret shop/db`. */
   readonly reference: string;
+  /** When it stops to sign in; absent for a standing secret. */
+  readonly expires?: Date;
+  /** Why it was revoked, when not because its session or command ended. */
+  readonly reason?: string;
 }
 
 /** Members of `credential.issued`, `credential.used` and `credential.revoked`. */
 export function credentialEvent(session: string | undefined, event: CredentialEvent): string {
-  const { type, username, reference } = event;
-  const rest = tail({ type, username, reference });
+  const { type, username, reference, reason } = event;
+  const rest = tail({ type, username, reference, expires: event.expires?.toISOString(), reason });
   return session === undefined ? rest.slice(1) : session + rest;
 }
 

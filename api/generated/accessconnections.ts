@@ -126,6 +126,28 @@ export interface AccessConnection {
         ttl?: string;
       };
       /**
+       * A client certificate signed for each session, with a key that never leaves memory. The server trusts the authority in caSecretRef: sallyport ca postgres prints what it needs.
+       */
+      clientCertificate?: {
+        /**
+         * The authority, as tls.crt and tls.key (P-256).
+         */
+        caSecretRef: {
+          /**
+           * Name of a Secret in this namespace.
+           */
+          name: string;
+        };
+        /**
+         * The role to sign in as. It becomes the certificate's common name, which the server compares with it.
+         */
+        role: string;
+        /**
+         * Lifetime of the certificate. It has to last for signing in only.
+         */
+        ttl?: string;
+      };
+      /**
        * An SSH user certificate signed for each connection. Its key id names the agent in the target's own log.
        */
       sshCertificate?: {

@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import { issueCertificate } from './certificate/x509.ts';
+import { issueCertificate } from '../certificate/x509.ts';
 import { identityError } from './errors.ts';
 import { createPrivate, privateFolder, readPrivate, replacePrivate } from './state-files.ts';
 
@@ -115,7 +115,7 @@ async function authority(folder: string, now: number): Promise<{ certificate: st
       publicKey,
       notBefore: new Date(now - DAY_MS),
       notAfter: new Date(now + CA_DAYS * DAY_MS),
-      names: undefined,
+      use: { type: 'authority' },
       issuer: { commonName: CA_NAME, key: privateKey },
     });
     // One file for both, so that no crash between two writes leaves a certificate with somebody else's key.
@@ -183,7 +183,7 @@ export async function selfMadeCertificate(
           publicKey,
           notBefore: new Date(now() - DAY_MS),
           notAfter: new Date(now() + CERTIFICATE_DAYS * DAY_MS),
-          names: wanted(),
+          use: { type: 'server', names: wanted() },
           issuer: { commonName: CA_NAME, key: ca.key },
         });
         text = pem(privateKey) + certificate;

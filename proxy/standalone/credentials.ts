@@ -102,9 +102,9 @@ export function createStandaloneCredentials(options: StandaloneCredentialOptions
   }
 
   return {
-    async postgres(connection) {
+    async postgres(connection, secret) {
       const { namespace, credential } = connection;
-      const name = credential.secretRef?.name;
+      const name = secret ?? credential.secretRef?.name;
       if (name === undefined) throw new ApiError('SPA018', [`${namespace}/${connection.name}`]);
       const label = `${namespace}/${name}`;
       const [certificate, key, username, password] = await Promise.all(
@@ -125,6 +125,17 @@ export function createStandaloneCredentials(options: StandaloneCredentialOptions
       if (username === undefined) throw new ApiError('SPA007', [label, 'username']);
       if (password === undefined) throw new ApiError('SPA007', [label, 'password']);
       return { type: 'password', username: trimmed(username), password: trimmed(password) };
+    },
+
+    async signingAuthority({ namespace }, secret) {
+      const label = `${namespace}/${secret}`;
+      const [certificate, key] = await Promise.all(
+        ['tls.crt', 'tls.key'].map((each) => value('Secret', namespace, secret, each)),
+      );
+      if (certificate === undefined && key === undefined) throw new ApiError('SPA008', [label]);
+      if (certificate === undefined) throw new ApiError('SPA007', [label, 'tls.crt']);
+      if (key === undefined) throw new ApiError('SPA007', [label, 'tls.key']);
+      return { certificate: certificate.toString('utf8'), key: key.toString('utf8') };
     },
 
     async certificateAuthorities(connection) {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { type Logger, pino } from 'pino';
 import type { Configuration } from '../../api/configuration.ts';
@@ -6,6 +7,7 @@ import type { CheckObject, Finding } from '../../api/load.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import { createAnchors } from '../../record/anchors.ts';
+import { ownerIsAlive, ownerOf } from '../../record/owner.ts';
 import { keepRetention } from '../../record/retention.ts';
 import { createConfiguredApprovers } from '../approval/configured-approvers.ts';
 import type { ApprovalEvent } from '../approval/context.ts';
@@ -24,6 +26,7 @@ import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
 import { addressBook } from './addresses.ts';
 import { createFolderBundleSource, type FolderBundleSource } from './bundle-source.ts';
 import { createStandaloneCredentials } from './credentials.ts';
+import { installationId } from './installation.ts';
 import { anchorsFolder, recordKey } from './record-key.ts';
 
 /** One process of a standalone gateway: everything between the folder and the listeners. */
@@ -174,6 +177,12 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
     worker: options.worker,
+    // One machine has the state folder, and one gateway at a time: whoever else wrote its name there is on it, or dead.
+    installation: {
+      id: await installationId(state),
+      process: ownerOf(options.pid, randomUUID()),
+      isAlive: ownerIsAlive,
+    },
     cancelElsewhere: options.cancelElsewhere,
   });
   if (options.worker === 0) await warnOfWhatIsMissing(bundles.current(), credentials, log);
@@ -197,7 +206,10 @@ async function warnOfWhatIsMissing(bundle: Bundle, credentials: CredentialSource
   for (const connection of bundle.connections) {
     if (connection.protocol !== 'Postgres') continue;
     try {
-      await credentials.postgres(connection);
+      const { postgresRole, clientCertificate } = connection.credential;
+      if (clientCertificate !== undefined)
+        await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
+      else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
       await credentials.certificateAuthorities(connection);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

@@ -8,6 +8,8 @@ export interface Metrics {
   readonly sessionsTotal: Counter<'connection'>;
   readonly refused: Counter<'code'>;
   readonly tokenLifetime: Histogram;
+  readonly credentialLifetime: Histogram<'type'>;
+  readonly orphanedLogins: Counter<'connection'>;
   readonly bundleReloads: Counter<'result'>;
   readonly recordHealthy: Gauge;
 }
@@ -47,6 +49,19 @@ export function createMetrics(): Metrics {
       name: 'sallyport_token_lifetime_seconds',
       help: 'Lifetime of the tokens that were accepted, from iat to exp',
       buckets: [60, 300, 600, 900, 1800, 3600, 14_400, 86_400],
+      registers,
+    }),
+    credentialLifetime: new Histogram({
+      name: 'sallyport_credential_lifetime_seconds',
+      help: 'Lifetime of the credentials that were made for sessions and commands, from their issue to their end',
+      labelNames: ['type'],
+      buckets: [0.01, 0.1, 1, 10, 60, 300, 600, 900, 1800, 3600, 14_400, 86_400],
+      registers,
+    }),
+    orphanedLogins: new Counter({
+      name: 'sallyport_orphaned_logins_dropped_total',
+      help: 'Database logins of processes that had died, or of failed releases, that were dropped later',
+      labelNames: ['connection'],
       registers,
     }),
     bundleReloads: new Counter({

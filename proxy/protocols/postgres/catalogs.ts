@@ -1,8 +1,9 @@
 import type { Logger } from 'pino';
 import type { CompiledConnection } from '../../../policy/bundle.ts';
-import type { CredentialSource } from '../../ports.ts';
+import type { CredentialSource, PostgresCredential } from '../../ports.ts';
 import { type CatalogCache, createCatalogCache } from './catalog/cache.ts';
 import { type ControlConnection, createControlConnection } from './control.ts';
+import { issueClientCertificate, readAuthority } from './credentials/certificates.ts';
 import { connectUpstream } from './upstream.ts';
 
 /** The catalogs of all connections, each with a control connection that is opened when first needed and again when it broke. */
@@ -28,6 +29,18 @@ function inTime<T>(work: Promise<T>): Promise<T> {
   return Promise.race([work, late.promise]).finally(() => clearTimeout(timer));
 }
 
+/** The stored credential that reads the catalog: where logins are made for sessions, that of the role which makes them. */
+async function readerOf(connection: CompiledConnection, credentials: CredentialSource): Promise<PostgresCredential> {
+  const { postgresRole, clientCertificate } = connection.credential;
+  if (clientCertificate === undefined) return credentials.postgres(connection, postgresRole?.adminSecretRef.name);
+  const label = `${connection.namespace}/${connection.name}`;
+  const authority = readAuthority(
+    label,
+    await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name),
+  );
+  return issueClientCertificate(label, authority, clientCertificate, Date.now()).credential;
+}
+
 export function createCatalogs(options: { readonly credentials: CredentialSource; readonly log: Logger }): Catalogs {
   const { credentials, log } = options;
   const known = new Map<string, CatalogCache>();
@@ -35,7 +48,7 @@ export function createCatalogs(options: { readonly credentials: CredentialSource
   const open = new Set<ControlConnection>();
 
   async function dial(connection: CompiledConnection): Promise<ControlConnection> {
-    const credential = await credentials.postgres(connection);
+    const credential = await readerOf(connection, credentials);
     const certificateAuthorities = await credentials.certificateAuthorities(connection);
     const { wire } = await connectUpstream({
       connection,

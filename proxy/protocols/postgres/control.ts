@@ -15,22 +15,24 @@ export interface QueryParameters {
   readonly types: readonly number[];
 }
 
-/** The server's ErrorResponse. Its text may quote values. */
-export class ServerRefusal extends Error {
-  override readonly name = 'ServerRefusal';
+/** The server refused a query. What it says stays in the log: it may name roles and objects. */
+export class ControlError extends Error {
+  override readonly name = 'ControlError';
+  /** SQLSTATE. */
   readonly state: string;
-  constructor(fields: Partial<Record<string, string>>) {
-    super(fields.M ?? 'unknown error');
-    this.state = fields.C ?? 'XX000';
+  constructor(message: string, state: string) {
+    super(message);
+    this.state = state;
   }
 }
 
 /**
- * The control connection's whole protocol: queries one at a time, answers as text. It reads the catalog; commands of agents
- * never go through it.
+/**
+ * The control connection's whole protocol: queries one at a time, answers as text. It reads the catalog, or makes roles; commands of
+ * agents never go through it.
  */
 export interface ControlConnection {
-  /** Rows of a query, NULL as the empty string. With parameters it goes by the extended protocol. @throws ServerRefusal */
+  /** Rows of a query, NULL as the empty string. With parameters it goes by the extended protocol. @throws ControlError, and another error when the connection broke */
   query(sql: string, parameters?: QueryParameters): Promise<string[][]>;
   close(): void;
   readonly closed: boolean;
@@ -97,8 +99,10 @@ export function createControlConnection(wire: Wire): ControlConnection {
 
   function message(type: number, bytes: Buffer, start: number, end: number): void {
     if (type === B.DataRow) rows.push(dataRow(bytes, start));
-    else if (type === B.Error) failure = new ServerRefusal(errorFields(bytes, start, end));
-    else if (type === B.ReadyForQuery) settle();
+    else if (type === B.Error) {
+      const { M: text = 'unknown error', C: state = '' } = errorFields(bytes, start, end);
+      failure = new ControlError(text, state);
+    } else if (type === B.ReadyForQuery) settle();
   }
 
   function broken(error: Error): void {

@@ -133,6 +133,11 @@ export const LANE_ERRORS = {
     message: 'the session ends: its search_path can be read in several ways, so names cannot be judged',
     hint: 'Put each schema with unusual letters or spaces in double quotes, where search_path is set.',
   },
+  SPG040: {
+    state: '0A000',
+    message: 'the credential of this connection is good for one command, and {} would have to outlive it',
+    hint: 'Do without it, or ask the platform team for a connection with scope Session.',
+  },
 } as const;
 
 /** What the server says itself, in its words and without a DETAIL of ours: drivers tell these cases by them. */

@@ -3,6 +3,7 @@ import type { Decision, RuleRef } from '../../../policy/decision.ts';
 import { decisionFragment } from '../../../record/events.ts';
 import type { Catalog } from './catalog/types.ts';
 import { type LaneReport, laneError } from './errors.ts';
+import { lastingState } from './per-command/lasting.ts';
 import { analyse, analyseAsync, PARSE_INLINE_LIMIT } from './sql/analyse.ts';
 import { protect } from './sql/protection.ts';
 import { shapeKey } from './sql/shape.ts';
@@ -163,6 +164,8 @@ function denialOf(
       hint,
     });
   }
+  const lasting = scope.perCommand ? lastingState(analysis) : undefined;
+  if (lasting !== undefined) return laneError('SPG040', lasting);
   if (opensWriting(analysis, scope.readOnly)) {
     return laneError('SPG001', 'this session only reads', {
       hint: 'No rule allows you to write here: leave the transaction read only.',

@@ -1,19 +1,21 @@
-import type { Bundle, CompiledConnection } from '../../../policy/bundle.ts';
-import {
-  credentialEvent,
-  sessionAuthenticated,
-  sessionEnd,
-  sessionRefused,
-  sessionStart,
-} from '../../../record/events.ts';
+import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bundle.ts';
+import { sessionAuthenticated, sessionEnd, sessionRefused, sessionStart } from '../../../record/events.ts';
 import type { RecordingSink, RecordStream } from '../../../record/port.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type { PostgresCredential, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import type {
+  CredentialLease,
+  LeaseRequest,
+  PostgresCredential,
+  TokenVerifier,
+  VerifiedIdentity,
+} from '../../ports.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
 import { createRates } from '../../session/rates.ts';
 import type { CatalogCache } from './catalog/cache.ts';
 import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
 import { laneError } from './errors.ts';
+import { type HeldUpstream, holdUpstream } from './held-upstream.ts';
+import type { LeasedConnection } from './per-command/wire.ts';
 import { Refused, refusalBytes, reportOf } from './refusal.ts';
 import { Backend } from './relay/backend.ts';
 import { Frontend } from './relay/frontend.ts';
@@ -43,6 +45,8 @@ export interface LaneOptions {
   readonly observer: LaneObserver;
   /** How long the target may take until it is ready, in milliseconds. */
   readonly connectTimeoutMs: number;
+  /** Nothing new is begun once it is aborted. */
+  readonly stopping: AbortSignal;
 }
 
 /** For logs and metrics: called, never waited for. */
@@ -91,6 +95,7 @@ function pick(
 export function createPostgresLane(options: LaneOptions): PostgresLane {
   const { ports, observer } = options;
   const sessions = new Set<LaneSession>();
+  const helds = new WeakMap<LaneSession, HeldUpstream>();
   const refusals = createRates();
 
   function admit(
@@ -115,24 +120,30 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     return judgement;
   }
 
-  async function connect(
+  /** Leases a credential and signs in with it. @throws with the lease released */
+  async function signIn(
     connection: CompiledConnection,
-    credential: PostgresCredential,
     client: AuthenticatedClient,
-    readOnly: boolean,
-    signal: AbortSignal,
-  ): Promise<UpstreamSession> {
+    request: LeaseRequest,
+  ): Promise<LeasedConnection> {
     const certificateAuthorities = await ports.credentials.certificateAuthorities(connection);
-    return connectUpstream({
-      connection,
-      credential,
-      ...(certificateAuthorities === undefined ? {} : { certificateAuthorities }),
-      database: connection.target.database ?? '',
-      parameters: upstreamParameters(client, readOnly),
-      protocolMinor: client.protocolMinor,
-      signal,
-      timeoutMs: options.connectTimeoutMs,
-    });
+    const lease = await ports.leases.lease(connection, request);
+    try {
+      const upstream = await connectUpstream({
+        connection,
+        credential: lease.credential,
+        ...(certificateAuthorities === undefined ? {} : { certificateAuthorities }),
+        database: connection.target.database ?? '',
+        parameters: upstreamParameters(client, request.scope.readOnly),
+        protocolMinor: client.protocolMinor,
+        signal: request.signal,
+        timeoutMs: options.connectTimeoutMs,
+      });
+      return { upstream, lease };
+    } catch (error) {
+      await lease.release();
+      throw error;
+    }
   }
 
   /** Everything up to ReadyForQuery. The record of the session begins before the target hears of it. */
@@ -173,13 +184,22 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       }),
     );
     await stream.sync();
-    const credential = await ports.credentials.postgres(connection);
-    const upstream = await connect(connection, credential, client, judgement.scope.readOnly, signal);
+    const request = { session: id, subject: identity.subject, scope: judgement.scope, stream, signal };
+    const first = await signIn(connection, client, request);
+    const open = (stop: AbortSignal): Promise<LeasedConnection> => {
+      const { connection: now, judgement: current } = session;
+      return signIn(now, client, {
+        ...request,
+        scope: current.scope,
+        signal: AbortSignal.any([stop, options.stopping]),
+      });
+    };
+    const held = holdUpstream(first, open, () => session);
     const session = new LaneSession({
       id,
       ports,
       client: wire,
-      upstream: upstream.wire,
+      upstream: held.wire,
       identity,
       catalogs,
       record: new SessionRecord(stream, id, connection.audit),
@@ -195,11 +215,18 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     session.namesMoved = judgement.scope.nameSensitive;
     for (const name of client.startup.settings.keys())
       if (name.includes('.')) session.customSettings.add(name.toLowerCase());
-    run(session, client, upstream, credential);
+    session.login = first.lease.expiresAt === undefined ? undefined : first.lease.credential.username;
+    run(session, client, first.upstream, held);
   }
 
   /** Nobody waits for a cancel, as with a server: what goes wrong with it is for the log. */
-  async function cancel(connection: CompiledConnection, upstream: UpstreamSession, peer: string): Promise<void> {
+  async function cancel(
+    connection: CompiledConnection,
+    upstream: UpstreamSession | undefined,
+    peer: string,
+  ): Promise<void> {
+    // Between two commands nobody is signed in, and there is nothing to cancel.
+    if (upstream === undefined) return;
     try {
       const certificateAuthorities = await ports.credentials.certificateAuthorities(connection);
       const { backendPid, cancelKey } = upstream;
@@ -212,16 +239,24 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
 
   let previews = 0;
 
-  /** Connections for previews: under the session's credential and, as they come of agents that may ask often, few at a time. */
-  function dialling(session: LaneSession, credential: PostgresCredential): LaneSession['dial'] {
+  /** Connections for previews: each with a lease of its own, and, as they come of agents that may ask often, few at a time. */
+  function dialling(session: LaneSession): LaneSession['dial'] {
     return async (signal) => {
       if (previews >= MAX_PREVIEWS) throw new Error('there are too many previews at once');
       previews++;
-      const { connection } = session;
+      const { connection, id, identity, judgement, record } = session;
+      let lease: CredentialLease<PostgresCredential> | undefined;
       try {
+        lease = await ports.leases.lease(connection, {
+          session: id,
+          subject: identity.subject,
+          scope: judgement.scope,
+          stream: record.stream,
+          signal,
+        });
         const opened = await connectUpstream({
           connection,
-          credential,
+          credential: lease.credential,
           certificateAuthorities: await ports.credentials.certificateAuthorities(connection),
           database: session.database,
           parameters: {
@@ -234,25 +269,25 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
           signal,
           timeoutMs: options.connectTimeoutMs,
         });
-        opened.wire.socket.once('close', () => previews--);
+        const { release } = lease;
+        opened.wire.socket.once('close', () => {
+          previews--;
+          void release();
+        });
         return opened;
       } catch (error) {
         previews--;
+        await lease?.release();
         throw error;
       }
     };
   }
 
-  function run(
-    session: LaneSession,
-    client: AuthenticatedClient,
-    upstream: UpstreamSession,
-    credential: PostgresCredential,
-  ): void {
+  function run(session: LaneSession, client: AuthenticatedClient, upstream: UpstreamSession, held: HeldUpstream): void {
     const { connection } = session;
     const frontend = new Frontend(session);
     const backend = new Backend(session);
-    const cancelNow = (): Promise<void> => cancel(connection, upstream, session.client.peer);
+    const cancelNow = (): Promise<void> => cancel(connection, held.current()?.upstream, session.client.peer);
     const key = options.cancelKeys.issue(
       upstream.backendPid,
       client.protocolMinor >= 2 ? 32 : 4,
@@ -260,8 +295,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       () => void (session.cancelHeld() || cancelNow()),
     );
     session.cancelUpstream = cancelNow;
-    session.dial = dialling(session, credential);
+    session.dial = dialling(session);
     session.rescope = () => rescope(session);
+    helds.set(session, held);
     session.onEnd = (reason) => {
       key.revoke();
       sessions.delete(session);
@@ -273,17 +309,11 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       });
       session.record.event('session.end', end);
       observer.sessionClosed(connection, session.id, reason);
+      // Once the connection is closed, which comes right behind this.
+      queueMicrotask(() => void held.release());
     };
     sessions.add(session);
     observer.sessionOpened(connection, session.identity, session.id);
-    session.record.event(
-      'credential.used',
-      credentialEvent(`"session":${JSON.stringify(session.id)}`, {
-        type: 'postgres',
-        username: credential.username,
-        reference: `AccessConnection ${connection.namespace}/${connection.name}`,
-      }),
-    );
     wireTogether(session, frontend, backend);
     greet(session, upstream, key.secret);
     if (client.residual.length > 0) frontend.feed(client.residual);
@@ -390,6 +420,8 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       );
       return;
     }
+    await follow(session, connection, judgement.scope);
+    if (session.ended) return;
     session.masking = await sessionMasking(judgement.scope.masks, connection, ports.credentials);
     const catalog = judgement.scope.nameSensitive
       ? (session.catalogs.current() ?? (await session.catalogs.refresh()))
@@ -431,11 +463,22 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     } else if (bundle !== session.bundle) endWhenWithdrawn(session, bundle);
   }
 
-  /** A policy that no longer lets the subject be here ends its sessions now, not at their next command. */
+  /** The credential has the rights of the policy in force, or its session ends. */
+  async function follow(session: LaneSession, connection: CompiledConnection, scope: PolicyScope): Promise<void> {
+    try {
+      await helds.get(session)?.current()?.lease.follow(connection, scope);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      session.fail(reportOf(error));
+    }
+  }
+
+  /** A policy that no longer lets the subject be here ends its sessions now, not at their next command; so move the rights of others. */
   function endWhenWithdrawn(session: LaneSession, bundle: Bundle): void {
     const connection = bundle.connection(session.connection.namespace, session.connection.name);
     const scope = connection === undefined ? undefined : ports.judgement(bundle, connection, session.identity)?.scope;
-    if (scope === undefined || scope.revoked !== undefined)
+    if (connection === undefined || scope === undefined || scope.revoked !== undefined)
       session.fail(laneError('SPG014', 'your access was withdrawn', { hint: scope?.revoked?.message ?? WITHDRAWN }));
+    else void follow(session, connection, scope);
   }
 }

@@ -48,6 +48,21 @@ export function saslPrep(password: string): string {
   return prepared === '' || FORBIDDEN.test(prepared) ? password : prepared;
 }
 
+/** What is derived from a password with a salt: what the server stores is `scramVerifier` of it. */
+export async function scramKeys(password: string, salt: Buffer, iterations: number): Promise<ScramKeys> {
+  const salted = await derive(saslPrep(password), salt, iterations, KEY_BYTES, 'sha256');
+  return { clientKey: hmac(salted, 'Client Key'), serverKey: hmac(salted, 'Server Key') };
+}
+
+/**
+ * The form in which PostgreSQL stores a password, for `CREATE ROLE … PASSWORD`: with it the password itself is never sent (manual,
+ * section "pg_authid"). Who reads it can try guesses, and no more.
+ */
+export function scramVerifier(keys: ScramKeys, salt: Buffer, iterations: number): string {
+  const stored = sha256(keys.clientKey).toString('base64');
+  return `SCRAM-SHA-256$${iterations}:${salt.toString('base64')}$${stored}:${keys.serverKey.toString('base64')}`;
+}
+
 /** Keys by role, salt, iterations and password: hashing costs milliseconds, and a pool opens many connections. Memory only. */
 export function createScramKeyCache(): (
   role: string,
@@ -68,10 +83,7 @@ export function createScramKeyCache(): (
       cache.set(id, known);
       return known;
     }
-    const keys = derive(saslPrep(password), salt, iterations, KEY_BYTES, 'sha256').then((salted) => ({
-      clientKey: hmac(salted, 'Client Key'),
-      serverKey: hmac(salted, 'Server Key'),
-    }));
+    const keys = scramKeys(password, salt, iterations);
     const oldest = cache.size >= CACHE_ENTRIES ? cache.keys().next() : undefined;
     if (oldest?.done === false) cache.delete(oldest.value);
     cache.set(id, keys);

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { PostgresCredential } from '../../ports.ts';
 import { labelOf, type Target } from '../../upstream/dial.ts';
 import { UpstreamError } from '../../upstream/errors.ts';
-import { beginScram, createScramKeyCache, ScramError } from './scram.ts';
+import { beginScram, createScramKeyCache, ScramError, type ScramKeys } from './scram.ts';
 import type { StartupMessageFrame } from './startup-reader.ts';
 
 /** How the gateway proves itself to a target (manual, section "Message Flow", Start-up). */
@@ -116,8 +116,11 @@ async function scram(
     return frame.body.subarray(4);
   };
   try {
-    const keysOf = (salt: Buffer, iterations: number) =>
-      keyCache(options.credential.username, password, salt, iterations);
+    const derived = options.credential.type === 'password' ? options.credential.scram : undefined;
+    const keysOf = (salt: Buffer, iterations: number): Promise<ScramKeys> =>
+      derived?.iterations === iterations && derived.salt.equals(salt)
+        ? Promise.resolve(derived)
+        : keyCache(options.credential.username, password, salt, iterations);
     dialogue.send(answer(await client.final(await expect(11), keysOf)));
     client.verify(await expect(12));
   } catch (error) {

@@ -1,6 +1,6 @@
 import type { EffectPreview } from '../../../ports.ts';
 import type { Catalog, CatalogRelation } from '../catalog/types.ts';
-import { type ControlConnection, createControlConnection, type QueryParameters, ServerRefusal } from '../control.ts';
+import { type ControlConnection, ControlError, createControlConnection, type QueryParameters } from '../control.ts';
 import { isNode, strings, text } from '../sql/ast.ts';
 import { parse } from '../sql/parse.ts';
 import { findRelation } from '../sql/scope-relations.ts';
@@ -58,7 +58,7 @@ class NoPreview extends Error {
 function reasonOf(error: unknown, signal: AbortSignal): string {
   if (error instanceof NoPreview) return error.message;
   if (signal.aborted) return 'it took too long';
-  if (!(error instanceof ServerRefusal)) return 'the target could not be asked';
+  if (!(error instanceof ControlError)) return 'the target could not be asked';
   if (error.state === '57014') return 'it took too long';
   if (error.state === '55P03') return 'another session holds a lock on a table';
   return `the target refused it with SQLSTATE ${error.state}`;

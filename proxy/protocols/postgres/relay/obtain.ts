@@ -14,7 +14,7 @@ import type { Analysis } from '../sql/types.ts';
 import { STATUS } from '../wire/messages.ts';
 import { askServer } from './ask.ts';
 import type { Prepared } from './replies.ts';
-import { effectiveSearchPath } from './search-path.ts';
+import { effectiveSearchPath, roleOfLogin } from './search-path.ts';
 import type { LaneSession } from './session-state.ts';
 
 /** The message has to be handled again once this has resolved. */
@@ -244,7 +244,8 @@ export class Obtainer {
     ]);
     if (session.ended) return;
     const catalog = session.catalogs.current() ?? (await session.catalogs.refresh());
-    const role = shownRole === 'none' ? login : shownRole;
+    const own = login === session.login ? roleOfLogin(login, catalog) : login;
+    const role = shownRole === 'none' ? own : shownRole;
     // Which schemas another role may use, the snapshot does not tell.
     const schemas = role === catalog.role ? effectiveSearchPath(path, role, catalog) : await this.#schemasOfRole();
     if (session.ended) return;

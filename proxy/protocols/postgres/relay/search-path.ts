@@ -10,3 +10,15 @@ export function effectiveSearchPath(value: string, role: string, catalog: Catalo
   if (names === undefined) return undefined;
   return [...new Set(names)].filter((name) => name !== 'pg_temp' && catalog.canUseSchema(name));
 }
+
+/** No role can have this name. */
+const SOME_LOGIN = 'login\0';
+
+/**
+ * The role that names are resolved for while none is set. Logins that were made for one session stand for each other, so that
+ * verdicts are shared between sessions, unless one has a schema of its own name.
+ */
+export function roleOfLogin(login: string | undefined, catalog: Catalog): string {
+  if (login === undefined) return catalog.role;
+  return catalog.hasSchema(login) ? login : SOME_LOGIN;
+}

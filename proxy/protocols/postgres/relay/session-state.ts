@@ -1,6 +1,13 @@
 import type { Bundle, CompiledConnection, SessionFacts } from '../../../../policy/bundle.ts';
 import type { Wire } from '../../../listener/wire.ts';
-import type { ApprovalStore, BundleSource, CredentialSource, VerifiedIdentity } from '../../../ports.ts';
+import type {
+  ApprovalStore,
+  BundleSource,
+  CredentialLeases,
+  CredentialSource,
+  PostgresCredential,
+  VerifiedIdentity,
+} from '../../../ports.ts';
 import { Outgoing } from '../../../session/buffer-pool.ts';
 import type { Turn } from '../../../session/turn.ts';
 import type { CatalogCache } from '../catalog/cache.ts';
@@ -18,6 +25,7 @@ export interface LanePorts {
   readonly bundles: BundleSource;
   readonly approvals: ApprovalStore;
   readonly credentials: CredentialSource;
+  readonly leases: CredentialLeases<PostgresCredential>;
   readonly turn: Turn;
   readonly limits: { readonly maxStatementBytes: number; readonly maxMessageBytes: number };
   readonly syncReads: boolean;
@@ -58,6 +66,9 @@ export class LaneSession {
   readonly replies = new ReplyQueue();
   readonly prepared = new Map<string, Prepared>();
   readonly portals = new Map<string, Portal>();
+
+  /** The login that was made for this session, or for the running command of it. Undefined: it is that of the catalog. */
+  login: string | undefined;
 
   /** Status byte of the last ReadyForQuery. */
   status: number = STATUS.idle;

@@ -61,7 +61,7 @@ export type StatementEffect =
   | { readonly type: 'prepare'; readonly name: string; readonly inner: Analysis }
   | { readonly type: 'execute'; readonly name: string }
   | { readonly type: 'deallocate'; readonly name: string | undefined }
-  | { readonly type: 'declare'; readonly cursor: string }
+  | { readonly type: 'declare'; readonly cursor: string; readonly hold?: true }
   | { readonly type: 'fetch'; readonly cursor: string }
   | { readonly type: 'close'; readonly cursor: string | undefined }
   | {

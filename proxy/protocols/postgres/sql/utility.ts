@@ -31,6 +31,9 @@ import { walkTransaction } from './transaction.ts';
 import type { AnalysedStatement } from './types.ts';
 import { closeQuery, walkInto, walkNode, walkRead, walkSubStatement } from './walk.ts';
 
+/** Of the options of DECLARE (parsenodes.h). */
+const CURSOR_OPT_HOLD = 0x0020;
+
 /** What the lane needs to know of a top-level statement besides its tuples. */
 export interface Outcome {
   readonly kind: StatementKind;
@@ -86,7 +89,8 @@ export function walkUtility(tag: string, node: AstNode, scope: Scope, into: Coll
       return settle('Transaction');
     case 'DeclareCursorStmt': {
       const query = tagged(child(node, 'query'));
-      into.effects.push({ type: 'declare', cursor: text(node, 'portalname') ?? '' });
+      const hold = (Number(node['options'] ?? 0) & CURSOR_OPT_HOLD) !== 0;
+      into.effects.push({ type: 'declare', cursor: text(node, 'portalname') ?? '', ...(hold ? { hold } : {}) });
       if (query !== undefined) walkNode(query.tag, query.body, scope, into);
       closeQuery('Select', scope, into);
       return settle('Select');

@@ -14,7 +14,7 @@ import {
   utf8String,
 } from './der.ts';
 
-/** X.509 version 3 certificates (RFC 5280) with P-256 keys and ECDSA over SHA-256: an authority, and a server below it. */
+/** X.509 version 3 certificates (RFC 5280) with P-256 keys and ECDSA over SHA-256: an authority, and servers and clients below it. */
 
 const ECDSA_WITH_SHA256 = sequence(objectIdentifier('1.2.840.10045.4.3.2'));
 const COMMON_NAME = '2.5.4.3';
@@ -25,6 +25,13 @@ const BASIC_CONSTRAINTS = '2.5.29.19';
 const AUTHORITY_KEY_ID = '2.5.29.35';
 const EXTENDED_KEY_USAGE = '2.5.29.37';
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
+
+/** What the certificate is good for. A server's names are DNS names and IP addresses; a client is its common name. */
+export type CertificateUse =
+  | { readonly type: 'authority' }
+  | { readonly type: 'server'; readonly names: readonly string[] }
+  | { readonly type: 'client' };
 
 export interface CertificateRequest {
   readonly commonName: string;
@@ -32,8 +39,7 @@ export interface CertificateRequest {
   readonly publicKey: KeyObject;
   readonly notBefore: Date;
   readonly notAfter: Date;
-  /** DNS names and IP addresses of a server; undefined for an authority. */
-  readonly names: readonly string[] | undefined;
+  readonly use: CertificateUse;
   /** Common name and private key of the authority; its own for one that signs itself. */
   readonly issuer: { readonly commonName: string; readonly key: KeyObject };
 }
@@ -69,31 +75,38 @@ function addressBytes(address: string): Buffer {
 const generalName = (name: string): Buffer =>
   isIP(name) === 0 ? implicit(2, Buffer.from(name, 'latin1')) : implicit(7, addressBytes(name));
 
+function extensionsOf(use: CertificateUse): readonly Buffer[] {
+  switch (use.type) {
+    case 'authority':
+      return [];
+    case 'server':
+      return [
+        extension(EXTENDED_KEY_USAGE, false, sequence(objectIdentifier(SERVER_AUTH))),
+        extension(SUBJECT_ALT_NAME, false, sequence(...use.names.map(generalName))),
+      ];
+    case 'client':
+      return [extension(EXTENDED_KEY_USAGE, false, sequence(objectIdentifier(CLIENT_AUTH)))];
+    default:
+      return use satisfies never;
+  }
+}
+
 /** The certificate in PEM. */
 export function issueCertificate(request: CertificateRequest): string {
   const spki = request.publicKey.export({ type: 'spki', format: 'der' });
   const issuerSpki = createPublicKey(request.issuer.key).export({ type: 'spki', format: 'der' });
-  const server = request.names;
+  const authority = request.use.type === 'authority';
   const extensions = [
     extension(
       BASIC_CONSTRAINTS,
       true,
-      server === undefined ? sequence(boolean(true), unsignedInteger(Buffer.from([0]))) : sequence(),
+      authority ? sequence(boolean(true), unsignedInteger(Buffer.from([0]))) : sequence(),
     ),
     // digitalSignature is bit 0; keyCertSign and cRLSign are bits 5 and 6.
-    extension(
-      KEY_USAGE,
-      true,
-      server === undefined ? bitString(Buffer.from([0x06]), 1) : bitString(Buffer.from([0x80]), 7),
-    ),
+    extension(KEY_USAGE, true, authority ? bitString(Buffer.from([0x06]), 1) : bitString(Buffer.from([0x80]), 7)),
     extension(SUBJECT_KEY_ID, false, octetString(keyId(spki))),
     extension(AUTHORITY_KEY_ID, false, sequence(implicit(0, keyId(issuerSpki)))),
-    ...(server === undefined
-      ? []
-      : [
-          extension(EXTENDED_KEY_USAGE, false, sequence(objectIdentifier(SERVER_AUTH))),
-          extension(SUBJECT_ALT_NAME, false, sequence(...server.map(generalName))),
-        ]),
+    ...extensionsOf(request.use),
   ];
   const serial = randomBytes(16);
   // Positive, and never shortened by a leading zero.
