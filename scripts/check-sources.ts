@@ -13,7 +13,9 @@ interface SourceRule {
   readonly advice: string;
 }
 
-const PRODUCT = ['api', 'policy', 'delivery', 'kube', 'operator', 'proxy', 'archive', 'cli'].map((folder) => `${folder}/**/*.ts`);
+const PRODUCT = ['api', 'policy', 'delivery', 'kube', 'operator', 'proxy', 'archive', 'cli'].map(
+  (folder) => `${folder}/**/*.ts`,
+);
 const EVERYTHING = [...PRODUCT, 'scripts/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'demo/**/*.ts'];
 
 const RULES: readonly SourceRule[] = [

@@ -128,7 +128,7 @@ it('tells of a request, signed, with what to type and without anything that the 
       requester: { username: 'system:serviceaccount:shop:agent' },
       rules: [{ rule: 'shop/agents/deletes@2', requiredApprovals: 1 }],
       summary: 'Delete on public.orders (est. 3 rows)',
-      approve: "sallyport approve shop/delete-1 --reason '...'",
+      approve: "sallyport approve delete-1 -n shop --reason '...'",
     },
   });
   expect(JSON.parse(executed?.body ?? '')).toMatchObject({ type: 'approval.executed', data: { outcome: 'DELETE 3' } });
