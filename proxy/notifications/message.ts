@@ -62,8 +62,8 @@ export function notification(
     outcome: announcement === 'executed' ? status?.outcome : undefined,
     ...(announcement === 'requested'
       ? {
-          approve: `sallyport approve ${namespace}/${name} --reason '...'`,
-          show: `sallyport requests show ${namespace}/${name}`,
+          approve: `sallyport approve ${name} -n ${namespace} --reason '...'`,
+          show: `sallyport requests show ${name} -n ${namespace}`,
         }
       : {}),
     ...(includeCommand ? commandOf(request) : {}),

@@ -22,6 +22,8 @@ export interface NotificationOptions {
 }
 
 const FOLDER_RETRY_MS = 5000;
+/** Somebody waits for an approval: a receiver that is back is found soon. */
+export const NOTIFICATION_BACKOFF: BackoffSettings = { ...DEFAULT_BACKOFF, maxMs: 15_000 };
 
 /** Each receiver has its own folder: one that is down keeps no other waiting. */
 function folderOf(state: string, url: string): string {
@@ -86,7 +88,7 @@ async function deliverTo(webhook: NotificationWebhook, options: DeliveringOption
   const queue = {
     folder: folderOf(options.state, webhook.url),
     send: (message: WebhookMessage, aborted: AbortSignal) => sendWebhook(client, target, message, now(), aborted),
-    backoff: options.backoff ?? DEFAULT_BACKOFF,
+    backoff: options.backoff ?? NOTIFICATION_BACKOFF,
     now,
     observer,
   };
