@@ -98,6 +98,17 @@ describe('what is changed is found, and the first bad line is the right one', { 
       250,
     ));
 
+  it('a flipped bit anywhere in the last line of a stream, which no other line vouches for', async () => {
+    const path = files.find((file) => file.startsWith('shop/other/')) ?? '';
+    const last = linesOf(path).length;
+    const start = contentOf(path).length - (linesOf(path).at(-1)?.length ?? 0);
+    for (let at = start; at < contentOf(path).length; at += at < start + 80 ? 1 : 7) {
+      const content = Buffer.from(contentOf(path));
+      content[at] = (content[at] ?? 0) ^ (1 << (at % 7));
+      await expectFound(new Map([[path, content]]), `${path}:${last}`);
+    }
+  });
+
   it('a deleted line', () =>
     check(
       fc.asyncProperty(any, any, any, async (which, where, _) => {

@@ -11,6 +11,8 @@ export interface Signatures {
   take(line: ChainedLine): { readonly note?: string; readonly finding?: Finding };
   /** Checks the last note that was taken: it vouches for everything before it. */
   last(): Finding | undefined;
+  /** What is to be said of the last line of all, which no other one follows. */
+  end(line: ChainedLine): Finding | undefined;
   /** What a line's own note says of it. `silent`: it has none, or one that cannot be checked. */
   selfCheck(line: ChainedLine): 'right' | 'wrong' | 'silent';
   readonly count: number;
@@ -50,6 +52,12 @@ export function createSignatures({ origin, verifiers, every }: SignaturesOptions
 
   return {
     last,
+    end(line) {
+      // The name of its event was changed: the end of a stream does not look like one then, but for its note.
+      const hidden =
+        !carriesNote(line.event) && line.bytes.includes(`,"note":${JSON.stringify(`${origin}\n`).slice(0, -1)}`);
+      return hidden ? found('altered', line, 'no event of this name is signed') : last();
+    },
     take(line) {
       unsigned++;
       if (!carriesNote(line.event)) return {};

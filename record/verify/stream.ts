@@ -190,7 +190,7 @@ async function walk(
         return { problem: 'segment-missing', file: segment.path, line: 1 };
       }
     }
-    const problem = links.verdict(true) ?? signatures.last();
+    const problem = links.verdict(true) ?? (last === undefined ? undefined : signatures.end(last));
     if (problem !== undefined) return problem;
     // What retention took away behind the last segment that is there.
     let next = number + 1;

@@ -2,12 +2,14 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { recordRemovals } from '../../proxy/recording/ledger.ts';
 import { createRecorder } from '../../proxy/recording/writer.ts';
 import { createAnchors } from '../anchors.ts';
 import { createChain, originOf, type PendingLine } from '../chain.ts';
 import { eventBody } from '../format.ts';
 import { encodeVerifier } from '../note.ts';
 import { recoverRecord } from '../recover.ts';
+import { type RetentionOptions, removeExpiredSegments } from '../retention.ts';
 import { listSegments, segmentFileName } from '../segment.ts';
 import { newSigner, type RealRecord, realRecord, verifyChanged, verifyFolder } from './real-record.fixture.ts';
 import type { StreamReport } from './stream.ts';
@@ -222,11 +224,32 @@ describe('parts of a record', () => {
     expect(unanchored?.state).toBe('open');
   });
 
-  it('a segment that was removed and is there again is itself, and not another', async () => {
-    const { findings } = await verifyChanged(record, new Map(), {});
-    expect(findings).toEqual([]);
+  it('a segment whose removal was recorded and then interrupted is still there, and no fault', async () => {
+    const root = join(state, 'record');
+    const options = { root, pid: process.pid, signer };
+    const recorder = createRecorder(options);
+    recorder.stream('shop', 'db');
+    await recorder.close();
+    const round = (enter: RetentionOptions['enter']) =>
+      removeExpiredSegments({ root, enter, now: new Date(Date.now() + 500 * 86_400_000), retentionDays: () => 1 });
+    const killed = round(async (removed) => {
+      await recordRemovals(options, removed, () => {});
+      throw new Error('killed');
+    });
+    await expect(killed).rejects.toThrow('killed');
+    const [, report] = await verify({ paths: [state], verifiers: [signer] });
+    expect(report).toMatchObject({ state: 'closed', remarks: [expect.stringContaining('is still there')] });
+    // The next round says it again, and does it.
+    expect(await round((removed) => recordRemovals(options, removed, () => {}))).toHaveLength(1);
+    const after = await verify({ paths: [state], verifiers: [signer] });
+    expect(after.map(({ name, state: is }) => [name, is])).toEqual([
+      ['retention', 'closed'],
+      ['retention', 'closed'],
+    ]);
+  });
+
+  it('without the event that says so a removed segment is a missing one', async () => {
     const ledger = [...record.files.keys()].find((name) => name.startsWith('sallyport.dev/'));
-    // Without the event that says so, a removed segment is a missing one.
     const missing = await verifyChanged(record, new Map([[ledger ?? '', undefined]]), { anchors: false });
     expect(missing.findings).toHaveLength(1);
     expect(missing.findings[0]).toMatch(/-000003\.jsonl:1 segment-missing$/);
