@@ -34,6 +34,8 @@ export interface WorkerOptions {
   readonly pid: number;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly checkObject: CheckObject;
+  /** Between two notices to a client whose command is held, in milliseconds. Default 30 s. */
+  readonly holdNoticeMs?: number;
   /** Structured log lines. */
   readonly log: { write(line: string): unknown };
   readonly onReload: (result: {
@@ -158,6 +160,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     addressOf: addressBook(configuration.listen),
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
+    ...(options.holdNoticeMs === undefined ? {} : { holdNoticeMs: options.holdNoticeMs }),
     worker: options.worker,
     cancelElsewhere: options.cancelElsewhere,
   });

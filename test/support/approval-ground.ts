@@ -59,7 +59,9 @@ export async function startApprovalGround(options: LaneGroundOptions & { folder:
         const stored = await files.read({ namespace: 'default', name });
         if (stored !== undefined) found.push(stored.request);
       }
-      return found.sort((a, b) => (String(a.metadata.creationTimestamp) < String(b.metadata.creationTimestamp) ? -1 : 1));
+      return found.sort((a, b) =>
+        String(a.metadata.creationTimestamp) < String(b.metadata.creationTimestamp) ? -1 : 1,
+      );
     },
     async request(matches) {
       const end = Date.now() + PATIENCE_MS;
@@ -67,7 +69,8 @@ export async function startApprovalGround(options: LaneGroundOptions & { folder:
         const all = await ground.requests();
         const found = all.find(matches);
         if (found !== undefined) return found;
-        if (Date.now() > end) throw new Error(`no such request among ${all.map((one) => `${one.metadata.name} ${stateOf(one)}`)}`);
+        if (Date.now() > end)
+          throw new Error(`no such request among ${all.map((one) => `${one.metadata.name} ${stateOf(one)}`)}`);
         await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
       }
     },

@@ -82,7 +82,10 @@ describeWith([postgresServer(18)], 'held commands', () => {
   const ended = (name: string, state: string): Promise<unknown> =>
     ground.request((request) => request.metadata.name === name && stateOf(request) === state);
   const reached = (text: string): number =>
-    ground.lane.server.log().split('\n').filter((line) => /(statement|execute [^:]*): /.test(line) && line.includes(text)).length;
+    ground.lane.server
+      .log()
+      .split('\n')
+      .filter((line) => /(statement|execute [^:]*): /.test(line) && line.includes(text)).length;
 
   describe('hold: Wait', () => {
     test('a simple query is announced, waits, and runs exactly once when it was approved', async () => {
@@ -118,18 +121,17 @@ describeWith([postgresServer(18)], 'held commands', () => {
       await client.until('N');
       const of = async () => {
         const events = await recordedEvents(ground.lane.state);
-        const received = events.find(({ e, text }) => e === 'command.received' && String(text).includes('/* recorded */'));
+        const received = events.find(
+          ({ e, text }) => e === 'command.received' && String(text).includes('/* recorded */'),
+        );
         return events.filter(({ session, seq }) => session === received?.session && seq === received?.seq);
       };
       expect((await of()).map(({ e }) => e)).toEqual(['command.received', 'command.held']);
       const request = await ground.approve();
       await client.until('Z');
-      await expect.poll(async () => (await of()).map(({ e }) => e)).toEqual([
-        'command.received',
-        'command.held',
-        'command.released',
-        'command.executed',
-      ]);
+      await expect
+        .poll(async () => (await of()).map(({ e }) => e))
+        .toEqual(['command.received', 'command.held', 'command.released', 'command.executed']);
       const [, held, released] = await of();
       expect(held).toMatchObject({ request: request.metadata.name, hash: request.spec.request.hash });
       expect(released).toMatchObject({ state: 'Consumed', votes: [{ voter: 'ada' }], hash: request.spec.request.hash });
@@ -164,12 +166,29 @@ describeWith([postgresServer(18)], 'held commands', () => {
       await client.until('N');
       await ground.approve();
       const rest = await client.until('Z', 3);
-      expect(shapeOf(rest)).toEqual(['C DELETE 1', 'ZI', 'T', 'D', 'C SELECT 1', 'ZI', '1', '2', 'T', 'D', 'C SELECT 1', 'ZI']);
+      expect(shapeOf(rest)).toEqual([
+        'C DELETE 1',
+        'ZI',
+        'T',
+        'D',
+        'C SELECT 1',
+        'ZI',
+        '1',
+        '2',
+        'T',
+        'D',
+        'C SELECT 1',
+        'ZI',
+      ]);
     });
 
     test('what came before is answered first', async () => {
       await using client = await open();
-      client.send(parse('s', 'DELETE FROM orders WHERE id = $1'), describeMessage('S', 's'), bind({ statement: 's', values: ['3'] }));
+      client.send(
+        parse('s', 'DELETE FROM orders WHERE id = $1'),
+        describeMessage('S', 's'),
+        bind({ statement: 's', values: ['3'] }),
+      );
       client.send(execute(''), sync());
       expect(shapeOf(await client.until('N'))).toEqual(['1', 't', 'n', '2', 'N']);
       await ground.approve();
@@ -188,7 +207,14 @@ describeWith([postgresServer(18)], 'held commands', () => {
       client.send(unnamed('DELETE FROM orders WHERE id < 6 RETURNING id', [], 2), execute('', 2), flush());
       await client.until('N');
       await ground.approve();
-      expect(shapeOf(await client.until('s', 2)).filter((type) => type !== 'T')).toEqual(['D', 'D', 's', 'D', 'D', 's']);
+      expect(shapeOf(await client.until('s', 2)).filter((type) => type !== 'T')).toEqual([
+        'D',
+        'D',
+        's',
+        'D',
+        'D',
+        's',
+      ]);
       client.send(sync());
       await client.until('Z');
       expect(await orders()).toBe(15);
@@ -235,7 +261,10 @@ describeWith([postgresServer(18)], 'held commands', () => {
       ['closes', (client: WireClient) => client.socket.end()],
       ['resets', (client: WireClient) => client.socket.resetAndDestroy()],
       ['says goodbye', (client: WireClient) => client.send(terminate()).socket.end()],
-      ['sends more and closes', (client: WireClient) => client.send(Buffer.concat(Array(50).fill(query('SELECT 1')))).socket.end()],
+      [
+        'sends more and closes',
+        (client: WireClient) => client.send(Buffer.concat(Array(50).fill(query('SELECT 1')))).socket.end(),
+      ],
     ])('a client that %s withdraws it', async (_how, leave) => {
       const client = await open();
       client.send(query(DELETE));
@@ -306,7 +335,10 @@ describeWith([postgresServer(18)], 'held commands', () => {
     test('inside an open transaction, explicit or of a pipeline', async () => {
       await using client = await open();
       await client.query('BEGIN');
-      expect(await client.errorOf(DELETE)).toMatchObject({ C: '42501', M: expect.stringContaining('transaction is open') });
+      expect(await client.errorOf(DELETE)).toMatchObject({
+        C: '42501',
+        M: expect.stringContaining('transaction is open'),
+      });
       expect(shapeOf(await client.query('ROLLBACK'))).toEqual(['C ROLLBACK', 'ZI']);
       client.send(query('BEGIN'), query(DELETE), query('ROLLBACK'));
       expect(shapeOf(await client.until('Z', 3))).toEqual(['C BEGIN', 'ZT', 'E 42501', 'ZE', 'C ROLLBACK', 'ZI']);
@@ -343,7 +375,10 @@ describeWith([postgresServer(18)], 'held commands', () => {
 
     test('COPY FROM STDIN is refused: nobody could see its rows', async () => {
       await using client = await open();
-      expect(await client.errorOf('COPY notes FROM STDIN')).toMatchObject({ C: '42501', M: expect.stringContaining('COPY FROM STDIN') });
+      expect(await client.errorOf('COPY notes FROM STDIN')).toMatchObject({
+        C: '42501',
+        M: expect.stringContaining('COPY FROM STDIN'),
+      });
     });
 
     test('a function call of the fast path', async () => {
@@ -421,7 +456,10 @@ describeWith([postgresServer(18)], 'held commands', () => {
 
     test('binary values by their types', async () => {
       await using client = await open();
-      client.send(parse('', 'DELETE FROM orders WHERE id = $1'), bind({ values: [Buffer.from([0, 0, 0, 12])], formats: [1] }));
+      client.send(
+        parse('', 'DELETE FROM orders WHERE id = $1'),
+        bind({ values: [Buffer.from([0, 0, 0, 12])], formats: [1] }),
+      );
       client.send(execute(''), sync());
       await client.until('N');
       const request = await ground.approve();

@@ -460,7 +460,11 @@ export class Approvals {
   }
 
   /** Of a command that does not run: nothing is forwarded that would bring it to the disk. */
-  #recordReleased(seq: number, ticket: ApprovalTicket, release: Parameters<LaneSession['record']['released']>[2]): void {
+  #recordReleased(
+    seq: number,
+    ticket: ApprovalTicket,
+    release: Parameters<LaneSession['record']['released']>[2],
+  ): void {
     const { record } = this.#session;
     record.released(seq, ticket, release);
     record.stream.sync().catch((error: Error) => this.#session.recordFailed(error));
