@@ -11,7 +11,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-/** One line from the terminal; Ctrl-C and Ctrl-D answer with nothing. */
+/** One line from the terminal, typed after the question: nobody agrees ahead. Ctrl-C and Ctrl-D answer with nothing. */
 async function ask(question: string): Promise<string> {
   const lines = createInterface({ input: process.stdin, output: process.stdout });
   const given = new AbortController();

@@ -9,6 +9,9 @@ import { type Ballot, keyId, shownDigest, signVote } from './vote.ts';
 
 /** What a voter does to a store: find a request, vote on it, ask for a count. Nothing here grants anything. */
 
+/** As many as the resource kind takes. */
+const MAX_VOTES = 20;
+
 /** @throws ApprovalError SPV022, SPV023, SPV020 */
 export async function findRequest(
   files: RequestFiles,
@@ -95,6 +98,7 @@ export async function castVote(
     const closed = whyClosed(request, ballot.now);
     if (closed !== undefined) throw new ApprovalError('SPV024', [name, closed]);
     const { decisions = [] } = request.spec;
+    if (decisions.length >= MAX_VOTES) throw new ApprovalError('SPV024', [name, `it holds ${MAX_VOTES} votes already`]);
     const before = decisions.filter(({ by }) => by?.username === ballot.voter);
     // Who approved may still deny; nobody takes a denial back.
     if (before.some(({ verdict }) => verdict === ballot.verdict || verdict === 'Deny'))

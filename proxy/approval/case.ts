@@ -203,6 +203,14 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
     }
   }
 
+  function tellOne(listener: () => void): void {
+    try {
+      listener();
+    } catch (error) {
+      warn('a count cannot be made', { error: causeOf(error) });
+    }
+  }
+
   function heedCount({ metadata, status }: ApprovalRequest): void {
     const wanted = metadata.annotations?.[COUNT_WANTED];
     if (wanted === undefined || wanted === countWanted) return;
@@ -212,7 +220,7 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
     countAnswered = measured !== undefined && measured >= wanted;
     if (countAnswered) return;
     context.changed(own, 'CountWanted');
-    for (const listener of countListeners) listener();
+    for (const listener of countListeners) tellOne(listener);
   }
 
   /** One look at a time; a call while one is running makes it look once more, since it may have read the old file. */
@@ -283,7 +291,8 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       if (rejectedVotes || expired()) return look();
       // A file that is gone, or a folder that cannot be read, is for the look to judge.
       const stamp = await files.stamp(ref).catch(() => undefined);
-      if (stamp === undefined || stamp !== lastStamp || (await context.signers.current()) !== lastSigners) await look();
+      const signers = await context.signers.current().catch(() => undefined);
+      if (stamp === undefined || stamp !== lastStamp || signers !== lastSigners) await look();
     },
     decided(signal) {
       if (signal.aborted) return Promise.reject(signal.reason);
@@ -311,17 +320,18 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
     },
     async withdraw(reason) {
       if (await used.shared.has(uid)) return;
-      const outcome = reason.slice(0, 512);
+      const outcome = neutralise(reason).slice(0, 512);
       end('Withdrawn', approvalText('SPV009', [ref.name, outcome]).message);
-      await write(
-        (request) => (isOpen(stateOf(request)) ? withStatus(request, { state: 'Withdrawn', outcome }) : undefined),
-        'Withdrawn',
-      );
+      await write((request) => {
+        // Another process waits for it too, and made it.
+        const ours = request.status?.holder?.process === context.holder.process;
+        return ours && isOpen(stateOf(request)) ? withStatus(request, { state: 'Withdrawn', outcome }) : undefined;
+      }, 'Withdrawn');
     },
     onCountWanted(listener) {
       countListeners.add(listener);
       // Asked for before anybody listened.
-      if (!countAnswered) queueMicrotask(() => countListeners.has(listener) && listener());
+      if (!countAnswered) queueMicrotask(() => countListeners.has(listener) && tellOne(listener));
       return () => countListeners.delete(listener);
     },
     async previewed(preview) {

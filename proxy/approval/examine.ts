@@ -4,7 +4,7 @@ import type { ApprovalRefusal, HeldCommand } from '../ports.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError, type ApprovalErrorCode, approvalText } from './errors.ts';
 import { refOf, type StoredRequest } from './files.ts';
-import { stateOf } from './request.ts';
+import { stateOf, timeoutMs } from './request.ts';
 import type { Signers } from './signers.ts';
 import { type Tally, tallyVotes } from './tally.ts';
 import { shownDigest } from './vote.ts';
@@ -96,6 +96,7 @@ export async function examine(context: ApprovalContext, facts: ExamineFacts): Pr
     signers,
     now: context.now(),
     expiresAt: Date.parse(own.spec.expiresAt),
+    voteLifeMs: timeoutMs(command),
   });
   // Counting took time: nothing is released that expired meanwhile.
   return facts.expired() ? over('Expired', 'SPV007') : { state: 'Open', stored, tally, signers };

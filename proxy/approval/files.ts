@@ -166,6 +166,9 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
           const found = await read(ref);
           const changed = found && change(found.request);
           if (changed === undefined) return found;
+          // Nobody could read it any more.
+          const [problem] = structureProblems(checkStructure('ApprovalRequest', changed));
+          if (problem !== undefined) throw new ApprovalError('SPV020', [file, problem.message]);
           const draft = await writeDraft(file, changed, mode, false);
           await rename(draft, file);
           return { request: changed, stamp: stampOf(await lstat(file)) };

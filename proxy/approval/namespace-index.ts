@@ -90,12 +90,19 @@ export function createNamespaceIndex(context: ApprovalContext, namespace: string
 
   async function refreshNow(): Promise<void> {
     if (everything) {
-      everything = false;
       for (const name of await files.names(namespace)) changed.add(name);
+      everything = false;
     }
-    const names = [...changed];
-    changed.clear();
-    for (const name of names) await readOne(name);
+    for (const name of [...changed]) {
+      // Taken out first: what changes while it is read is seen by the next round. What cannot be read stays for it.
+      changed.delete(name);
+      try {
+        await readOne(name);
+      } catch (error) {
+        changed.add(name);
+        throw error;
+      }
+    }
   }
 
   return {

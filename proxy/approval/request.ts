@@ -126,7 +126,7 @@ export function measuredOf({ measured, unavailable }: EffectPreview) {
       ? {}
       : {
           measured: {
-            rows: measured.rows,
+            rows: Math.max(0, Math.round(measured.rows)),
             at: measured.at,
             durationMs: Math.max(0, Math.round(measured.durationMs)),
           },

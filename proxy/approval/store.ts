@@ -267,7 +267,12 @@ const connectionText = ({ connection }: HeldCommand): string => `${connection.na
 /** Why no request is made at all. */
 function whyImpossible(command: HeldCommand, signers: Signers): ApprovalRefusal | undefined {
   if (signers === NO_SIGNERS) return refusal('SPV001', [firstRule(command)]);
-  if (!command.text.isWellFormed()) return refusal('SPV013');
+  if (
+    ![command.text, command.subject.username, command.database, ...Object.entries(command.settings).flat()].every(
+      (text) => text.isWellFormed(),
+    )
+  )
+    return refusal('SPV013');
   const voters = signers.voters?.(command.connection);
   if (voters === undefined) return undefined;
   const others = voters.filter((voter) => !asksForThemselves(voter, command.subject));

@@ -36,6 +36,8 @@ export interface TallyFacts {
   readonly now: number;
   /** After this a vote counts no more. */
   readonly expiresAt: number;
+  /** How long the rules let a request wait, in milliseconds: a vote is not good for longer, whatever expiry was shown. */
+  readonly voteLifeMs?: number;
 }
 
 /** How far the clock of a voter may be off. */
@@ -85,7 +87,7 @@ export async function tallyVotes(facts: TallyFacts): Promise<Tally> {
 
 /** The vote as it counts, or why it does not. */
 async function count(vote: Vote, facts: TallyFacts, counted: readonly CountedVote[]): Promise<CountedVote | string> {
-  const { request, requirements, connection, requester, signers, now, expiresAt } = facts;
+  const { request, requirements, connection, requester, signers, now, expiresAt, voteLifeMs = Infinity } = facts;
   const signer = signers.signer(vote.signer);
   if (signer === undefined) return 'its signer is not known, or not any more';
   if (signer.kind === 'voter' && signer.name !== vote.voter) return 'it is signed by somebody else';
@@ -95,6 +97,7 @@ async function count(vote: Vote, facts: TallyFacts, counted: readonly CountedVot
   if (!(at <= now + CLOCK_SKEW_MS)) return 'it is from the future';
   if (!(at >= created - CLOCK_SKEW_MS)) return 'it is older than the request';
   if (!(at < expiresAt)) return 'it came after the request expired';
+  if (!(now < at + voteLifeMs)) return 'it is too old';
   const voter = await signers.voter(vote.voter, signer.kind === 'authority' ? vote.groups : [], connection);
   if (voter === undefined) return 'the voter may not approve on this connection';
   const { id, verdict, reason } = vote;

@@ -146,7 +146,6 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   // Before anything new is held: what is open and held by nobody has no session any more.
   if (options.worker === 0) await keepSwept(approvalOptions, retaining.signal);
   const approvals = createFolderApprovals(approvalOptions);
-  starting.defer(() => approvals.close());
   const runtime = await startRuntime({
     bundles,
     credentials,
@@ -175,6 +174,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     async stop(signal) {
       await running.disposeAsync();
       await runtime.stop(signal);
+      // Last: what still waits has been withdrawn.
+      await approvals.close();
     },
   };
 }
