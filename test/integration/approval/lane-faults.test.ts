@@ -1,7 +1,7 @@
 /** kill -9 of the gateway at each step of a held command, two gateways and one approval, and people at a terminal. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -9,7 +9,7 @@ import * as encode from '../../../proxy/protocols/postgres/wire/encode.ts';
 import { type ApprovalGround, startApprovalGround, stateOf } from '../../support/approval-ground.ts';
 import { recordedEvents } from '../../support/recorded.ts';
 import { describeWith, postgresServer, program } from '../../support/requires.ts';
-import { createToken, startSallyport } from '../../support/sallyport.ts';
+import { createToken, sallyport, startSallyport } from '../../support/sallyport.ts';
 import { clientProgram } from '../../support/server-binaries.ts';
 import { fieldsOf, shapeOf, WireClient } from '../../support/wire-client.ts';
 
@@ -205,6 +205,27 @@ describeWith([postgresServer(18), program('psql', 'postgresql-client')], 'faults
     expect(output).toContain('ERROR:  canceling statement due to user request');
     await is(metadata.name, 'Withdrawn');
     expect(reached(DELETE)).toBe(0);
+  });
+
+  test('a person approves with the command that the notice names', async () => {
+    const home = { XDG_CONFIG_HOME: path.join(folder, 'config') };
+    const made = await sallyport(['approver', 'create', 'eve', '-o', 'json'], { environment: home });
+    const { publicKey } = JSON.parse(made.stdout) as { publicKey: string };
+    const configuration = JSON.parse(await readFile(ground.configuration, 'utf8')) as { approvers: object[] };
+    configuration.approvers.push({ name: 'eve', publicKey });
+    await writeFile(ground.configuration, JSON.stringify(configuration));
+    await using client = await open();
+    client.send(query(DELETE));
+    const notice = fieldsOf((await client.until('N')).at(-1)!);
+    const [, name = ''] = /sallyport approve (\S+) -n default --reason/.exec(notice.H ?? '') ?? [];
+    const parameters = [name, '-n', 'default', '--reason', 'looked at it', '-c', ground.configuration];
+    const approved = await sallyport(['approve', ...parameters, '--state', ground.lane.state], { environment: home });
+    expect(approved).toMatchObject({ status: 0 });
+    expect(shapeOf(await client.until('Z'))).toEqual(['C DELETE 1', 'ZI']);
+    const events = await recordedEvents(ground.lane.state);
+    expect(events.find(({ e }) => e === 'command.released')).toMatchObject({
+      votes: [{ voter: 'eve', reason: 'looked at it' }],
+    });
   });
 
   test('a server that ends the session meanwhile: told, and withdrawn', async () => {
