@@ -62,6 +62,12 @@ function limitWords(limits: EffectiveLimits): string {
     .join(', ');
 }
 
+/** What becomes of the session meanwhile. */
+function holdWords(hold: 'Wait' | 'Reject', timeoutMs: number): string {
+  const limit = `${timeoutMs / 1000} s`;
+  return hold === 'Wait' ? `, waited for up to ${limit}` : `, refused until then; open for ${limit}`;
+}
+
 /** The decision as a person reads it: the verdict, each tuple with its reason, and what follows from it. */
 export function explanation(subject: Subject, offline: OfflineDecision, paint: Paint): string {
   const { analysis, connection, decision, scope } = offline;
@@ -84,10 +90,10 @@ export function explanation(subject: Subject, offline: OfflineDecision, paint: P
     );
     for (const error of tuple.errors ?? []) line(`  ${' '.repeat(width)}  condition failed: ${neutralise(error)}`);
   }
-  for (const { rule, requiredApprovals, approvers } of decision.requirements) {
+  for (const { rule, requiredApprovals, approvers, hold, timeoutMs } of decision.requirements) {
     const who = [...(approvers?.users ?? []), ...(approvers?.groups ?? []).map((group) => `group ${group}`)].join(', ');
     line(
-      `  needs ${requiredApprovals} approval(s)${who === '' ? '' : ` of ${neutralise(who)}`} (rule ${ruleName(rule)})`,
+      `  needs ${requiredApprovals} approval(s)${who === '' ? '' : ` of ${neutralise(who)}`} (rule ${ruleName(rule)})${holdWords(hold, timeoutMs)}`,
     );
   }
   if (decision.verdict !== 'Deny') {

@@ -41,6 +41,8 @@ export interface WorkerOptions {
   readonly pid: number;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly checkObject: CheckObject;
+  /** Between two notices to a client whose command is held, in milliseconds. Default 30 s. */
+  readonly holdNoticeMs?: number;
   /** Structured log lines. */
   readonly log: { write(line: string): unknown };
   readonly onReload: (result: {
@@ -175,6 +177,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     addressOf: addressBook(configuration.listen),
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
+    ...(options.holdNoticeMs === undefined ? {} : { holdNoticeMs: options.holdNoticeMs }),
     worker: options.worker,
     // One machine has the state folder, and one gateway at a time: whoever else wrote its name there is on it, or dead.
     installation: {

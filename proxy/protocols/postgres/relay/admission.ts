@@ -2,7 +2,8 @@ import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
-import { Approvals, type AskedCommand } from './approval.ts';
+import { Approvals } from './approval.ts';
+import type { AskedCommand } from './hold.ts';
 import type { Obtainer, Stall } from './obtain.ts';
 import { FAILING_SQL, type Outbound } from './outbound.ts';
 import { Reply } from './replies.ts';
@@ -63,7 +64,7 @@ export class Admission {
     reply.command = command;
     reply.startedAt = performance.now();
     this.#session.ranInBatch = true;
-    this.approvals.follow(reply);
+    this.approvals.outcomes.follow(reply);
     const seconds = verdict.decision.limits.maxDurationMs;
     if (seconds !== undefined) this.#watchDuration(reply, seconds);
     this.#out.push(reply);

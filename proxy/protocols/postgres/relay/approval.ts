@@ -1,94 +1,31 @@
-import type { ApprovalRequirement } from '../../../../policy/decision.ts';
-import type { ApprovalDecision, ApprovalGrant, ApprovalTicket, EffectPreview } from '../../../ports.ts';
+import type { ApprovalTicket } from '../../../ports.ts';
 import { type LaneReport, laneError } from '../errors.ts';
-import { fingerprintOf, MOST_SHOWN, NO_PREVIEW, present, type Shown } from '../held/present.ts';
-import { measure, type PreviewGround, preview } from '../held/preview.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
 import { heldNotice, inTransaction, notApproved, rejected, storeRefused } from './approval-words.ts';
-import { meaningOf, namedStatements } from './meaning.ts';
+import { Asking } from './asking.ts';
+import { type AskedCommand, aborted, covers, type Hold, newHold, readsClient } from './hold.ts';
 import type { Stall } from './obtain.ts';
 import type { Outbound } from './outbound.ts';
+import { Outcomes } from './outcomes.ts';
 import { type Portal, Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
-
-/** The command that a message asks to run, with what it brings besides its text. */
-export interface AskedCommand {
-  readonly text: string;
-  readonly portal: Portal | undefined;
-  /** Of a FunctionCall, which has no portal. */
-  readonly parameters?: readonly (Uint8Array | null)[];
-  readonly formats?: readonly (0 | 1)[];
-}
-
-/** One command on its way to people and back. Its message is handled again after each step, on the policy then in force. */
-interface Hold {
-  /** Aborted by a cancel, by the end of the session, and when the hold is given up. */
-  readonly stop: AbortController;
-  /** Number of the command in the session; 0 until it is recorded. */
-  seq: number;
-  asked: readonly ApprovalRequirement[];
-  ticket: ApprovalTicket | undefined;
-  deciding: Promise<void> | undefined;
-  decision: ApprovalDecision | undefined;
-  grant: ApprovalGrant | undefined;
-  /** Why it does not run. */
-  report: LaneReport | undefined;
-  /** The request outlives this message: its command may come again. */
-  keep: boolean;
-  since: number;
-  notices: NodeJS.Timeout | undefined;
-}
-
-/** The preview is waited for this long before people are asked; one that takes longer is handed in later. In milliseconds. */
-const PREVIEW_WAIT_MS = 250;
-/** A Sync has nothing of its own to remember. */
-const SYNC = new Reply('sync');
-
-/** Rows of COPY FROM STDIN come after its approval: nobody could have seen them. */
-function readsClient(verdict: Verdict): boolean {
-  return verdict.analysis.statements.some(({ effects }) =>
-    effects.some((effect) => effect.type === 'copy' && effect.direction === 'from' && effect.via === 'stdio'),
-  );
-}
-
-/** A rule without its number: that the resource changed elsewhere asks nobody again. */
-function requirementKey({ rule, message: _shown, ...asked }: ApprovalRequirement): string {
-  const { namespace, policy, rule: name } = rule;
-  return JSON.stringify([namespace, policy, name, asked]);
-}
-
-/** Whether whoever met `asked` has met `needed`. */
-function covers(asked: readonly ApprovalRequirement[], needed: readonly ApprovalRequirement[]): boolean {
-  const known = new Set(asked.map(requirementKey));
-  return needed.every((requirement) => known.has(requirementKey(requirement)));
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
-}
 
 /** Holds what needs people: asks the store, tells the client, and lets the command run once when it was approved. */
 export class Approvals {
   readonly #session: LaneSession;
   readonly #out: Outbound;
+  readonly #asking: Asking;
+  readonly outcomes: Outcomes;
   #hold: Hold | undefined;
   /** Waits for earlier answers before it is known whether the command can be held. */
   #settling = false;
-  /** Approved, recorded, and about to be forwarded. */
-  #granted: ApprovalGrant | undefined;
-  /** One of this pipeline is followed to the Sync that ends it. */
-  #toSync = false;
-  /** Ran in a pipeline whose end is not known yet. */
-  readonly #unsettled: { readonly grant: ApprovalGrant; failures: number }[] = [];
-
   constructor(session: LaneSession, out: Outbound) {
     this.#session = session;
     this.#out = out;
+    this.#asking = new Asking(session, out);
+    this.outcomes = new Outcomes(session);
     session.cancelHeld = () => this.#cancel();
     session.signal.addEventListener('abort', () => this.#sessionEnded(), { once: true });
   }
@@ -126,19 +63,7 @@ export class Approvals {
     );
     if (session.status !== STATUS.idle || session.ranInBatch || (session.inBatch && others))
       return inTransaction(verdict);
-    const hold: Hold = {
-      stop: new AbortController(),
-      seq: 0,
-      asked: verdict.decision.requirements,
-      ticket: undefined,
-      deciding: undefined,
-      decision: undefined,
-      grant: undefined,
-      report: undefined,
-      keep: false,
-      since: 0,
-      notices: undefined,
-    };
+    const hold = newHold(verdict.decision.requirements);
     this.#hold = hold;
     const asking = this.#ask(hold, verdict, command).catch((error: unknown) => this.#broken(hold, error));
     return { until: Promise.race([asking, aborted(hold.stop.signal)]) };
@@ -155,138 +80,29 @@ export class Approvals {
   }
 
   async #ask(hold: Hold, verdict: Verdict, command: AskedCommand): Promise<void> {
-    const session = this.#session;
     const { signal } = hold.stop;
-    await this.#endImplicit(command.portal);
-    const meaning = await meaningOf(session, verdict.analysis);
-    if (signal.aborted) return;
-    await this.#findTypes(command.portal);
-    if (signal.aborted) return;
-    const { portal, text } = command;
-    const parameters = portal?.parameters ?? command.parameters ?? [];
-    const formats = portal?.formats ?? command.formats ?? [];
-    const shown: Shown = {
-      text,
-      analysis: verdict.analysis,
-      parameters,
-      formats,
-      types: portal?.statement.types ?? [],
-    };
-    const named = new Map(
-      [...namedStatements(session, verdict.analysis)].map(([name, statement]) => [
-        name,
-        { ...statement, parameters: [], formats: [], types: [] },
-      ]),
-    );
-    const presentation = present(shown, verdict, named, session.masking.content);
-    const bytes = Buffer.byteLength(presentation.display);
-    if (bytes > MOST_SHOWN) {
-      hold.report = laneError('SPG029', String(bytes));
+    const asked = await this.#asking.submit(hold.asked, verdict, command, signal);
+    if (asked === undefined) return;
+    if (!('ticket' in asked)) {
+      hold.report = asked;
       return;
     }
-    const ground: PreviewGround = {
-      environment: { ...verdict.environment, prepared: () => undefined },
-      settings: meaning.changed,
-      dial: (dialled) => session.dial(dialled),
-    };
-    const previewing = preview(shown, ground, signal);
-    const soon = await sooner(previewing, PREVIEW_WAIT_MS);
-    const submitted = await session.ports.approvals.submit({
-      connection: session.connection,
-      subject: session.identity.subject,
-      sessionId: session.id,
-      database: session.database,
-      text,
-      parameters,
-      formats,
-      settings: meaning.settings,
-      requirements: hold.asked,
-      fingerprint: fingerprintOf(text, verdict),
-      presentation: { ...presentation, preview: soon ?? NO_PREVIEW('it is still being made') },
-    });
-    if ('state' in submitted) {
-      hold.report = storeRefused(submitted);
-      return;
-    }
-    hold.ticket = submitted;
+    const { ticket } = asked;
+    hold.ticket = ticket;
     if (signal.aborted) {
-      this.#withdraw(submitted, 'the command was cancelled');
+      this.#withdraw(ticket, 'the command was cancelled');
       return;
     }
-    if (soon === undefined) this.#handIn(submitted, previewing);
-    if (submitted.approved) return;
-    await this.#recordHeld(hold, submitted, command, verdict);
+    if (ticket.approved) return;
+    await this.#recordHeld(hold, ticket, command, verdict);
     if (signal.aborted) return;
     if (hold.asked.some((requirement) => requirement.hold === 'Reject')) {
       hold.keep = true;
-      hold.report = rejected(submitted, session.connection.namespace, hold.asked);
+      hold.report = rejected(ticket, this.#session.connection.namespace, hold.asked);
       return;
     }
-    this.#countOnRequest(hold, submitted, shown, ground, previewing);
+    this.#asking.countOnRequest(asked, signal);
     await this.#wait(hold);
-  }
-
-  /**
-   * Parse and Bind have opened an implicit transaction, and Parse has locked the tables of the statement: nothing has run in it, so
-   * it is ended here, and the portal is bound again before it runs.
-   */
-  async #endImplicit(portal: Portal | undefined): Promise<void> {
-    const session = this.#session;
-    if (!session.inBatch) return;
-    this.#askFor();
-    this.#out.batchEnded();
-    if (portal !== undefined) portal.unbound = true;
-    await session.drained();
-  }
-
-  /** A message of the gateway's own, and a Sync behind it; the client hears of neither. */
-  #askFor(reply?: Reply, bytes: Buffer = Buffer.alloc(0)): void {
-    const end = new Reply('sync');
-    for (const own of reply === undefined ? [end] : [reply, end]) {
-      own.swallow = true;
-      this.#session.replies.push(own);
-    }
-    this.#out.inject(Buffer.concat([bytes, encode.sync()]));
-  }
-
-  /** Binary values are read by their types, which only the server knows when the client left them open. */
-  async #findTypes(portal: Portal | undefined): Promise<void> {
-    if (portal === undefined) return;
-    const { statement, parameters, formats } = portal;
-    const open = parameters.some((value, index) => value !== null && formats[index] === 1 && !statement.types[index]);
-    if (!open || statement.bySql) return;
-    const reply = new Reply('describeStatement');
-    reply.prepared = statement;
-    this.#askFor(reply, encode.describe('S', statement.name));
-    await this.#session.drained();
-  }
-
-  #handIn(ticket: ApprovalTicket, previewing: Promise<EffectPreview>): void {
-    previewing
-      .then((made) => ticket.previewed(made))
-      .catch((error: unknown) => this.#failed('a preview could not be handed in', error));
-  }
-
-  #countOnRequest(
-    hold: Hold,
-    ticket: ApprovalTicket,
-    shown: Shown,
-    ground: PreviewGround,
-    previewing: Promise<EffectPreview>,
-  ): void {
-    let counting = false;
-    const unsubscribe = ticket.onCountWanted(() => {
-      if (counting || hold.stop.signal.aborted) return;
-      counting = true;
-      previewing
-        .then((known) => measure(shown, ground, known, hold.stop.signal))
-        .then((measured) => ticket.previewed(measured))
-        .catch((error: unknown) => this.#failed('a count could not be handed in', error))
-        .finally(() => {
-          counting = false;
-        });
-    });
-    hold.stop.signal.addEventListener('abort', unsubscribe, { once: true });
   }
 
   /** On disk before the client hears of it. */
@@ -353,7 +169,7 @@ export class Approvals {
     try {
       const result = await ticket.consume();
       if (result.state === 'Refused') hold.report = storeRefused(result);
-      else if (hold.stop.signal.aborted) this.#settle(result, 'Failed');
+      else if (hold.stop.signal.aborted) this.outcomes.settle(result, 'Failed');
       else hold.grant = result;
     } catch (error) {
       this.#broken(hold, error);
@@ -378,7 +194,7 @@ export class Approvals {
       members: verdict.recordMembers,
     });
     if (command.portal !== undefined) command.portal.released = true;
-    this.#granted = grant;
+    this.outcomes.expect(grant);
     this.#clear(hold);
     return hold.seq;
   }
@@ -392,40 +208,6 @@ export class Approvals {
     reply.quiet = true;
     this.#out.push(reply);
     this.#out.inject(encode.bindValues(portal.name, portal.statement.name, portal));
-  }
-
-  /** Follows the command that was just released to its outcome. Nothing is told when the connection breaks: that is not known. */
-  follow(reply: Reply): void {
-    const grant = this.#granted;
-    if (grant === undefined) return;
-    this.#granted = undefined;
-    const before = reply.settled;
-    const session = this.#session;
-    const inPipeline = reply.kind === 'execute';
-    this.#toSync ||= inPipeline;
-    reply.settled = (ok) => {
-      before?.(ok);
-      if (session.ended) return;
-      // What a pipeline did is undone when something later in it fails.
-      if (ok && inPipeline) this.#unsettled.push({ grant, failures: session.failures });
-      else this.#settle(grant, ok ? 'Executed' : 'Failed');
-    };
-  }
-
-  /** The reply to a Sync: with it, what ran in the pipeline is committed or not. */
-  sync(): Reply {
-    if (!this.#toSync) return SYNC;
-    this.#toSync = false;
-    const reply = new Reply('sync');
-    reply.settled = () => {
-      for (const { grant, failures } of this.#unsettled.splice(0))
-        this.#settle(grant, failures === this.#session.failures ? 'Executed' : 'Failed');
-    };
-    return reply;
-  }
-
-  #settle(grant: ApprovalGrant, outcome: 'Executed' | 'Failed'): void {
-    grant.settle(outcome).catch((error: unknown) => this.#failed('the outcome could not be written', error));
   }
 
   /** The number of a held command that is denied now; undefined when none was recorded. */
@@ -455,7 +237,7 @@ export class Approvals {
     const state =
       grant?.state ?? (decision === undefined || decision.state === 'Approved' ? 'Withdrawn' : decision.state);
     if (hold.seq > 0) this.#recordReleased(hold.seq, ticket, { state, reason: why, members });
-    if (grant !== undefined) this.#settle(grant, 'Failed');
+    if (grant !== undefined) this.outcomes.settle(grant, 'Failed');
     else if (state === 'Withdrawn') this.#withdraw(ticket, why);
   }
 
@@ -488,16 +270,5 @@ export class Approvals {
     if (hold === undefined) return;
     const { reason } = this.#session.signal;
     this.#drop(hold, reason instanceof Error ? reason.message : 'the session ended');
-  }
-}
-
-/** The value when it comes within so many milliseconds. */
-async function sooner<T>(work: Promise<T>, milliseconds: number): Promise<T | undefined> {
-  const late = Promise.withResolvers<undefined>();
-  const timer = setTimeout(() => late.resolve(undefined), milliseconds);
-  try {
-    return await Promise.race([work, late.promise]);
-  } finally {
-    clearTimeout(timer);
   }
 }

@@ -236,7 +236,7 @@ export class ExtendedQuery {
     this.#out.pass(bytes, start, end);
     session.skipping = false;
     this.#out.batchEnded();
-    this.#out.push(this.#admission.approvals.sync());
+    this.#out.push(this.#admission.approvals.outcomes.sync());
     return undefined;
   }
 }

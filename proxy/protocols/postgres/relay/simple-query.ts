@@ -92,7 +92,7 @@ export class SimpleQuery {
     this.#admission.runLimited(reply, verdict, command, () => {
       // When the statement failed the server skips to this Sync, and answers it.
       session.skipping = false;
-      this.#out.push(this.#admission.approvals.sync());
+      this.#out.push(this.#admission.approvals.outcomes.sync());
       this.#out.inject(encode.sync());
       this.#out.batchEnded();
     });

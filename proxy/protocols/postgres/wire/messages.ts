@@ -16,13 +16,15 @@ const EXTENDED = 'test/integration/postgres-extended.test.ts';
 const COPY = 'test/integration/postgres-copy.test.ts';
 const BAD = 'test/integration/postgres-bad-input.test.ts';
 const FAULTS = 'test/integration/postgres-faults.test.ts';
+const HELD = 'test/integration/approval/lane.test.ts';
 const IDENTITY = 'test/integration/identity-postgres.test.ts';
 
 export const FRONTEND: readonly MessageKind[] = [
   {
     byte: 'Q',
     name: 'Query',
-    handling: 'parsed, decided, recorded, then forwarded byte for byte; a denied one is answered or made to fail',
+    handling:
+      'parsed, decided, recorded, then forwarded byte for byte; one that needs approval waits; a denied one is answered or made to fail',
     test: LANE,
   },
   {
@@ -41,7 +43,8 @@ export const FRONTEND: readonly MessageKind[] = [
   {
     byte: 'E',
     name: 'Execute',
-    handling: 'judged again if policy or names moved, recorded with its values, then forwarded',
+    handling:
+      'judged again if policy or names moved, held if it needs approval, recorded with its values, then forwarded',
     test: EXTENDED,
   },
   { byte: 'C', name: 'Close', handling: 'forwarded; the name is forgotten when the server confirms', test: EXTENDED },
@@ -56,8 +59,8 @@ export const FRONTEND: readonly MessageKind[] = [
   {
     byte: 'F',
     name: 'FunctionCall',
-    handling: 'resolved by OID and judged as a function, recorded, then forwarded',
-    test: EXTENDED,
+    handling: 'resolved by OID and judged as a function, held if it needs approval, recorded, then forwarded',
+    test: HELD,
   },
   { byte: 'd', name: 'CopyData', handling: 'streamed', test: COPY },
   { byte: 'c', name: 'CopyDone', handling: 'forwarded', test: COPY },
