@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /** No resource file is anywhere near this long; a log put into the folder by mistake is not read. */
@@ -29,17 +29,27 @@ export async function fingerprintOf(paths: readonly string[]): Promise<string> {
   return hash.digest('base64');
 }
 
-/** Files in a folder, at any depth, that hold resources. Hidden ones are left out, as are tests of policies. */
-export async function filesOf(path: string): Promise<string[]> {
+/**
+ * Files in a folder, at any depth, that hold resources. Hidden ones are left out, as are tests of policies.
+ * @param above real paths of the folders that this one was found in
+ * @throws when something cannot be read, links lead in a circle, or a pipe or device has a name like a resource's
+ */
+export async function filesOf(path: string, above: readonly string[] = []): Promise<string[]> {
   if (!(await stat(path)).isDirectory()) return [path];
+  const real = await realpath(path);
+  if (above.includes(real)) throw new Error(`${path} links to a folder that it lies in`);
   const inside: string[] = [];
   for (const entry of await readdir(path, { withFileTypes: true })) {
     // Kubernetes keeps the files of a mounted ConfigMap in a hidden folder, with links to them beside it.
     if (entry.name.startsWith('.') || entry.name === 'node_modules') continue;
     const full = join(path, entry.name);
-    const folder = entry.isDirectory() || (entry.isSymbolicLink() && (await stat(full)).isDirectory());
-    if (folder) inside.push(...(await filesOf(full)));
-    else if (isYaml(entry.name)) inside.push(full);
+    const found = entry.isSymbolicLink() ? await stat(full) : entry;
+    if (found.isDirectory()) inside.push(...(await filesOf(full, [...above, real])));
+    else if (isYaml(entry.name)) {
+      // Reading a pipe would wait for whoever writes into it, for ever.
+      if (!found.isFile()) throw new Error(`${full} is not a file`);
+      inside.push(full);
+    }
   }
   return inside.sort();
 }

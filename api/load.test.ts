@@ -1,4 +1,5 @@
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -29,6 +30,36 @@ spec:
   target: {host: orders-db, port: 5432, database: orders}
   credential: {secretRef: {name: db}}
 `;
+
+describe('what cannot be read', () => {
+  test('links in a circle end, however many there are', async () => {
+    await mkdir(join(folder, 'a'));
+    for (const name of ['one', 'two', 'three']) await symlink(join('..', 'a'), join(folder, 'a', name));
+    expect((await load()).findings.map(short)).toEqual([
+      expect.stringMatching(/^:1:1 SPA001 .* cannot be read: .*one links to a folder that it lies in/),
+    ]);
+  });
+
+  test('what is no file is not waited for', async () => {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(join(folder, 'x.yaml'), resolve));
+    const { findings: found } = await load();
+    await new Promise((resolve) => server.close(resolve));
+    expect(found.map(short)).toEqual([
+      expect.stringMatching(/^:1:1 SPA001 .* cannot be read: .*x\.yaml is not a file/),
+    ]);
+  });
+
+  test('of many syntax errors the first few are told', async () => {
+    expect(await findings('['.repeat(500))).toHaveLength(5);
+  });
+
+  test('names that every object of JavaScript has are no advice', async () => {
+    const found = await findings(`${CONNECTION}  constructor: 1\n  toString: 1\n__proto__: {x: 1}\n`);
+    expect(found.join('\n')).toContain('spec has no field "constructor"');
+    expect(found.join('\n')).not.toMatch(/native code|\[object/);
+  });
+});
 
 describe('what is read', () => {
   test('objects get their defaults and their namespace', async () => {

@@ -49,6 +49,8 @@ export interface RuleViolation {
 export type CheckObject = (kind: Kind, object: unknown) => readonly RuleViolation[];
 
 const MAX_ALIASES = 100;
+/** Of one document: what follows the first few is mostly their consequence. */
+const MAX_SYNTAX_ERRORS = 5;
 const DEFAULT_NAMESPACE = 'default';
 /** Files of `sallyport run -c` and `sallyport test`, which may lie beside the resources. */
 const OTHER_KINDS = new Set(['SallyportConfiguration', 'SallyportTest']);
@@ -207,7 +209,8 @@ export async function loadResources(paths: readonly string[], checkObject: Check
       const { line, col } = lines.linePos(offset);
       return { file: path, line, column: col };
     };
-    for (const error of parsed.errors) report(place(error.pos[0]), 'SPA002', [yamlMessage(error.message)]);
+    for (const error of parsed.errors.slice(0, MAX_SYNTAX_ERRORS))
+      report(place(error.pos[0]), 'SPA002', [yamlMessage(error.message)]);
     if (parsed.errors.length > 0) return;
     const locate = locator(path, parsed, lines, []);
     let value: unknown;

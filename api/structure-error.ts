@@ -111,7 +111,7 @@ function structureProblem(error: ErrorObject): StructureProblem {
       const known = Object.keys(parent.properties ?? {});
       const meant = closest(wrong, known);
       const list = known.length === 0 ? 'It takes no fields: write {}.' : `Known here: ${known.join(', ')}.`;
-      const fix = meant === undefined ? (MOVED[wrong] ?? list) : `Write ${meant}.`;
+      const fix = meant === undefined ? (Object.hasOwn(MOVED, wrong) ? MOVED[wrong] : list) : `Write ${meant}.`;
       return problem(`${here} has no field ${JSON.stringify(wrong)}`, fix, [...path, wrong]);
     }
     case 'enum': {
