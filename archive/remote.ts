@@ -73,7 +73,7 @@ function parseAnswer(body: Buffer): { readonly code?: string; readonly size?: nu
   }
   if (typeof value !== 'object' || value === null) return {};
   return {
-    ...('code' in value && typeof value.code === 'string' && /^SPK\d{3}$/.test(value.code) ? { code: value.code } : {}),
+    ...('code' in value && typeof value.code === 'string' && /^SPH\d{3}$/.test(value.code) ? { code: value.code } : {}),
     ...('size' in value && typeof value.size === 'number' ? { size: value.size } : {}),
   };
 }
