@@ -434,11 +434,11 @@ for (const version of VERSIONS) {
         await expect(ground.through('observe', 'stranger')).rejects.toThrow('SPG022');
       });
 
-      test('RequireApproval is answered with the name of the rule', async () => {
+      test('RequireApproval where nobody can approve is refused, with the name of the rule', async () => {
         await using client = await ground.through('reader', 'reader');
         const error = await client.errorOf('DELETE FROM log');
         expect(error).toMatchObject({ C: '42501', M: expect.stringContaining('default/reader/people-decide') });
-        expect(error.D).toContain('SPG002');
+        expect(error.D).toContain('SPG032');
         client.send(unnamed('DELETE FROM log'), sync());
         expect(shapeOf(await client.until('Z')).slice(-2)).toEqual(['E 42501', 'ZI']);
       });
