@@ -46,6 +46,7 @@ export const CLI_ERRORS = {
     message: 'MaskingRule {}: {} matches no column, so it masks nothing',
     fix: 'Correct the name (schema.table.column), or remove it when the column is gone.',
   },
+  SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -1,4 +1,5 @@
 import { Command, CommanderError, type Option } from 'commander';
+import { register as registerCa } from './commands/ca.ts';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
@@ -58,6 +59,7 @@ export function createProgram(io: CliIo): Command {
   registerRun(program, io);
   registerConnect(program, io);
   registerToken(program, io);
+  registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);
   registerExplain(program, io);

@@ -129,10 +129,10 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
       return released;
     };
     const revoke = async (): Promise<void> => {
-      const gone = await roles.drop(username, issued.groups[0]);
-      observer.ended(connection, 'role', (now() - issuedAt) / 1000);
-      // One that is left to the sweep is recorded as revoked by it.
-      if (gone) await record(connection, request.stream, members(request.session, event));
+      await roles.drop(username, issued.groups[0], async () => {
+        observer.ended(connection, 'role', (now() - issuedAt) / 1000);
+        await record(connection, request.stream, members(request.session, event));
+      });
     };
     try {
       request.stream.append('credential.issued', members(request.session, { ...event, expires: expiresAt }));
@@ -200,7 +200,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
     const current = new Set(options.connections().map(rolesOf));
     for (const [key, roles] of known) {
       // Of a connection that is gone, or signs in otherwise now.
-      if (current.has(roles) || roles.live.size > 0) continue;
+      if (current.has(roles) || roles.live.size + roles.undropped.size > 0) continue;
       known.delete(key);
       roles.close();
     }
@@ -239,7 +239,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
   for (const timer of timers) timer.unref();
 
   async function stepAll(): Promise<void> {
-    await Promise.all([...known.values()].map((roles) => roles.keepInStep()));
+    await Promise.all([...known.values()].flatMap((roles) => [roles.keepInStep(), roles.dropAgain()]));
   }
 
   return {
