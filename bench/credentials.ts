@@ -17,7 +17,8 @@ const WARM_UP = 20;
 const PASSWORD = 'bench-password';
 const SQL = 'SELECT total FROM orders WHERE id = 7';
 
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
+const median = (values: readonly number[]): number =>
+  [...values].sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN;
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -81,7 +82,11 @@ const server = cleanup.use(
 );
 await server.sql(`CREATE ROLE owner LOGIN CREATEROLE PASSWORD '${PASSWORD}'`);
 await server.sql('CREATE DATABASE app OWNER owner');
-await server.sql('GRANT ALL ON SCHEMA public TO owner; SET ROLE owner; CREATE TABLE orders AS SELECT n AS id, n * 10 AS total FROM generate_series(1, 100) n', undefined, 'app');
+await server.sql(
+  'GRANT ALL ON SCHEMA public TO owner; SET ROLE owner; CREATE TABLE orders AS SELECT n AS id, n * 10 AS total FROM generate_series(1, 100) n',
+  undefined,
+  'app',
+);
 await mkdir(path.join(folder, 'resources'), { mode: 0o700 });
 await writeFile(path.join(folder, 'resources', 'bench.yaml'), resources(server.port), { mode: 0o600 });
 const state = path.join(folder, 'state');
@@ -118,7 +123,7 @@ const session = (open: () => Promise<pg.Client>) => async (): Promise<number> =>
 const admin = await connected({ port: server.port, user: 'owner', password: PASSWORD });
 cleanup.defer(() => admin.end());
 // As Sallyport's own connection has it: a role that a crash takes back is no harm.
-await admin.query("SET synchronous_commit TO off; CREATE ROLE rights; GRANT SELECT ON orders TO rights");
+await admin.query('SET synchronous_commit TO off; CREATE ROLE rights; GRANT SELECT ON orders TO rights');
 
 /** The same SQL as Sallyport's, by hand, on a connection that is open already: what the server itself takes. */
 async function byHand(): Promise<number> {
@@ -144,7 +149,10 @@ async function byHand(): Promise<number> {
 }
 
 const sessions = await measure([
-  { name: 'PostgreSQL, fixed password', run: session(() => connected({ port: server.port, user: 'owner', password: PASSWORD })) },
+  {
+    name: 'PostgreSQL, fixed password',
+    run: session(() => connected({ port: server.port, user: 'owner', password: PASSWORD })),
+  },
   { name: 'PostgreSQL, login made by hand', run: byHand },
   { name: 'Sallyport, fixed secret', run: session(() => through('fixed')) },
   { name: 'Sallyport, login per session', run: session(() => through('session')) },
@@ -154,7 +162,9 @@ for (const [name, ms] of sessions) console.log(`| ${name} | ${ms.toFixed(2)} |`)
 const value = (name: string): number => sessions.get(name) ?? Number.NaN;
 const serverAdds = value('PostgreSQL, login made by hand') - value('PostgreSQL, fixed password');
 const weAdd = value('Sallyport, login per session') - value('Sallyport, fixed secret');
-console.log(`\nThe server itself takes ${serverAdds.toFixed(2)} ms more for a login of its own; a session through Sallyport ${weAdd.toFixed(2)} ms more: ${(weAdd - serverAdds).toFixed(2)} ms beyond the server (aim: at most 5).\n`);
+console.log(
+  `\nThe server itself takes ${serverAdds.toFixed(2)} ms more for a login of its own; a session through Sallyport ${weAdd.toFixed(2)} ms more: ${(weAdd - serverAdds).toFixed(2)} ms beyond the server (aim: at most 5).\n`,
+);
 
 const open = await Promise.all([
   connected({ port: server.port, user: 'owner', password: PASSWORD }),
@@ -162,8 +172,15 @@ const open = await Promise.all([
   through('session'),
   through('statement'),
 ]);
-const labels = ['PostgreSQL', 'Sallyport, fixed secret', 'Sallyport, login per session', 'Sallyport, login per statement'];
-const statements = await measure(open.map((client, at) => ({ name: labels[at] ?? '', run: () => timed(() => client.query(SQL)) })));
+const labels = [
+  'PostgreSQL',
+  'Sallyport, fixed secret',
+  'Sallyport, login per session',
+  'Sallyport, login per statement',
+];
+const statements = await measure(
+  open.map((client, at) => ({ name: labels[at] ?? '', run: () => timed(() => client.query(SQL)) })),
+);
 const [perStatement] = open.slice(-1);
 const transactions = await measure([
   {

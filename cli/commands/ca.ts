@@ -28,7 +28,10 @@ export function register(program: Command, io: CliIo): void {
     .description('Print the authority for credential.clientCertificate, and what the server needs; made at first use')
     .argument('<secret>', 'Secret that caSecretRef names, as NAMESPACE/NAME', secretName)
     .option('--state <dir>', 'state folder, where the key is kept', defaultState(io.env))
-    .option('--out <file>', 'write the certificate to this file; standard output then has the lines for the server only')
+    .option(
+      '--out <file>',
+      'write the certificate to this file; standard output then has the lines for the server only',
+    )
     .option('--role <name>', 'role in the line for pg_hba.conf', 'all')
     .option('--database <name>', 'database in the line for pg_hba.conf', 'all')
     .addHelpText(

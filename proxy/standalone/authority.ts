@@ -41,7 +41,8 @@ export async function openAuthority(state: string, namespace: string, name: stri
     return certificate;
   } catch (error) {
     // OpenSSL's messages name no file and may quote what they read.
-    const why = error instanceof Error && !('opensslErrorStack' in error) ? error.message : 'tls.key or tls.crt is not PEM';
+    const why =
+      error instanceof Error && !('opensslErrorStack' in error) ? error.message : 'tls.key or tls.crt is not PEM';
     throw new ApiError('SPA011', [folder, why], error);
   }
 }

@@ -30,10 +30,18 @@ describeWith([postgresServer(15)], 'memberOf', () => {
     await client.query('CREATE TABLE left_behind (id int)');
     await client.end();
     await expect.poll(() => ground.logins()).toEqual([]);
-    const [owner] = await ground.server.sql("SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'left_behind'", undefined, 'app');
+    const [owner] = await ground.server.sql(
+      "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'left_behind'",
+      undefined,
+      'app',
+    );
     expect(owner).toEqual({ owner: 'readers' });
     // It made nobody a member for longer than that took.
-    expect(await ground.server.sql("SELECT 1 FROM pg_auth_members m WHERE m.member = 'sallyport_admin'::regrole AND m.roleid = 'readers'::regrole")).toEqual([]);
+    expect(
+      await ground.server.sql(
+        "SELECT 1 FROM pg_auth_members m WHERE m.member = 'sallyport_admin'::regrole AND m.roleid = 'readers'::regrole",
+      ),
+    ).toEqual([]);
   });
 });
 
@@ -44,7 +52,19 @@ for (const version of [15, 18] as const) {
       try {
         const state = path.join(folder, 'state');
         const out = path.join(folder, 'sallyport-ca.crt');
-        const made = await sallyport(['ca', 'postgres', 'default/app-ca', '--state', state, '--out', out, '--role', 'app', '--database', 'app']);
+        const made = await sallyport([
+          'ca',
+          'postgres',
+          'default/app-ca',
+          '--state',
+          state,
+          '--out',
+          out,
+          '--role',
+          'app',
+          '--database',
+          'app',
+        ]);
         expect(made).toMatchObject({ status: 0, stderr: '' });
         expect(made.stdout).toContain(`ssl_ca_file = '${out}'`);
         const hba = made.stdout.trimEnd().split('\n').at(-1) ?? '';
@@ -55,7 +75,12 @@ for (const version of [15, 18] as const) {
         expect(again.stdout.startsWith(certificate)).toBe(true);
         expect(made.stdout + again.stdout).not.toContain('PRIVATE KEY');
 
-        await using server = await startPostgres({ version, tls: true, hba: [hba], settings: { log_connections: true } });
+        await using server = await startPostgres({
+          version,
+          tls: true,
+          hba: [hba],
+          settings: { log_connections: true },
+        });
         const trusted = path.join(server.dataDirectory, 'clients.crt');
         await copyFile(out, trusted);
         if (serverUser !== undefined) await chown(trusted, serverUser.uid, serverUser.gid);
@@ -63,7 +88,11 @@ for (const version of [15, 18] as const) {
         await server.sql('SELECT pg_reload_conf()');
         await server.sql('CREATE ROLE app LOGIN; CREATE ROLE other LOGIN');
         await server.sql('CREATE DATABASE app OWNER app');
-        await server.sql('CREATE TABLE orders (id int); INSERT INTO orders VALUES (1); GRANT SELECT ON orders TO app', undefined, 'app');
+        await server.sql(
+          'CREATE TABLE orders (id int); INSERT INTO orders VALUES (1); GRANT SELECT ON orders TO app',
+          undefined,
+          'app',
+        );
         const resources = path.join(folder, 'resources');
         await mkdir(resources, { mode: 0o700 });
         const yaml = (role: string): string => `apiVersion: sallyport.dev/v1alpha1
@@ -94,19 +123,32 @@ spec:
       sql: {statements: [Read], relations: ["public.*"]}
 `;
         await writeFile(path.join(resources, 'app.yaml'), yaml('app'));
-        await using gateway = await startSallyport({ resources: [resources], state, listen: ['default/app=127.0.0.1:0'] });
+        await using gateway = await startSallyport({
+          resources: [resources],
+          state,
+          listen: ['default/app=127.0.0.1:0'],
+        });
         const password = await createToken(state, { subject: 'system:serviceaccount:default:agent' });
         const connect = async (): Promise<pg.Client> => {
-          const client = new pg.Client({ host: '127.0.0.1', port: gateway.connection('app').port, user: 'agent', database: 'app', password });
+          const client = new pg.Client({
+            host: '127.0.0.1',
+            port: gateway.connection('app').port,
+            user: 'agent',
+            database: 'app',
+            password,
+          });
           client.on('error', () => {});
           await client.connect();
           return client;
         };
         const client = await connect();
-        expect((await client.query('SELECT current_user AS role, id FROM orders')).rows).toEqual([{ role: 'app', id: 1 }]);
+        expect((await client.query('SELECT current_user AS role, id FROM orders')).rows).toEqual([
+          { role: 'app', id: 1 },
+        ]);
         await client.end();
         const place = path.join(state, 'record', 'default', 'app');
-        const record = async (): Promise<string> => (await Promise.all((await readdir(place)).map((file) => readFile(path.join(place, file), 'utf8')))).join('');
+        const record = async (): Promise<string> =>
+          (await Promise.all((await readdir(place)).map((file) => readFile(path.join(place, file), 'utf8')))).join('');
         await expect.poll(record).toContain('"e":"credential.revoked"');
         const events = (await record())
           .split('\n')

@@ -88,7 +88,7 @@ for (const version of [15, 18] as const) {
         'UPDATE orders SET total = 0',
         'DELETE FROM orders',
         'TRUNCATE orders',
-        'SELECT nextval(\'audit_id_seq\')',
+        "SELECT nextval('audit_id_seq')",
         'SELECT * FROM orders FOR UPDATE',
         'CREATE TABLE public.mine (id int)',
         'CREATE SCHEMA mine',
@@ -123,12 +123,16 @@ for (const version of [15, 18] as const) {
       const client = await ground.client();
       const [{ login } = { login: '' }] = (await client.query('SELECT current_user AS login')).rows;
       const may = async (): Promise<unknown> =>
-        (await ground.server.sql(`SELECT has_table_privilege($1, 'orders', 'UPDATE') AS may`, [login], 'app'))[0]?.['may'];
+        (await ground.server.sql(`SELECT has_table_privilege($1, 'orders', 'UPDATE') AS may`, [login], 'app'))[0]?.[
+          'may'
+        ];
       expect(await may()).toBe(false);
       await ground.policy(WRITE);
       await expect.poll(may, { timeout: 5000 }).toBe(true);
       expect((await client.query('UPDATE orders SET total = 10 WHERE id = 1')).rowCount).toBe(1);
-      expect((await client.query("INSERT INTO audit (note) VALUES ('x') RETURNING id")).rows).toEqual([{ id: expect.any(Number) }]);
+      expect((await client.query("INSERT INTO audit (note) VALUES ('x') RETURNING id")).rows).toEqual([
+        { id: expect.any(Number) },
+      ]);
       await ground.policy(READ);
       await expect.poll(may, { timeout: 5000 }).toBe(false);
       expect(await stateOf(client.query('UPDATE orders SET total = 11 WHERE id = 1'))).toBe('42501');
@@ -138,7 +142,11 @@ for (const version of [15, 18] as const) {
     test('a new table that policy names can be read at once, and one that moves out of its reach no more', async () => {
       const client = await ground.client();
       await client.query('SELECT 1');
-      await ground.server.sql(`SET ROLE sallyport_admin; CREATE TABLE public.later AS SELECT 7 AS id`, undefined, 'app');
+      await ground.server.sql(
+        `SET ROLE sallyport_admin; CREATE TABLE public.later AS SELECT 7 AS id`,
+        undefined,
+        'app',
+      );
       expect((await client.query('SELECT id FROM later')).rows).toEqual([{ id: 7 }]);
       const [{ login } = { login: '' }] = (await client.query('SELECT current_user AS login')).rows;
       await ground.server.sql(
@@ -147,10 +155,16 @@ for (const version of [15, 18] as const) {
         'app',
       );
       const may = async (): Promise<unknown> =>
-        (await ground.server.sql(`SELECT has_table_privilege($1, 'apart.later', 'SELECT') AS may`, [login], 'app'))[0]?.['may'];
+        (
+          await ground.server.sql(`SELECT has_table_privilege($1, 'apart.later', 'SELECT') AS may`, [login], 'app')
+        )[0]?.['may'];
       await expect.poll(may, { timeout: 10_000 }).toBe(false);
       // Where the admin role may not go it can take nothing, and the session may not go either: others are not held up by it.
-      await ground.server.sql('CREATE TABLE public.taken (id int); ALTER TABLE public.taken OWNER TO sallyport_admin', undefined, 'app');
+      await ground.server.sql(
+        'CREATE TABLE public.taken (id int); ALTER TABLE public.taken OWNER TO sallyport_admin',
+        undefined,
+        'app',
+      );
       await client.query('SELECT * FROM taken');
       await ground.server.sql('CREATE SCHEMA closed; ALTER TABLE public.taken SET SCHEMA closed', undefined, 'app');
       const other = await ground.client();
@@ -162,7 +176,9 @@ for (const version of [15, 18] as const) {
     test('what a session made is left to the role with its rights', async () => {
       await ground.policy(EVERYTHING);
       const first = await ground.client();
-      await first.query('CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$SELECT 1$$');
+      await first.query(
+        'CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$SELECT 1$$',
+      );
       await first.query('INSERT INTO made VALUES (1)');
       await first.end();
       await expect.poll(() => ground.logins()).toEqual([]);
@@ -176,7 +192,13 @@ for (const version of [15, 18] as const) {
         f: expect.stringMatching(/^sallyport_rights_/),
       });
       const second = await ground.client();
-      expect((await second.query('ALTER TABLE made ADD COLUMN note text; SELECT id FROM made') as unknown as pg.QueryResult[])[1]?.rows).toEqual([{ id: 1 }]);
+      expect(
+        (
+          (await second.query(
+            'ALTER TABLE made ADD COLUMN note text; SELECT id FROM made',
+          )) as unknown as pg.QueryResult[]
+        )[1]?.rows,
+      ).toEqual([{ id: 1 }]);
       await second.query('DROP TABLE made; DROP FUNCTION f()');
       await second.end();
       await ground.policy(READ);
@@ -187,7 +209,11 @@ for (const version of [15, 18] as const) {
       const client = await ground.client();
       const running = client.query('SELECT pg_sleep(600)').catch(() => 'cut off');
       await expect
-        .poll(() => ground.server.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND usename LIKE 'sallyport_login%'"))
+        .poll(() =>
+          ground.server.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND usename LIKE 'sallyport_login%'",
+          ),
+        )
         .toHaveLength(1);
       (client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream.destroy();
       expect(await running).toBe('cut off');
@@ -198,7 +224,10 @@ for (const version of [15, 18] as const) {
     test('fifty sessions at once', async () => {
       const clients = await Promise.all(Array.from({ length: 50 }, () => ground.client()));
       const names = await Promise.all(
-        clients.map(async (client) => (await client.query('SELECT current_user AS login FROM orders LIMIT 1')).rows[0]?.login as string),
+        clients.map(
+          async (client) =>
+            (await client.query('SELECT current_user AS login FROM orders LIMIT 1')).rows[0]?.login as string,
+        ),
       );
       expect(new Set(names).size).toBe(50);
       await Promise.all(clients.map((client) => client.end()));
@@ -210,17 +239,24 @@ for (const version of [15, 18] as const) {
       const [{ login } = { login: '' }] = (await client.query('SELECT current_user AS login')).rows;
       await ground.gateway.stop('SIGKILL');
       expect(await ground.logins()).toEqual([login]);
-      const [role] = await ground.server.sql(`SELECT rolvaliduntil < now() + interval '16 minutes' AS ends FROM pg_roles WHERE rolname = $1`, [login]);
+      const [role] = await ground.server.sql(
+        `SELECT rolvaliduntil < now() + interval '16 minutes' AS ends FROM pg_roles WHERE rolname = $1`,
+        [login],
+      );
       expect(role).toEqual({ ends: true });
       await ground.restart();
       await expect.poll(() => ground.logins(), { timeout: 20_000 }).toEqual([]);
       await expect
-        .poll(async () => (await ground.record()).find(({ e, username }) => e === 'credential.revoked' && username === login), { timeout: 5000 })
+        .poll(
+          async () =>
+            (await ground.record()).find(({ e, username }) => e === 'credential.revoked' && username === login),
+          { timeout: 5000 },
+        )
         .toMatchObject({ reason: 'its process had died', session: expect.any(String) });
       await client.end().catch(() => undefined);
     });
 
-    test('a sweep takes what has expired, and nothing that lives or is somebody else\'s', async () => {
+    test("a sweep takes what has expired, and nothing that lives or is somebody else's", async () => {
       await ground.server.sql(`CREATE ROLE sallyport_login_of_a_person LOGIN; CREATE ROLE sallyport_login_other LOGIN VALID UNTIL '2020-01-01';
         COMMENT ON ROLE sallyport_login_other IS 'not a tag'`);
       await using issuer = await startIssuer({ ...ground, isAlive: () => true });

@@ -2,8 +2,8 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
 import pg from 'pg';
-import * as encode from '../../../proxy/protocols/postgres/wire/encode.ts';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import * as encode from '../../../proxy/protocols/postgres/wire/encode.ts';
 import { type CredentialGround, EVERYTHING, startCredentialGround } from '../../support/credential-ground.ts';
 import { describeWith, postgresServer, program } from '../../support/requires.ts';
 import { clientProgram } from '../../support/server-binaries.ts';
@@ -64,12 +64,14 @@ for (const version of [15, 18] as const) {
           expect(of('credential.issued').filter((each) => each === name)).toHaveLength(1);
           expect(of('credential.used').filter((each) => each === name)).toHaveLength(1);
           await expect
-            .poll(async () => (await ground.record()).filter(({ e, username }) => e === 'credential.revoked' && username === name))
+            .poll(async () =>
+              (await ground.record()).filter(({ e, username }) => e === 'credential.revoked' && username === name),
+            )
             .toHaveLength(1);
         }
       });
 
-      test('parameters, also of functions, and the client\'s view of them go along', async () => {
+      test("parameters, also of functions, and the client's view of them go along", async () => {
         const client = await ground.client();
         await client.query("SET timezone TO 'Asia/Tokyo'; SET work_mem TO '7MB'");
         await client.query('SET search_path TO "Odd ""name""", public');
@@ -78,7 +80,7 @@ for (const version of [15, 18] as const) {
         expect((await client.query('SHOW search_path')).rows).toEqual([{ search_path: '"Odd ""name""", public' }]);
         await client.query('RESET timezone');
         expect((await client.query('SHOW timezone')).rows).toEqual([{ TimeZone: 'UTC' }]);
-        await client.query('BEGIN; SET LOCAL work_mem TO \'9MB\'; SET statement_timeout TO \'33s\'; COMMIT');
+        await client.query("BEGIN; SET LOCAL work_mem TO '9MB'; SET statement_timeout TO '33s'; COMMIT");
         expect((await client.query('SHOW work_mem')).rows).toEqual([{ work_mem: '7MB' }]);
         expect((await client.query('SHOW statement_timeout')).rows).toEqual([{ statement_timeout: '33s' }]);
         await client.query("SELECT set_config('lock_timeout', '44s', false)");
@@ -125,15 +127,41 @@ for (const version of [15, 18] as const) {
         const password = await ground.token();
         const port = ground.gateway.connection('app').port;
         await using client = await WireClient.connect({ port, database: 'app', password });
-        const sql = ['SELECT session_user', 'SELECT 1/0', 'SELECT session_user', 'BEGIN', 'SELECT session_user', 'COMMIT'];
+        const sql = [
+          'SELECT session_user',
+          'SELECT 1/0',
+          'SELECT session_user',
+          'BEGIN',
+          'SELECT session_user',
+          'COMMIT',
+        ];
         client.send(...sql.flatMap((text) => [unnamed(text), encode.sync()]));
         const messages = await client.until('Z', sql.length);
         const shape = shapeOf(messages).filter((each) => /^[ZEC]/.test(each));
-        expect(shape).toEqual(['C SELECT 1', 'ZI', 'E 22012', 'ZI', 'C SELECT 1', 'ZI', 'C BEGIN', 'ZT', 'C SELECT 1', 'ZT', 'C COMMIT', 'ZI']);
+        expect(shape).toEqual([
+          'C SELECT 1',
+          'ZI',
+          'E 22012',
+          'ZI',
+          'C SELECT 1',
+          'ZI',
+          'C BEGIN',
+          'ZT',
+          'C SELECT 1',
+          'ZT',
+          'C COMMIT',
+          'ZI',
+        ]);
         const names = messages.filter(({ type }) => type === 'D').map((row) => rowOf(row)[0]);
         expect(new Set(names).size).toBe(3);
         // Three of one pipeline are one implicit transaction, with one login; an error in it skips the rest.
-        client.send(unnamed('SELECT session_user'), unnamed('SELECT session_user'), unnamed('SELECT 1/0'), unnamed('SELECT 2'), encode.sync());
+        client.send(
+          unnamed('SELECT session_user'),
+          unnamed('SELECT session_user'),
+          unnamed('SELECT 1/0'),
+          unnamed('SELECT 2'),
+          encode.sync(),
+        );
         const one = await client.until('Z');
         const both = one.filter(({ type }) => type === 'D').map((row) => rowOf(row)[0]);
         expect(both).toHaveLength(2);
@@ -162,7 +190,9 @@ SELECT count(*), count(DISTINCT session_user) FROM copied;
 DROP TABLE copied;
 \\d orders
 `;
-        const child = run(psql, ['-XAtq', '-h', '127.0.0.1', '-p', port, '-U', 'agent', '-d', 'app', '-f', '-'], { env: environment });
+        const child = run(psql, ['-XAtq', '-h', '127.0.0.1', '-p', port, '-U', 'agent', '-d', 'app', '-f', '-'], {
+          env: environment,
+        });
         child.child.stdin?.end(script);
         const { stdout } = await child;
         expect(stdout.split('\n').slice(0, 4)).toEqual(['1\tone', '2\ttwo', '3', '2|1']);

@@ -5,7 +5,7 @@ import type { CatalogCache } from '../catalog/cache.ts';
 import { ControlError } from '../control.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { CredentialError } from './errors.ts';
-import { createLogin, dropLogin, type Login, moveLogin } from './logins.ts';
+import { createLogin, dropLogin, type Login, moveLogin, prepareLogin } from './logins.ts';
 import { quoteText } from './names.ts';
 import { createRightsRoles, type RightsRoles } from './rights-roles.ts';
 
@@ -14,8 +14,11 @@ export interface ConnectionRoles {
   readonly connection: CompiledConnection;
   readonly admin: Admin;
   readonly rights: RightsRoles;
-  /** @throws CredentialError, UpstreamError */
-  issue(scope: PolicyScope, session: string): Promise<Issued>;
+  /**
+   * Makes a login. Each that is tried is announced while it is made, and withdrawn when that failed.
+   * @throws CredentialError, UpstreamError; what `announce` throws
+   */
+  issue(scope: PolicyScope, session: string, announcer: Announcer): Promise<Issued>;
   /** Brings rights roles in use up to date with the catalog. Failures go to the log: what is missing the server refuses. */
   keepInStep(): Promise<void>;
   /** Drops a login; what fails is tried again by `dropAgain`. Resolves after the first try. @param dropped called once it is gone */
@@ -26,6 +29,12 @@ export interface ConnectionRoles {
   /** Logins that are released and still there. */
   readonly undropped: ReadonlyMap<string, unknown>;
   close(): void;
+}
+
+/** Where the making of logins is recorded. */
+export interface Announcer {
+  announce(login: Login): Promise<void>;
+  withdraw(login: Login): Promise<void>;
 }
 
 export interface Issued {
@@ -163,16 +172,30 @@ export function createConnectionRoles(
     }
   }
 
-  return {
+  const self: ConnectionRoles = {
     connection,
     admin,
     rights,
     live,
     undropped,
-    async issue(scope, session) {
+    async issue(scope, session, announcer) {
       const tag = { installation, connection: label, owner: options.process, session };
       return withGroups(scope, async (groups) => {
-        const login = await createLogin(admin, groups, tag, new Date(now() + role.ttlMs));
+        const prepared = await prepareLogin();
+        const login: Login = { credential: prepared, expiresAt: new Date(now() + role.ttlMs) };
+        // Whichever takes longer is waited for: nothing is used before both are done.
+        const [made, announced] = await Promise.allSettled([
+          createLogin(admin, prepared, groups, tag, login.expiresAt),
+          announcer.announce(login),
+        ]);
+        if (announced.status === 'rejected') {
+          if (made.status === 'fulfilled') await self.drop(prepared.username, groups[0], () => Promise.resolve());
+          throw announced.reason;
+        }
+        if (made.status === 'rejected') {
+          await announcer.withdraw(login);
+          throw made.reason;
+        }
         let moving: Promise<void> = Promise.resolve();
         const issued: Issued = {
           login,
@@ -221,4 +244,5 @@ export function createConnectionRoles(
     },
     close: () => admin.close(),
   };
+  return self;
 }

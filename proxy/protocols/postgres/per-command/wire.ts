@@ -155,9 +155,8 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     revoke(leased);
   }
 
-  function revoke(leased: LeasedConnection): void {
-    const before = revoking;
-    revoking = Promise.all([before, leased.lease.release()]);
+  function revoke(leased: LeasedConnection, after: Promise<void> = Promise.resolve()): void {
+    revoking = Promise.all([revoking, after.then(() => leased.lease.release())]);
   }
 
   function failed(error: unknown): void {
@@ -256,7 +255,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     }
   }
 
-  /** The connection that is there, when its login is still good; else a new one, once what came before has left what it owned. */
+  /** The connection that is there, when its login is still good; else a new one, and what the one before owned has been left to others. */
   async function usable(): Promise<LeasedConnection> {
     const ready = unused;
     unused = undefined;
@@ -265,8 +264,9 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
       if (!ready.upstream.wire.closed && (expiresAt === undefined || options.now() < expiresAt.getTime())) return ready;
       giveUp(ready);
     }
-    await revoking;
-    return options.open(stopping.signal);
+    const [opened] = await Promise.allSettled([options.open(stopping.signal), revoking]);
+    if (opened.status === 'rejected') throw opened.reason;
+    return opened.value;
   }
 
   function connect(leased: LeasedConnection): void {
@@ -432,8 +432,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
       asksStatements = false;
       if (closed) return;
       connection = undefined;
-      await farewell(leased.upstream.wire);
-      revoke(leased);
+      revoke(leased, farewell(leased.upstream.wire));
       phase = 'idle';
       pump();
     } catch (error) {
