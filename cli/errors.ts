@@ -52,6 +52,7 @@ export const CLI_ERRORS = {
     message: 'the database of {} cannot be asked what its names mean: {}',
     fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
   },
+  SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -2,6 +2,7 @@ import { Command, CommanderError, type Option } from 'commander';
 import { register as registerApprove } from './commands/approve.ts';
 import { register as registerApprover } from './commands/approver.ts';
 import { register as registerArchive } from './commands/archive.ts';
+import { register as registerCa } from './commands/ca.ts';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
@@ -66,6 +67,7 @@ export function createProgram(io: CliIo): Command {
   registerConnect(program, io);
   registerToken(program, io);
   registerArchive(program, io);
+  registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);
   registerExplain(program, io);

@@ -53,7 +53,7 @@ export const WRITE = `    - name: write
 `;
 export const EVERYTHING = `    - name: everything
       effect: Allow
-      sql: {statements: ["*", CopyTo, CopyFrom], relations: ["*.*"], functions: ["*.*"]}
+      sql: {statements: ["*", CopyTo, CopyFrom], relations: ["*.*"], functions: ["*.*", pg_catalog.pg_advisory_lock, pg_catalog.pg_try_advisory_lock, pg_catalog.pg_advisory_xact_lock]}
 `;
 
 const policyYaml = (rules: string): string => `apiVersion: sallyport.dev/v1alpha1

@@ -12,8 +12,9 @@ import type {
 import type { CatalogCache } from '../catalog/cache.ts';
 import { issueClientCertificate, readAuthority } from './certificates.ts';
 import { CredentialError } from './errors.ts';
+import type { Login } from './logins.ts';
 import type { RoleTag } from './names.ts';
-import { type ConnectionRoles, createConnectionRoles, type RolesOptions } from './roles.ts';
+import { type Announcer, type ConnectionRoles, createConnectionRoles, type RolesOptions } from './roles.ts';
 import { sweepLogins, sweepRights } from './sweep.ts';
 
 /** For logs and metrics: called, never waited for. */
@@ -117,31 +118,39 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
     roles: ConnectionRoles,
     request: LeaseRequest,
   ): Promise<CredentialLease<PostgresCredential>> {
-    const issued = await roles.issue(request.scope, request.session);
+    const reference = `AccessConnection ${labelOf(connection)}`;
+    const eventOf = ({ credential }: Login) => ({ type: 'postgres role', username: credential.username, reference });
+    const announcer: Announcer = {
+      async announce(login) {
+        const { stream, session } = request;
+        stream.append('credential.issued', members(session, { ...eventOf(login), expires: login.expiresAt }));
+        stream.append('credential.used', members(session, eventOf(login)));
+        await stream.sync();
+      },
+      withdraw: (login) =>
+        record(
+          connection,
+          request.stream,
+          members(request.session, { ...eventOf(login), reason: 'it could not be made' }),
+        ),
+    };
     const issuedAt = now();
+    const issued = await roles.issue(request.scope, request.session, announcer);
     const { credential, expiresAt } = issued.login;
-    const { username } = credential;
-    const event = { type: 'postgres role', username, reference: `AccessConnection ${labelOf(connection)}` };
     let released: Promise<void> | undefined;
     const release = (): Promise<void> => {
       released ??= revoke().finally(() => void releasing.delete(released!));
       releasing.add(released);
       return released;
     };
-    const revoke = async (): Promise<void> => {
-      const gone = await roles.drop(username, issued.groups[0]);
-      observer.ended(connection, 'role', (now() - issuedAt) / 1000);
-      // One that is left to the sweep is recorded as revoked by it.
-      if (gone) await record(connection, request.stream, members(request.session, event));
-    };
-    try {
-      request.stream.append('credential.issued', members(request.session, { ...event, expires: expiresAt }));
-      request.stream.append('credential.used', members(request.session, event));
-      await request.stream.sync();
-      request.signal.throwIfAborted();
-    } catch (error) {
+    const revoke = (): Promise<void> =>
+      roles.drop(credential.username, issued.groups[0], async () => {
+        observer.ended(connection, 'role', (now() - issuedAt) / 1000);
+        await record(connection, request.stream, members(request.session, eventOf(issued.login)));
+      });
+    if (request.signal.aborted) {
       await release();
-      throw error;
+      throw request.signal.reason;
     }
     return {
       credential,
@@ -200,7 +209,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
     const current = new Set(options.connections().map(rolesOf));
     for (const [key, roles] of known) {
       // Of a connection that is gone, or signs in otherwise now.
-      if (current.has(roles) || roles.live.size > 0) continue;
+      if (current.has(roles) || roles.live.size + roles.undropped.size > 0) continue;
       known.delete(key);
       roles.close();
     }
@@ -239,7 +248,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
   for (const timer of timers) timer.unref();
 
   async function stepAll(): Promise<void> {
-    await Promise.all([...known.values()].map((roles) => roles.keepInStep()));
+    await Promise.all([...known.values()].flatMap((roles) => [roles.keepInStep(), roles.dropAgain()]));
   }
 
   return {

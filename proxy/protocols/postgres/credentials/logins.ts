@@ -18,6 +18,29 @@ const ITERATIONS = 4096;
 const PASSWORD_BYTES = 32;
 const SALT_BYTES = 16;
 
+/** Name and password of a login that is not made yet: nobody can use it before that, and nobody but us knows it after. */
+export type Prepared = Login['credential'] & { readonly scram: NonNullable<Login['credential']['scram']> };
+
+async function prepare(): Promise<Prepared> {
+  const password = randomBytes(PASSWORD_BYTES).toString('base64url');
+  const salt = randomBytes(SALT_BYTES);
+  const keys = await scramKeys(password, salt, ITERATIONS);
+  return { type: 'password', username: loginName(), password, scram: { salt, iterations: ITERATIONS, ...keys } };
+}
+
+let ahead: Promise<Prepared> | undefined;
+
+/** One is prepared ahead, since hashing takes milliseconds that a session would wait for. */
+export function prepareLogin(): Promise<Prepared> {
+  const prepared = ahead ?? prepare();
+  ahead = prepared.then(prepare);
+  // It is asked for by the next session, which then hears of a failure.
+  ahead.catch(() => {
+    ahead = undefined;
+  });
+  return prepared;
+}
+
 /**
  * Makes a login that is a member of `groups`, with a tag that says whose it is, in one round trip. Only what the server would store of
  * the password is sent to it, so that no log of statements has it.
@@ -25,24 +48,21 @@ const SALT_BYTES = 16;
  */
 export async function createLogin(
   admin: Admin,
+  { username, scram }: Prepared,
   groups: readonly string[],
   tag: Omit<RoleTag, 'expires'>,
   expiresAt: Date,
-): Promise<Login> {
-  const username = loginName();
-  const password = randomBytes(PASSWORD_BYTES).toString('base64url');
-  const salt = randomBytes(SALT_BYTES);
-  const [{ clockOffsetMs }, keys] = await Promise.all([admin.facts(), scramKeys(password, salt, ITERATIONS)]);
+): Promise<void> {
+  const { clockOffsetMs } = await admin.facts();
   const expires = new Date(expiresAt.getTime() + clockOffsetMs).toISOString();
   const name = quoteName(username);
+  const verifier = scramVerifier(scram, scram.salt, scram.iterations);
   // A cancel signs in as nobody, and previews run on the session's own connection: one connection is all that is ever needed.
   await admin.run(
-    `CREATE ROLE ${name} LOGIN PASSWORD ${quoteText(scramVerifier(keys, salt, ITERATIONS))} VALID UNTIL ${quoteText(expires)}
+    `CREATE ROLE ${name} LOGIN PASSWORD ${quoteText(verifier)} VALID UNTIL ${quoteText(expires)}
        CONNECTION LIMIT 1 NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS INHERIT${inRole(groups)};
      COMMENT ON ROLE ${name} IS ${quoteText(tagText({ ...tag, expires }))}`,
   );
-  const scram = { salt, iterations: ITERATIONS, ...keys };
-  return { credential: { type: 'password', username, password, scram }, expiresAt };
 }
 
 const inRole = (groups: readonly string[]): string =>

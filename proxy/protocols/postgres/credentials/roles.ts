@@ -5,7 +5,7 @@ import type { CatalogCache } from '../catalog/cache.ts';
 import { ControlError } from '../control.ts';
 import { type Admin, createAdmin } from './admin.ts';
 import { CredentialError } from './errors.ts';
-import { createLogin, dropLogin, type Login, moveLogin } from './logins.ts';
+import { createLogin, dropLogin, type Login, moveLogin, prepareLogin } from './logins.ts';
 import { quoteText } from './names.ts';
 import { createRightsRoles, type RightsRoles } from './rights-roles.ts';
 
@@ -14,17 +14,27 @@ export interface ConnectionRoles {
   readonly connection: CompiledConnection;
   readonly admin: Admin;
   readonly rights: RightsRoles;
-  /** @throws CredentialError, UpstreamError */
-  issue(scope: PolicyScope, session: string): Promise<Issued>;
+  /**
+   * Makes a login. Each that is tried is announced while it is made, and withdrawn when that failed.
+   * @throws CredentialError, UpstreamError; what `announce` throws
+   */
+  issue(scope: PolicyScope, session: string, announcer: Announcer): Promise<Issued>;
   /** Brings rights roles in use up to date with the catalog. Failures go to the log: what is missing the server refuses. */
   keepInStep(): Promise<void>;
-  /** Drops a login, or leaves it to the sweep. */
-  drop(login: string, heir: string | undefined): Promise<boolean>;
+  /** Drops a login; what fails is tried again by `dropAgain`. Resolves after the first try. @param dropped called once it is gone */
+  drop(login: string, heir: string | undefined, dropped: () => Promise<void>): Promise<void>;
+  dropAgain(): Promise<void>;
   /** Logins of this process that are in use, by name. */
   readonly live: Map<string, Issued>;
-  /** Logins that could not be dropped when they were released. */
-  readonly undropped: Set<string>;
+  /** Logins that are released and still there. */
+  readonly undropped: ReadonlyMap<string, unknown>;
   close(): void;
+}
+
+/** Where the making of logins is recorded. */
+export interface Announcer {
+  announce(login: Login): Promise<void>;
+  withdraw(login: Login): Promise<void>;
 }
 
 export interface Issued {
@@ -45,6 +55,13 @@ export interface RolesOptions {
   readonly warn: (detail: object, message: string) => void;
 }
 
+interface Undropped {
+  readonly heir: string | undefined;
+  readonly dropped: () => Promise<void>;
+}
+
+/** Between two tries to drop what could not be dropped, in milliseconds. */
+const AGAIN_MS = 5000;
 const NO_SUCH_ROLE = '42704';
 const NOT_ALLOWED = '42501';
 const ATTEMPTS = 3;
@@ -64,7 +81,9 @@ export function createConnectionRoles(
   const admin = createAdmin(connection, role.adminSecretRef.name, options.credentials);
   const rights = createRightsRoles({ admin, installation, connection: label, database, now, warn });
   const live = new Map<string, Issued>();
-  const undropped = new Set<string>();
+  const undropped = new Map<string, Undropped>();
+  let droppingAgain: Promise<void> | undefined;
+  let lastTry = 0;
   let step: { readonly generation: number; readonly done: Promise<void> } | undefined;
   let checked: object | undefined;
 
@@ -121,6 +140,26 @@ export function createConnectionRoles(
     return new CredentialError('SPK002', [label, error.state], error);
   }
 
+  /** False when the target cannot be asked at all. */
+  async function tryDrop(login: string, { heir, dropped }: Undropped): Promise<boolean> {
+    try {
+      if (!(await dropLogin(admin, login, heir))) return true;
+      // A second try may have been under way.
+      if (undropped.delete(login)) await dropped();
+      return true;
+    } catch (error) {
+      lastTry = now();
+      const sqlstate = error instanceof ControlError ? error.state : undefined;
+      warn({ connection: label, role: login, sqlstate, error: String(error) }, 'a login could not be dropped yet');
+      return error instanceof ControlError;
+    }
+  }
+
+  async function dropAll(): Promise<void> {
+    lastTry = now();
+    for (const [login, entry] of [...undropped]) if (!(await tryDrop(login, entry))) return;
+  }
+
   async function stepTo(seen: number): Promise<void> {
     const scopes = new Map([...live.values()].map(({ scope }) => [scope.rights.key, scope]));
     for (const scope of scopes.values()) {
@@ -133,16 +172,30 @@ export function createConnectionRoles(
     }
   }
 
-  return {
+  const self: ConnectionRoles = {
     connection,
     admin,
     rights,
     live,
     undropped,
-    async issue(scope, session) {
+    async issue(scope, session, announcer) {
       const tag = { installation, connection: label, owner: options.process, session };
       return withGroups(scope, async (groups) => {
-        const login = await createLogin(admin, groups, tag, new Date(now() + role.ttlMs));
+        const prepared = await prepareLogin();
+        const login: Login = { credential: prepared, expiresAt: new Date(now() + role.ttlMs) };
+        // Whichever takes longer is waited for: nothing is used before both are done.
+        const [made, announced] = await Promise.allSettled([
+          createLogin(admin, prepared, groups, tag, login.expiresAt),
+          announcer.announce(login),
+        ]);
+        if (announced.status === 'rejected') {
+          if (made.status === 'fulfilled') await self.drop(prepared.username, groups[0], () => Promise.resolve());
+          throw announced.reason;
+        }
+        if (made.status === 'rejected') {
+          await announcer.withdraw(login);
+          throw made.reason;
+        }
         let moving: Promise<void> = Promise.resolve();
         const issued: Issued = {
           login,
@@ -177,20 +230,19 @@ export function createConnectionRoles(
       // What could not be done is tried again at the next look.
       if (rights.incomplete.size > 0) step = undefined;
     },
-    async drop(login, heir) {
+    async drop(login, heir, dropped) {
       live.delete(login);
-      undropped.add(login);
-      try {
-        if (await dropLogin(admin, login, heir)) undropped.delete(login);
-      } catch (error) {
-        const sqlstate = error instanceof ControlError ? error.state : undefined;
-        warn(
-          { connection: label, role: login, sqlstate, error: String(error) },
-          'a login could not be dropped: it is tried again',
-        );
-      }
-      return !undropped.has(login);
+      undropped.set(login, { heir, dropped });
+      await tryDrop(login, { heir, dropped });
+    },
+    dropAgain() {
+      if (undropped.size === 0 || now() - lastTry < AGAIN_MS) return Promise.resolve();
+      droppingAgain ??= dropAll().finally(() => {
+        droppingAgain = undefined;
+      });
+      return droppingAgain;
     },
     close: () => admin.close(),
   };
+  return self;
 }

@@ -37,12 +37,11 @@ export async function sweepLogins(roles: ConnectionRoles, options: SweepOptions)
   let count = 0;
   for (const [login = '', comment = '', ended, connected, group = ''] of await roles.admin.run(LOGINS)) {
     const tag = parseTag(comment);
-    if (tag === undefined || roles.live.has(login)) continue;
-    const reason = reasonFor(tag, ended === 't', connected === 't', roles.undropped.has(login), options);
+    if (tag === undefined || roles.live.has(login) || roles.undropped.has(login)) continue;
+    const reason = reasonFor(tag, ended === 't', connected === 't', options);
     if (reason === undefined) continue;
     try {
       if (!(await dropLogin(roles.admin, login, group === '' ? undefined : group))) continue;
-      roles.undropped.delete(login);
       options.dropped(login, tag, reason);
       count++;
     } catch (error) {
@@ -58,10 +57,8 @@ function reasonFor(
   tag: RoleTag,
   ended: boolean,
   connected: boolean,
-  undropped: boolean,
   { installation, isAlive }: SweepOptions,
 ): string | undefined {
-  if (undropped) return 'its release failed before';
   if (tag.installation === installation && !isAlive(tag.owner)) return 'its process had died';
   // It signs in to nothing any more, and a session that goes on with it is not its end.
   return ended && !connected ? 'it had expired' : undefined;

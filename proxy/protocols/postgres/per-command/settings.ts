@@ -5,10 +5,18 @@ import * as encode from '../wire/encode.ts';
  * What a session has set, so that its next connection begins with it. Asked of the server, which alone knows: functions set parameters
  * too. Parameters of a transaction ended with it, and the login is another.
  */
-export const READ_SETTINGS = `SET LOCAL statement_timeout = 0;
-  SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
-    WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.!~) '^transaction_' AND name OPERATOR(pg_catalog.<>) 'session_authorization'
-  UNION ALL SELECT 'role', pg_catalog.current_setting('role')`;
+export const READ_SETTINGS = settingsQuery('');
+
+/** The same in a session whose own limit of time is too short for it: that one is read first, and lifted for the rest. */
+export const READ_SETTINGS_UNLIMITED = `SELECT 'statement_timeout', pg_catalog.current_setting('statement_timeout');
+  SET LOCAL statement_timeout = 0; ${settingsQuery(`AND name OPERATOR(pg_catalog.<>) 'statement_timeout'`)}`;
+
+function settingsQuery(besides: string): string {
+  return `SELECT name, pg_catalog.current_setting(name) FROM pg_catalog.pg_settings
+    WHERE source OPERATOR(pg_catalog.=) 'session' AND name OPERATOR(pg_catalog.!~) '^transaction_'
+      AND name OPERATOR(pg_catalog.<>) 'session_authorization' ${besides}
+    UNION ALL SELECT 'role', pg_catalog.current_setting('role')`;
+}
 
 /** Names of the protocol's prepared statements that are left. */
 export const READ_STATEMENTS = 'SELECT name, name FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql';

@@ -4,7 +4,7 @@ import type { UpstreamSession } from '../upstream.ts';
 import { errorFields } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import { B, F, STATUS } from '../wire/messages.ts';
-import { READ_SETTINGS, READ_STATEMENTS, setAgain } from './settings.ts';
+import { READ_SETTINGS, READ_SETTINGS_UNLIMITED, READ_STATEMENTS, setAgain } from './settings.ts';
 import { createSplitter, type Piece, type Splitter } from './split.ts';
 import { namesPrepared, Statements } from './statements.ts';
 
@@ -44,6 +44,13 @@ export interface PerCommandUpstream {
  */
 type Phase = 'idle' | 'moving' | 'between' | 'open' | 'answering';
 
+interface Answer {
+  readonly rows: Map<string, string>;
+  /** SQLSTATE. */
+  failure: string | undefined;
+}
+
+const CANCELED = '57014';
 const COPY_IN: ReadonlySet<number> = new Set([F.CopyData, F.CopyDone, F.CopyFail]);
 const FROM_CLIENT: ReadonlySet<number> = new Set([F.CopyData]);
 const FROM_SERVER: ReadonlySet<number> = new Set([B.DataRow, B.CopyData]);
@@ -83,7 +90,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
   /** One write for what goes out together. */
   let out: Buffer[] = [];
   /** Takes the server's answer to a query of ours. */
-  let own: { rows: Map<string, string>; failure: string | undefined; done: () => void } | undefined;
+  let own: (Answer & { readonly done: () => void }) | undefined;
   let last: Wire = options.first.upstream.wire;
 
   const wire: Wire = {
@@ -148,9 +155,8 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     revoke(leased);
   }
 
-  function revoke(leased: LeasedConnection): void {
-    const before = revoking;
-    revoking = Promise.all([before, leased.lease.release()]);
+  function revoke(leased: LeasedConnection, after: Promise<void> = Promise.resolve()): void {
+    revoking = Promise.all([revoking, after.then(() => leased.lease.release())]);
   }
 
   function failed(error: unknown): void {
@@ -249,7 +255,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     }
   }
 
-  /** The connection that is there, when its login is still good; else a new one, once what came before has left what it owned. */
+  /** The connection that is there, when its login is still good; else a new one, and what the one before owned has been left to others. */
   async function usable(): Promise<LeasedConnection> {
     const ready = unused;
     unused = undefined;
@@ -258,8 +264,9 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
       if (!ready.upstream.wire.closed && (expiresAt === undefined || options.now() < expiresAt.getTime())) return ready;
       giveUp(ready);
     }
-    await revoking;
-    return options.open(stopping.signal);
+    const [opened] = await Promise.allSettled([options.open(stopping.signal), revoking]);
+    if (opened.status === 'rejected') throw opened.reason;
+    return opened.value;
   }
 
   function connect(leased: LeasedConnection): void {
@@ -293,18 +300,28 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
   }
 
   /** Runs a query of ours on the connection of now; the client sees nothing of it. Rows have two columns. */
-  async function ask(query: Buffer): Promise<ReadonlyMap<string, string>> {
-    const rows = new Map<string, string>();
+  async function answerOf(query: Buffer): Promise<Answer> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const asking = { rows, failure: undefined as string | undefined, done: resolve };
+    const asking: Answer & { done: () => void } = { rows: new Map(), failure: undefined, done: resolve };
     own = asking;
     connection?.upstream.wire.resume();
     send(query);
     flush();
     await promise;
     own = undefined;
-    if (asking.failure !== undefined) throw options.settingsRefused(asking.failure);
+    return asking;
+  }
+
+  function rowsOf({ failure, rows }: Answer): ReadonlyMap<string, string> {
+    if (failure !== undefined) throw options.settingsRefused(failure);
     return rows;
+  }
+
+  const ask = async (query: Buffer): Promise<ReadonlyMap<string, string>> => rowsOf(await answerOf(query));
+
+  async function askSettings(): Promise<ReadonlyMap<string, string>> {
+    const answer = await answerOf(encode.query(READ_SETTINGS));
+    return answer.failure === CANCELED ? ask(encode.query(READ_SETTINGS_UNLIMITED)) : rowsOf(answer);
   }
 
   async function prepareAgain(parses: readonly Buffer[]): Promise<void> {
@@ -410,13 +427,12 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
   /** The command is over: its connection and its login go. */
   async function end(leased: LeasedConnection): Promise<void> {
     try {
-      settings = await ask(encode.query(READ_SETTINGS));
+      settings = await askSettings();
       if (asksStatements && !closed) statements.keep(new Set((await ask(encode.query(READ_STATEMENTS))).keys()));
       asksStatements = false;
       if (closed) return;
       connection = undefined;
-      await farewell(leased.upstream.wire);
-      revoke(leased);
+      revoke(leased, farewell(leased.upstream.wire));
       phase = 'idle';
       pump();
     } catch (error) {
