@@ -39,16 +39,21 @@ function shortened(output: string, from: RegExp | undefined): string {
 
 export interface Narrator {
   say(text: string): void;
-  step(number: number, step: Step, command: string, outcome: Outcome): void;
+  /** What is about to be run. @param number such as `3`, or `3a` for what happens while 3 waits */
+  begin(number: string, step: Step, command: string): void;
+  /** What came of it. */
+  end(step: Step, outcome: Outcome): void;
 }
 
 export function createNarrator(write: (text: string) => void, colours: boolean): Narrator {
   const paint = (code: string, text: string): string => (colours ? `\x1b[${code}m${text}\x1b[0m` : text);
   return {
     say: (text) => write(`${text}\n`),
-    step(number, step, command, outcome) {
+    begin(number, step, command) {
       write(`\n${paint('1', `${number}. ${step.title}`)}\n`);
       write(`${paint('36', `${step.actor} $ ${command}`)}\n`);
+    },
+    end(step, outcome) {
       const indented = shortened(outcome.output, step.shownFrom).replaceAll(/^/gm, '   ');
       write(`${indented}\n`);
       write(`   ${paint('2', `→ ${step.decided}`)}\n`);

@@ -17,6 +17,10 @@ CREATE TABLE orders (
   placed date NOT NULL,
   cents integer NOT NULL
 );
+CREATE TABLE order_items (
+  order_id integer NOT NULL REFERENCES orders ON DELETE CASCADE,
+  article text NOT NULL
+);
 CREATE SCHEMA audit;
 CREATE TABLE audit.events (
   id integer PRIMARY KEY,
@@ -35,9 +39,13 @@ INSERT INTO cards VALUES
   (3, 3, '378282246310005', '2029-01-31');
 INSERT INTO orders
   SELECT n, 1 + n % 3, date '2026-01-01' + n, 500 + n * 37 FROM generate_series(1, 60) AS n;
+INSERT INTO order_items
+  SELECT 1 + n % 60, 'article ' || n FROM generate_series(1, 120) AS n;
 INSERT INTO audit.events VALUES
   (1, '2026-01-05 09:12:00+00', 'grace', 'changed the refund limit'),
   (2, '2026-01-09 17:40:00+00', 'ada', 'exported the customer list');
+
+ANALYZE;
 
 -- The role that Sallyport signs in with. What an agent may do is decided by policy; this is the outer fence.
 GRANT USAGE ON SCHEMA public, audit TO shop;

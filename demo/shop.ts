@@ -3,10 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type Postgres, startPostgres } from '../test/support/postgres.ts';
-import { type Gateway, startSallyport } from '../test/support/sallyport.ts';
+import { type Gateway, sallyport, startSallyport } from '../test/support/sallyport.ts';
 
 export const REPORTER = 'system:serviceaccount:shop:reporter';
 export const BACKUP = 'system:serviceaccount:shop:backup';
+export const JANITOR = 'system:serviceaccount:shop:janitor';
+/** The person who approves. */
+export const APPROVER = 'ada';
 
 export interface Shop extends AsyncDisposable {
   readonly server: Postgres;
@@ -15,6 +18,29 @@ export interface Shop extends AsyncDisposable {
   readonly port: number;
   readonly resources: string;
   readonly state: string;
+  /** SallyportConfiguration with the approver in it. */
+  readonly configuration: string;
+  /** Where the approver's key is: what XDG_CONFIG_HOME is for that person. */
+  readonly approverHome: string;
+}
+
+/** The person makes a key; only its public half goes into the configuration. */
+async function writeConfiguration(file: string, home: string): Promise<void> {
+  const { status, stdout, stderr } = await sallyport(['approver', 'create', APPROVER, '-o', 'json'], {
+    entry: 'dist',
+    environment: { XDG_CONFIG_HOME: home },
+  });
+  if (status !== 0) throw new Error(`sallyport approver create failed (${status}): ${stderr}`);
+  const { publicKey } = JSON.parse(stdout) as { publicKey: string };
+  await writeFile(
+    file,
+    `apiVersion: sallyport.dev/v1alpha1
+kind: SallyportConfiguration
+approvers:
+  - name: ${APPROVER}
+    publicKey: ${publicKey}
+`,
+  );
 }
 
 async function writeResources(folder: string, port: number, password: string): Promise<void> {
@@ -43,12 +69,16 @@ export async function openShop(folder: string): Promise<Shop> {
   await server.sql(await readFile(path.join(import.meta.dirname, 'shop.sql'), 'utf8'), undefined, 'shop');
   const resources = path.join(folder, 'resources');
   const state = path.join(folder, 'state');
+  const configuration = path.join(folder, 'sallyport.yaml');
+  const approverHome = path.join(folder, 'home-of-ada');
   await writeResources(resources, server.port, password);
+  await writeConfiguration(configuration, approverHome);
   const gateway = opening.use(
     await startSallyport({
       resources: [resources],
       state,
       listen: ['shop/shop=127.0.0.1:0'],
+      parameters: ['-c', configuration],
       entry: 'dist',
     }),
   );
@@ -59,6 +89,8 @@ export async function openShop(folder: string): Promise<Shop> {
     port: gateway.connection('shop', 'shop').port,
     resources,
     state,
+    configuration,
+    approverHome,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
