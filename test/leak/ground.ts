@@ -14,6 +14,7 @@ export const GROUND = `
   ALTER DATABASE ${DATABASE} RESET ALL;
   SET search_path = public;
   ${SCHEMAS.map((name) => `DROP SCHEMA IF EXISTS ${name} CASCADE; CREATE SCHEMA ${name};`).join('\n  ')}
+  DROP ROLE IF EXISTS weak, thief;
   CREATE TABLE customers (
     id int PRIMARY KEY, name text, ssn text UNIQUE, email text UNIQUE, card text, region text, tags text[],
     pin int, photo bytea, profile jsonb, born date, balance numeric, phones text[], codes int[],

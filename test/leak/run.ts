@@ -40,6 +40,8 @@ const OBJECTS = `SELECT n.nspname || '.' || c.relname AS name, c.relkind AS kind
 const DEFINITIONS = `SELECT (SELECT count(*) FROM pg_proc WHERE oid > 16384) AS functions, (SELECT count(*) FROM pg_rewrite) AS rules,
   (SELECT count(*) FROM pg_constraint) AS constraints, (SELECT count(*) FROM pg_attribute) AS columns,
   (SELECT count(*) FROM pg_trigger) AS triggers, (SELECT count(*) FROM pg_inherits) AS parents,
+  (SELECT string_agg(s::text, '' ORDER BY s::text) FROM pg_db_role_setting s) AS settings,
+  (SELECT string_agg(rolname, ',' ORDER BY oid) FROM pg_roles) AS roles,
   (SELECT count(*) FROM pg_policy) AS policies, (SELECT string_agg(nspname, ',' ORDER BY oid) FROM pg_namespace WHERE nspname !~ '^pg_t') AS schemas`;
 
 export interface Ground {
