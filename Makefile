@@ -64,7 +64,7 @@ generate: $(READY) ## Write the generated files again
 
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
-	@$(foreach part,record sessions approvals credentials,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
+	@$(foreach part,record sessions approvals,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts

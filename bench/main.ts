@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { type Postgres, startPostgres } from '../test/support/postgres.ts';
 import { repositoryRoot } from '../test/support/sallyport.ts';
 import { clientProgram, findProgram } from '../test/support/server-binaries.ts';
+import { type CredentialCosts, measureCredentials } from './credentials.ts';
 import { eventLoopDelay, measureIdleSessions, measureScenario, type ScenarioResult } from './measure.ts';
 import { type BenchOptions, parseOptions, USAGE } from './options.ts';
 import { type BenchServer, type Peer, startPeer } from './peers.ts';
@@ -121,6 +122,8 @@ async function measureAll(options: BenchOptions, bench: BenchServer, files: Scri
       failures.push(`${name}, idle sessions: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
+  const credentials =
+    options.only?.test('credentials') === false ? undefined : await credentialCosts(options, failures);
   return {
     machine: await describeMachine(),
     rounds: options.rounds,
@@ -129,9 +132,20 @@ async function measureAll(options: BenchOptions, bench: BenchServer, files: Scri
     scenarios: results,
     idleSessions: options.idleSessions,
     idleBytes,
+    ...(credentials === undefined ? {} : { credentials }),
     eventLoopDelay: Object.fromEntries(Object.entries(delay).filter(([, lines]) => lines.length > 0)),
     failures,
   };
+}
+
+async function credentialCosts(options: BenchOptions, failures: string[]): Promise<CredentialCosts | undefined> {
+  progress('credentials');
+  try {
+    return await measureCredentials(options.quick ? 30 : 200);
+  } catch (error) {
+    failures.push(`credentials: ${error instanceof Error ? error.message : String(error)}`);
+    return undefined;
+  }
 }
 
 async function main(options: BenchOptions): Promise<void> {

@@ -1,3 +1,4 @@
+import { addedBy, type CredentialCosts } from './credentials.ts';
 import { median, type PeerResult, type ScenarioResult } from './measure.ts';
 import type { PeerName } from './peers.ts';
 
@@ -18,6 +19,7 @@ export interface Report {
   readonly scale: number;
   readonly scenarios: readonly ScenarioResult[];
   readonly idleSessions: number;
+  readonly credentials?: CredentialCosts;
   readonly idleBytes: Partial<Record<PeerName, number>>;
   readonly eventLoopDelay: Partial<Record<PeerName, readonly string[]>>;
   /** What did not start or failed. */
@@ -95,6 +97,23 @@ function costs(report: Report): string {
   );
 }
 
+function credentials(costs: CredentialCosts | undefined): readonly string[] {
+  if (costs === undefined) return [];
+  const rows = (values: Readonly<Record<string, number>>): string[][] =>
+    Object.entries(values).map(([name, milliseconds]) => [name, figure(milliseconds, 2)]);
+  const { server, sallyport } = addedBy(costs);
+  return [
+    '',
+    `## Short-lived credentials, medians of ${costs.rounds}`,
+    '',
+    table(['connect and one statement', 'ms'], rows(costs.sessions)),
+    '',
+    `A login of its own takes the server ${figure(server, 2)} ms, and a session through Sallyport ${figure(sallyport, 2)} ms: ${figure(sallyport - server, 2)} ms beyond the server. Goal: at most 5.`,
+    '',
+    table(['one statement on an open session', 'ms'], rows(costs.statements)),
+  ];
+}
+
 /** The table as Markdown; what was not measured is `–`. */
 export function markdown(report: Report): string {
   const { machine } = report;
@@ -122,6 +141,7 @@ export function markdown(report: Report): string {
     `## Memory per idle session, ${report.idleSessions} sessions`,
     '',
     idle.length === 0 ? 'Not measured.' : table(['', 'KiB'], idle),
+    ...credentials(report.credentials),
     '',
     '## Event-loop delay after the runs',
     '',

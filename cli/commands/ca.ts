@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import { openAuthority } from '../../proxy/standalone/authority.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultState } from '../io.ts';
@@ -10,6 +10,7 @@ interface CaOptions {
   readonly out?: string;
   readonly role: string;
   readonly database: string;
+  readonly output: 'text' | 'json';
 }
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
@@ -34,6 +35,7 @@ export function register(program: Command, io: CliIo): void {
     )
     .option('--role <name>', 'role in the line for pg_hba.conf', 'all')
     .option('--database <name>', 'database in the line for pg_hba.conf', 'all')
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .addHelpText(
       'after',
       `
@@ -48,8 +50,7 @@ const hbaName = (name: string): string => (/^[a-z_][a-z0-9_]*$/.test(name) ? nam
 
 async function print(secret: { namespace: string; name: string }, options: CaOptions, io: CliIo): Promise<void> {
   const certificate = await openAuthority(resolve(io.cwd, options.state), secret.namespace, secret.name, Date.now());
-  if (options.out === undefined) io.stdout.write(certificate);
-  else {
+  if (options.out !== undefined) {
     try {
       await writeFile(resolve(io.cwd, options.out), certificate, { mode: 0o644 });
     } catch (error) {
@@ -57,10 +58,20 @@ async function print(secret: { namespace: string; name: string }, options: CaOpt
     }
   }
   const file = options.out ?? 'sallyport-ca.crt';
-  io.stdout.write(`# The server trusts this authority for clients: postgresql.conf
-ssl = on
-ssl_ca_file = '${file.replaceAll("'", "''")}'
+  const settings = `ssl = on\nssl_ca_file = '${file.replaceAll("'", "''")}'`;
+  const hba = `hostssl ${hbaName(options.database)} ${hbaName(options.role)} all cert`;
+  switch (options.output) {
+    case 'text':
+      io.stdout.write(`${options.out === undefined ? certificate : ''}# The server trusts this authority for clients: postgresql.conf
+${settings}
 # The role signs in with a certificate, and with nothing else: pg_hba.conf, before lines that match it too
-hostssl ${hbaName(options.database)} ${hbaName(options.role)} all cert
+${hba}
 `);
+      return;
+    case 'json':
+      io.stdout.write(`${JSON.stringify({ certificate, postgresqlConf: settings.split('\n'), pgHba: [hba] })}\n`);
+      return;
+    default:
+      options.output satisfies never;
+  }
 }

@@ -58,7 +58,10 @@ describeWith([postgresServer(18), program('psql', 'postgresql-client')], 'exampl
       tls: true,
       hba: ['hostssl all all 127.0.0.1/32 scram-sha-256', 'host shop shop_app 127.0.0.1/32 scram-sha-256'],
     });
-    await exampleDatabases(server, { orders: ORDERS, legacy: ORDERS, dwh: WAREHOUSE, claims: CLAIMS });
+    await exampleDatabases(server, {
+      ...{ orders: ORDERS, legacy: ORDERS, dwh: WAREHOUSE, claims: CLAIMS },
+      ...{ ledger: ORDERS, payments: ORDERS },
+    });
   });
   afterAll(() => server[Symbol.asyncDispose]());
 
@@ -219,6 +222,40 @@ spec: {connections: {names: [claims]}, columns: [{match: ["*.*.email"]}]}
       expect(await readdir(folder)).toEqual(expect.arrayContaining([name, old[0]!.file]));
     } finally {
       await rm(state, { recursive: true });
+    }
+  });
+
+  test('short-lived-credentials.yaml: a login for each session or statement, with what policy gives, then none', async () => {
+    await server.sql('ALTER ROLE sallyport CREATEROLE');
+    try {
+      const ca = (server.tls?.authority.ca ?? '').replace(/^/gm, '    ');
+      const authority = `---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: ledger-ca}\ndata:\n  ca.crt: |\n${ca}\n`;
+      await using example = await startExample({
+        server,
+        files: ['short-lived-credentials.yaml'],
+        besides: `${subjects('ledger', '{serviceAccount: {name: agent}}')}---\n${subjects('payments', '{serviceAccount: {name: agent}}')}${authority}`,
+      });
+      const who = 'SELECT session_user AS login, count(*)::int AS n FROM orders';
+      const ledger = await example.open('ledger', account('agent'));
+      const [one, two] = [(await ledger.query(who)).rows[0], (await ledger.query(who)).rows[0]];
+      expect(one).toEqual({ login: expect.stringMatching(/^sallyport_login_/), n: 20_000 });
+      expect(two).toEqual(one);
+      const payments = await example.open('payments', account('agent'));
+      const [three, four] = [(await payments.query(who)).rows[0], (await payments.query(who)).rows[0]];
+      expect(four.login).not.toBe(three.login);
+      const granted = await server.sql(
+        "SELECT DISTINCT privilege_type FROM information_schema.role_table_grants WHERE grantee LIKE 'sallyport_rights_%'",
+        undefined,
+        'ledger',
+      );
+      expect(granted).toEqual([{ privilege_type: 'SELECT' }]);
+      await ledger.end();
+      await payments.end();
+      await expect
+        .poll(() => server.sql("SELECT 1 FROM pg_roles WHERE rolname LIKE 'sallyport\\_login\\_%'"))
+        .toEqual([]);
+    } finally {
+      await server.sql('ALTER ROLE sallyport NOCREATEROLE');
     }
   });
 

@@ -96,13 +96,19 @@ function connectionsOf(text: string): Map<string, ConnectionInExample> {
       readonly spec: {
         readonly protocol: string;
         readonly target: { readonly database: string };
-        readonly credential: { readonly secretRef: { readonly name: string } };
+        readonly credential: {
+          readonly secretRef?: { readonly name: string };
+          readonly postgresRole?: { readonly adminSecretRef: { readonly name: string } };
+        };
       };
     } | null;
     if (written?.kind !== 'AccessConnection') continue;
     const { metadata, spec } = written;
     const { namespace = 'default', name } = metadata;
-    found.set(name, { namespace, database: spec.target.database, secret: spec.credential.secretRef.name });
+    const secret = spec.credential.secretRef ?? spec.credential.postgresRole?.adminSecretRef;
+    // A connection of another lane, or without a stored credential.
+    if (spec.protocol !== 'Postgres' || secret === undefined) continue;
+    found.set(name, { namespace, database: spec.target.database, secret: secret.name });
   }
   return found;
 }
