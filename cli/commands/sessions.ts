@@ -179,7 +179,8 @@ function followedLines(
   const denial = event.e === 'command.denied' || event.e === 'session.refused';
   if (options.output === 'json') {
     if (event.e === 'result.chunk' || (options.denied === true && !denial)) return undefined;
-    return `${safeJson({ connection, ...event })}\n`;
+    const { result: _result, ...shown } = event;
+    return `${safeJson({ connection, ...shown })}\n`;
   }
   const command = views.enter(event);
   if (options.denied === true && !denial) return undefined;

@@ -3,6 +3,8 @@ import { createHash, type Hash } from 'node:crypto';
 /** Bytes of one `result.chunk` event before base64: bounds what a response of any size holds in memory. */
 const CHUNK_BYTES = 64 * 1024;
 const IDLE_BUFFERS = 16;
+/** Up to this length a response goes with the outcome of its command. */
+const SHORT_BYTES = 4096;
 
 /** Takes the members of one `result.chunk`, after the session and sequence number, beginning with a comma. */
 export type EmitChunk = (members: string) => void;
@@ -19,8 +21,11 @@ export interface ResultCapture {
   begin(limit: number, encoding: string, reading?: string): void;
   /** Takes bytes[start, end). They are copied or hashed before it returns. */
   take(bytes: Buffer, start: number, end: number): void;
-  /** Emits what is left. Nothing is emitted for a response without bytes. */
-  end(): void;
+  /**
+   * Ends the response. One that is short and whole is returned, as the member `result` of the event that says how its command ended,
+   * beginning with a comma: a line for itself would cost more than it holds. What is left of others is emitted.
+   */
+  end(): string;
 }
 
 const idle: Buffer[] = [];
@@ -62,6 +67,12 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
     emit(`${encodingMember},"offset":${emitted},"data":"${data}"${known}${rest}`);
     emitted += filled;
     filled = 0;
+  }
+
+  function whole(): string {
+    if (buffer === undefined || total === 0) return '';
+    const data = buffer.toString('base64', 0, filled);
+    return `,"result":{${encodingMember.slice(1)},"offset":0,"data":"${data}"${reading},"bytes":${total}}`;
   }
 
   function drainKept(): void {
@@ -110,15 +121,19 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
       takeExcess(bytes, split, end);
     },
     end() {
+      let short = '';
       if (total > limit) {
         drainExcess();
         const sum = hash?.digest('hex') ?? '';
         emit(`${encodingMember},"bytes":${total},"recorded":${emitted},"sha256":"${sum}"`);
+      } else if (emitted === 0 && filled === total && total <= SHORT_BYTES) {
+        short = whole();
       } else if (total > 0) {
         emitChunk(`,"bytes":${total}`);
       }
       if (buffer !== undefined && idle.length < IDLE_BUFFERS) idle.push(buffer);
       buffer = undefined;
+      return short;
     },
   };
 }

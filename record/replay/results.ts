@@ -1,4 +1,3 @@
-import type { RecordedEvent } from '../format.ts';
 import { createRowReader, type RecordedRow, type RowReader } from './postgres-rows.ts';
 import { valueText } from './postgres-values.ts';
 
@@ -26,8 +25,8 @@ export interface ResultEnd {
 }
 
 export interface ResultReader {
-  /** Enters a `result.chunk`. Rows come in batches, so that a result of any size needs little memory. */
-  enter(event: RecordedEvent): { readonly rows: readonly ResultRows[]; readonly end?: ResultEnd };
+  /** Enters a `result.chunk`, or the `result` of an outcome. Rows come in batches, so that a result of any size needs little memory. */
+  enter(part: Readonly<Record<string, unknown>>): { readonly rows: readonly ResultRows[]; readonly end?: ResultEnd };
 }
 
 const ENCODING = 'postgres-messages+base64';
@@ -59,18 +58,18 @@ export function createResultReader(): ResultReader {
   let running: Running | undefined;
 
   return {
-    enter(event) {
-      const { offset, data, encoding, bytes, recorded, sha256 } = event;
-      if (offset === 0 || running === undefined) running = begin(event);
+    enter(part) {
+      const { offset, data, encoding, bytes, recorded, sha256 } = part;
+      if (offset === 0 || running === undefined) running = begin(part);
       const result = running;
       const out: ResultRows[] = [];
       if (typeof data === 'string') {
         if (encoding !== ENCODING) result.problem ??= `its encoding, ${String(encoding)}, is not known here`;
         else if (offset !== result.offset) result.problem ??= 'a part of it is missing in the record';
         if (result.problem === undefined) {
-          const part = Buffer.from(data, 'base64');
-          result.offset += part.length;
-          take(result, result.reader.feed(part), out);
+          const bytesOfPart = Buffer.from(data, 'base64');
+          result.offset += bytesOfPart.length;
+          take(result, result.reader.feed(bytesOfPart), out);
         }
       }
       if (typeof bytes !== 'number') return { rows: out };
@@ -92,7 +91,7 @@ export function createResultReader(): ResultReader {
   };
 }
 
-function begin({ columns, formats }: RecordedEvent): Running {
+function begin({ columns, formats }: Readonly<Record<string, unknown>>): Running {
   const described = Array.isArray(columns) ? columns.map(columnOf) : undefined;
   return {
     reader: createRowReader(),

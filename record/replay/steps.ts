@@ -1,5 +1,5 @@
 import type { RecordedEvent } from '../format.ts';
-import { createResultReader, type ResultEnd, type ResultRows } from './results.ts';
+import { createResultReader, type ResultEnd, type ResultReader, type ResultRows } from './results.ts';
 
 /** One thing that happened in a session, as it is shown again. Members that the record does not hold are absent. */
 export type ReplayStep = StepTime & StepContent;
@@ -136,7 +136,7 @@ function microsOf(time: string): number {
   return milliseconds * 1000 + Number(fraction);
 }
 
-function contents(event: RecordedEvent, results: ReturnType<typeof createResultReader>): StepContent[] {
+function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
   const seq = number(event['seq']) ?? 0;
   switch (event.e) {
     case 'session.start':
@@ -189,16 +189,13 @@ function contents(event: RecordedEvent, results: ReturnType<typeof createResultR
         },
       ];
     case 'command.executed':
-      return [{ kind: 'executed', seq, ...outcome(event) }];
+      return [...shortResult(seq, event, results), { kind: 'executed', seq, ...outcome(event) }];
     case 'command.failed': {
       const code = text(event['sqlstate']) ?? text(event['code']);
-      return [{ kind: 'failed', seq, ...some({ code }), ...outcome(event) }];
+      return [...shortResult(seq, event, results), { kind: 'failed', seq, ...some({ code }), ...outcome(event) }];
     }
-    case 'result.chunk': {
-      const { rows, end } = results.enter(event);
-      const steps: StepContent[] = rows.map((batch) => ({ kind: 'rows', seq, ...batch }));
-      return end === undefined ? steps : [...steps, { kind: 'result', seq, result: end }];
-    }
+    case 'result.chunk':
+      return resultSteps(seq, event, results);
     case 'credential.issued':
     case 'credential.used':
     case 'credential.revoked': {
@@ -209,6 +206,17 @@ function contents(event: RecordedEvent, results: ReturnType<typeof createResultR
     default:
       return [{ kind: 'other', event: event.e }];
   }
+}
+
+function resultSteps(seq: number, part: Readonly<Record<string, unknown>>, results: ResultReader): StepContent[] {
+  const { rows, end } = results.enter(part);
+  const steps: StepContent[] = rows.map((batch) => ({ kind: 'rows', seq, ...batch }));
+  return end === undefined ? steps : [...steps, { kind: 'result', seq, result: end }];
+}
+
+/** A short result goes with the outcome of its command. */
+function shortResult(seq: number, event: RecordedEvent, results: ResultReader): StepContent[] {
+  return event['result'] === undefined ? [] : resultSteps(seq, object(event['result']), results);
 }
 
 function opened(event: RecordedEvent): StepContent {

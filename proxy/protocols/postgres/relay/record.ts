@@ -123,27 +123,27 @@ export class SessionRecord {
     this.#capture.take(bytes, start, end);
   }
 
-  #result(): void {
-    if (!this.#capturing) return;
+  #result(): string {
+    if (!this.#capturing) return '';
     this.#capturing = false;
-    this.#capture.end();
+    return this.#capture.end();
   }
 
   executed(reply: Reply, rows: number, masked: ReadonlyMap<string, number> | undefined): void {
-    this.#result();
+    const result = this.#result();
     const durationMicros = (performance.now() - reply.startedAt) * 1000;
     const outcome = { rows, bytes: reply.bytes, durationMicros, ...(masked === undefined ? {} : { masked }) };
-    this.stream.append('command.executed', commandExecuted(this.#session, reply.command, outcome));
+    this.stream.append('command.executed', commandExecuted(this.#session, reply.command, outcome) + result);
   }
 
   failed(reply: Reply, sqlstate: string): void {
-    this.#result();
+    const result = this.#result();
     const event = {
       sqlstate,
       rows: reply.rows,
       bytes: reply.bytes,
       durationMicros: (performance.now() - reply.startedAt) * 1000,
     };
-    this.stream.append('command.failed', commandFailed(this.#session, reply.command, event));
+    this.stream.append('command.failed', commandFailed(this.#session, reply.command, event) + result);
   }
 }

@@ -35,6 +35,8 @@ export interface Prepared {
   /** Result columns as described by the server, with the environment in which that was. */
   columns: readonly ColumnDescription[] | undefined;
   columnsIn: Verdict['environment'] | undefined;
+  /** Its result columns as the record names them, see result-columns.ts. */
+  layout: string | undefined;
 }
 
 /** Bound to values. The values are taken out of the copied message when somebody asks for them, which most commands do not. */
@@ -54,6 +56,8 @@ export class Portal {
   released = false;
   /** The gateway has ended the implicit transaction that it was bound in: it is bound again before it runs. */
   unbound = false;
+  /** Its result columns and their formats as the record names them, see result-columns.ts. */
+  layout: string | undefined;
   /** The Bind message, and where its values lie. */
   readonly bound: BoundValues;
 
@@ -187,7 +191,18 @@ export function preparedOf(
   types: readonly number[],
 ): Prepared {
   const columns = undefined;
-  return { name, text, bySql: false, verdict, confirmed: false, batch, types, columns, columnsIn: undefined };
+  return {
+    name,
+    text,
+    bySql: false,
+    verdict,
+    confirmed: false,
+    batch,
+    types,
+    columns,
+    columnsIn: undefined,
+    layout: undefined,
+  };
 }
 
 const NO_VALUES: BindHeader = { portal: '', statement: '', parameters: [], resultFormats: [] };

@@ -1,6 +1,6 @@
 import type { Verdict } from '../judge.ts';
-import { type ColumnDescription, rowDescription } from '../wire/decode.ts';
-import type { Portal, Prepared, Reply } from './replies.ts';
+import { type ColumnDescription, rowDescription, sameBytes } from '../wire/decode.ts';
+import type { Reply } from './replies.ts';
 
 /** Of what one description was made last: a statement that runs again describes the same columns. */
 interface Known {
@@ -15,8 +15,6 @@ interface Known {
  */
 export class ResultColumns {
   readonly #byVerdict = new WeakMap<Verdict, Known>();
-  readonly #byStatement = new WeakMap<Prepared, string>();
-  readonly #byPortal = new WeakMap<Portal, string>();
   /** Of the running result of a Query. */
   #running = '';
 
@@ -27,10 +25,10 @@ export class ResultColumns {
     const { names, formats } = this.#known(verdict, bytes, start, end);
     if (kind === 'query') this.#running = names + formats;
     // The formats of a statement are those of each Bind.
-    else if (kind === 'describeStatement' && prepared !== undefined) this.#byStatement.set(prepared, names);
+    else if (kind === 'describeStatement' && prepared !== undefined) prepared.layout = names;
     // What a name (EXECUTE, FETCH) means by now describes other rows than those that have begun; the gateway asked before that.
     else if (kind === 'describePortal' && portal !== undefined && (swallow || !portal.begun))
-      this.#byPortal.set(portal, names + formats);
+      portal.layout = names + formats;
   }
 
   /** `,"columns":[[NAME,TYPE],…]` and, unless all are text, `,"formats":[…]`; empty when nothing described the rows. */
@@ -38,12 +36,11 @@ export class ResultColumns {
     if (reply?.kind === 'query') return this.#running;
     const portal = reply?.portal;
     if (portal === undefined) return '';
-    const described = this.#byPortal.get(portal);
-    if (described !== undefined) return described;
+    if (portal.layout !== undefined) return portal.layout;
     const formats = portal.resultFormats.some((format) => format !== 0)
       ? `,"formats":[${portal.resultFormats.join()}]`
       : '';
-    return (this.#byStatement.get(portal.statement) ?? '') + formats;
+    return (portal.statement.layout ?? '') + formats;
   }
 
   ended(): void {
@@ -52,13 +49,7 @@ export class ResultColumns {
 
   #known(verdict: Verdict | undefined, bytes: Buffer, start: number, end: number): Known {
     const known = verdict === undefined ? undefined : this.#byVerdict.get(verdict);
-    if (
-      known !== undefined &&
-      known.description.length === end - start &&
-      bytes.compare(known.description, 0, known.description.length, start, end) === 0
-    ) {
-      return known;
-    }
+    if (known !== undefined && sameBytes(bytes, start, end, known.description)) return known;
     const columns = rowDescription(bytes, start, end);
     const made = {
       description: Buffer.from(bytes.subarray(start, end)),

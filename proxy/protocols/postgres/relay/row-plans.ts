@@ -1,6 +1,6 @@
 import type { RowMasker } from '../../../masking/rows.ts';
 import type { Verdict } from '../judge.ts';
-import { type ColumnDescription, rowDescription } from '../wire/decode.ts';
+import { type ColumnDescription, rowDescription, sameBytes } from '../wire/decode.ts';
 import { MaskDisagreement, rowMaskerFor, type SessionMasking } from './masking.ts';
 import type { Portal } from './replies.ts';
 
@@ -50,8 +50,7 @@ export class RowPlans {
       known.masking === masking &&
       known.temporary === temporary &&
       index === 0 &&
-      known.description.length === end - start &&
-      bytes.compare(known.description, 0, known.description.length, start, end) === 0
+      sameBytes(bytes, start, end, known.description)
     ) {
       return known;
     }

@@ -111,6 +111,7 @@ function preparedBySql(session: LaneSession, effect: Extract<StatementEffect, { 
     types: [],
     columns: undefined,
     columnsIn: undefined,
+    layout: undefined,
   };
 }
 
