@@ -40,6 +40,21 @@ describe('rules of the schemas', () => {
     for (const rule of rules) expect(() => parseCel(rule), rule).not.toThrow();
   });
 
+  test('a certificate for the client needs TLS, and is the one way to sign in', () => {
+    const certificate = (target: string, rest = ''): string =>
+      connection(target).replace(
+        'credential: {secretRef: {name: db}}',
+        `credential: {clientCertificate: {caSecretRef: {name: ca}, role: app}${rest}}`,
+      );
+    expect(broken('AccessConnection', certificate('host: a'))).toEqual([]);
+    expect(broken('AccessConnection', certificate('host: a, tls: {mode: Disable}'))).toEqual([
+      expect.stringContaining('credential.clientCertificate needs TLS'),
+    ]);
+    expect(broken('AccessConnection', certificate('host: a', ', secretRef: {name: db}'))).toEqual([
+      expect.stringContaining('exactly one of'),
+    ]);
+  });
+
   test.each(['orders-db', 'orders.db.example.com', '10.0.0.7', '2001:db8::7', '"::1"'])('takes host %s', (host) => {
     expect(
       broken('AccessConnection', connection(`host: ${host.includes(':') ? `"${host.replaceAll('"', '')}"` : host}`)),

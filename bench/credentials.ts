@@ -141,7 +141,7 @@ export async function measureCredentials(rounds: number): Promise<CredentialCost
   // As Sallyport's own connection has it: a role that a crash takes back is no harm.
   await admin.query('SET synchronous_commit TO off; CREATE ROLE rights; GRANT SELECT ON orders TO rights');
 
-  /** The same SQL as Sallyport's, by hand, on a connection that is open already: what the server itself takes. */
+  /** The same SQL as Sallyport's, by hand, on a connection that is open already: what the server itself takes. Hashing is not its work, and is done before. */
   async function byHand(): Promise<number> {
     const login = `by_hand_${randomBytes(8).toString('hex')}`;
     const password = randomBytes(32).toString('base64url');

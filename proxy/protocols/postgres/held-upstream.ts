@@ -1,6 +1,7 @@
 import type { Wire } from '../../listener/wire.ts';
 import { CredentialError } from './credentials/errors.ts';
-import { createPerCommandUpstream, type LeasedConnection } from './per-command/wire.ts';
+import type { LeasedConnection } from './per-command/succession.ts';
+import { createPerCommandUpstream } from './per-command/wire.ts';
 import { reportOf } from './refusal.ts';
 import type { LaneSession } from './relay/session-state.ts';
 

@@ -15,7 +15,7 @@ import type { CatalogCache } from './catalog/cache.ts';
 import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
 import { laneError } from './errors.ts';
 import { type HeldUpstream, holdUpstream } from './held-upstream.ts';
-import type { LeasedConnection } from './per-command/wire.ts';
+import type { LeasedConnection } from './per-command/succession.ts';
 import { Refused, refusalBytes, reportOf } from './refusal.ts';
 import { Backend } from './relay/backend.ts';
 import { Frontend } from './relay/frontend.ts';

@@ -12,38 +12,49 @@ import { createToken, sallyport, startSallyport } from '../../support/sallyport.
 
 vi.setConfig({ testTimeout: 120_000 });
 
-describeWith([postgresServer(15)], 'memberOf', () => {
-  test('a login has the rights of the roles that the connection names, which get what it leaves', async () => {
-    await using ground = await startCredentialGround({
-      version: 15,
-      rules: `    - name: all
+for (const version of [15, 18] as const) {
+  describeWith([postgresServer(version)], `memberOf, PostgreSQL ${version}`, () => {
+    test('a login has the rights of the roles that the connection names, which get what it leaves', async () => {
+      await using ground = await startCredentialGround({
+        version,
+        rules: `    - name: all
       effect: Allow
       sql: {statements: ["*"], relations: ["*.*"]}
 `,
-      role: '      memberOf: [readers, makers]\n',
-      besides: `CREATE ROLE readers; CREATE ROLE makers; GRANT SELECT ON orders TO readers; GRANT CREATE, USAGE ON SCHEMA public TO makers`,
+        role: '      memberOf: [readers, makers]\n',
+        besides: `CREATE ROLE readers; CREATE ROLE makers; GRANT SELECT ON orders TO readers;
+          GRANT CREATE, USAGE ON SCHEMA public TO makers`,
+      });
+      if (version >= 16) {
+        // Since 16, CREATEROLE alone gives nobody else's roles away.
+        await expect(ground.client()).rejects.toMatchObject({
+          code: '08004',
+          message: expect.stringContaining('readers'),
+        });
+        await ground.server.sql('GRANT readers, makers TO sallyport_admin WITH ADMIN OPTION, INHERIT FALSE, SET FALSE');
+      }
+      const memberships = (): Promise<unknown> =>
+        ground.server.sql(`SELECT roleid::regrole::text, admin_option FROM pg_auth_members
+          WHERE member = 'sallyport_admin'::regrole ORDER BY 1, 2`);
+      const before = await memberships();
+      const client = await ground.client();
+      expect((await client.query('SELECT count(*)::int AS n FROM orders')).rows).toEqual([{ n: 100 }]);
+      // Policy allows it, the roles do not.
+      await expect(client.query('DELETE FROM orders')).rejects.toMatchObject({ code: '42501' });
+      await client.query('CREATE TABLE left_behind (id int)');
+      await client.end();
+      await expect.poll(() => ground.logins()).toEqual([]);
+      const [owner] = await ground.server.sql(
+        "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'left_behind'",
+        undefined,
+        'app',
+      );
+      expect(owner).toEqual({ owner: 'readers' });
+      // The admin role is a member of nothing for longer than that took.
+      expect(await memberships()).toEqual(before);
     });
-    const client = await ground.client();
-    expect((await client.query('SELECT count(*)::int AS n FROM orders')).rows).toEqual([{ n: 100 }]);
-    // Policy allows it, the roles do not.
-    await expect(client.query('DELETE FROM orders')).rejects.toMatchObject({ code: '42501' });
-    await client.query('CREATE TABLE left_behind (id int)');
-    await client.end();
-    await expect.poll(() => ground.logins()).toEqual([]);
-    const [owner] = await ground.server.sql(
-      "SELECT relowner::regrole::text AS owner FROM pg_class WHERE relname = 'left_behind'",
-      undefined,
-      'app',
-    );
-    expect(owner).toEqual({ owner: 'readers' });
-    // It made nobody a member for longer than that took.
-    expect(
-      await ground.server.sql(
-        "SELECT 1 FROM pg_auth_members m WHERE m.member = 'sallyport_admin'::regrole AND m.roleid = 'readers'::regrole",
-      ),
-    ).toEqual([]);
   });
-});
+}
 
 for (const version of [15, 18] as const) {
   describeWith([postgresServer(version)], `client certificates, PostgreSQL ${version}`, () => {

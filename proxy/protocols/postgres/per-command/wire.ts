@@ -1,31 +1,19 @@
 import type { Wire } from '../../../listener/wire.ts';
-import type { CredentialLease, PostgresCredential } from '../../../ports.ts';
-import type { UpstreamSession } from '../upstream.ts';
-import { errorFields } from '../wire/decode.ts';
 import * as encode from '../wire/encode.ts';
 import { B, F, STATUS } from '../wire/messages.ts';
+import { type Answer, createOwnQueries } from './own-queries.ts';
 import { READ_SETTINGS, READ_SETTINGS_UNLIMITED, READ_STATEMENTS, setAgain } from './settings.ts';
-import { createSplitter, type Piece, type Splitter } from './split.ts';
+import { createSplitter, type Piece } from './split.ts';
 import { namesPrepared, Statements } from './statements.ts';
+import { createSuccession, type LeasedConnection, type SuccessionOptions } from './succession.ts';
 
-/** A signed-in connection with the login that it is good for. */
-export interface LeasedConnection {
-  readonly upstream: UpstreamSession;
-  readonly lease: CredentialLease<PostgresCredential>;
-}
-
-export interface PerCommandOptions {
-  /** Signed in already, for what comes first. */
-  readonly first: LeasedConnection;
-  /** A login of its own, and a connection with it. @throws what `lease` and `connectUpstream` throw */
-  readonly open: (signal: AbortSignal) => Promise<LeasedConnection>;
+export interface PerCommandOptions extends SuccessionOptions {
   /** From now on this login acts for the session. */
   readonly onLogin: (username: string) => void;
   /** No further command can be had: the session has to end. */
   readonly onFailed: (error: Error) => void;
   /** The target refused to tell, or to take, what the session has set. */
   readonly settingsRefused: (sqlstate: string) => Error;
-  readonly now: () => number;
 }
 
 /** One connection to the session, whichever is behind it. */
@@ -38,26 +26,19 @@ export interface PerCommandUpstream {
 }
 
 /**
- * `idle`: no command is under way, and the next one needs a connection, unless `unused` has one. `moving`: one is being opened or given
- * up. `between`: connected, within a transaction or before the first message of a command. `open`: messages of the extended protocol
- * have gone out and no Sync. `answering`: the command is complete, and the server has not said ReadyForQuery.
+ * `idle`: no command is under way, and the next one needs a connection. `moving`: one is being opened or given up. `between`: connected,
+ * within a transaction or before the first message of a command. `open`: messages of the extended protocol have gone out and no Sync.
+ * `answering`: the command is complete, and the server has not said ReadyForQuery.
  */
 type Phase = 'idle' | 'moving' | 'between' | 'open' | 'answering';
 
-interface Answer {
-  readonly rows: Map<string, string>;
-  /** SQLSTATE. */
-  failure: string | undefined;
-}
-
+const HEAD = 5;
 const CANCELED = '57014';
 const COPY_IN: ReadonlySet<number> = new Set([F.CopyData, F.CopyDone, F.CopyFail]);
 const FROM_CLIENT: ReadonlySet<number> = new Set([F.CopyData]);
 const FROM_SERVER: ReadonlySet<number> = new Set([B.DataRow, B.CopyData]);
 /** More than this waits: the client is not read. */
 const MAX_QUEUED = 1_048_576;
-/** How long a server may take to close a connection that was told to, in milliseconds. */
-const CLOSE_MS = 1000;
 /** Reported by every connection for itself. */
 const OF_THE_LOGIN: ReadonlySet<string> = new Set(['session_authorization', 'is_superuser']);
 
@@ -65,32 +46,31 @@ const OF_THE_LOGIN: ReadonlySet<string> = new Set(['session_authorization', 'is_
  * A wire whose other end is a new login for each autocommit statement or explicit transaction (`scope: Statement`). The relay sees one
  * connection. Here commands are let through one at a time; when the server has ended one outside a transaction, its connection is
  * closed and its login dropped, and what lasts of a session (parameters, prepared statements of the protocol) is set up again on the
- * connection of the next. What cannot last is refused before it gets here (judge.ts).
+ * connection of the next. What cannot last is refused before it gets here (lasting.ts).
  */
 export function createPerCommandUpstream(options: PerCommandOptions): PerCommandUpstream {
   const stopping = new AbortController();
+  const logins = createSuccession(options);
   const statements = new Statements();
+  const own = createOwnQueries({
+    onParameter: (name, value) => void connection?.upstream.parameterStatus.set(name, value),
+    onParsed: () => void statements.parsed(),
+  });
   const fromClient = createSplitter(FROM_CLIENT);
+  const reported = new Map(options.first.upstream.parameterStatus);
   const queue: Piece[] = [];
   let queued = 0;
+  /** One write for what goes out together. */
+  let out: Buffer[] = [];
   let phase: Phase = 'idle';
-  /** Signed in and not used by a command yet. */
-  let unused: LeasedConnection | undefined = options.first;
   let connection: LeasedConnection | undefined;
-  let fromServer: Splitter = createSplitter(FROM_SERVER);
+  let beginning: Promise<void> = Promise.resolve();
   let settings: ReadonlyMap<string, string> = new Map();
-  const reported = new Map(options.first.upstream.parameterStatus);
   /** The command ended with Sync: a copy that begins has the server ignore that. */
   let bySync = false;
   let asksStatements = false;
   let paused = true;
   let closed = false;
-  let revoking: Promise<unknown> = Promise.resolve();
-  let beginning: Promise<void> = Promise.resolve();
-  /** One write for what goes out together. */
-  let out: Buffer[] = [];
-  /** Takes the server's answer to a query of ours. */
-  let own: (Answer & { readonly done: () => void }) | undefined;
   let last: Wire = options.first.upstream.wire;
 
   const wire: Wire = {
@@ -103,16 +83,19 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     get encrypted() {
       return last.encrypted;
     },
-    onBytes: () => {},
-    onEnd: () => {},
-    onClose: () => {},
-    onDrain: () => {},
+    get socket() {
+      return last.socket;
+    },
     get congested() {
       return queued > MAX_QUEUED || connection?.upstream.wire.congested === true;
     },
     get closed() {
       return closed;
     },
+    onBytes: () => {},
+    onEnd: () => {},
+    onClose: () => {},
+    onDrain: () => {},
     write(bytes) {
       if (closed) return false;
       fromClient.feed(Buffer.from(bytes), (piece) => {
@@ -124,7 +107,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     },
     pause() {
       paused = true;
-      if (own === undefined) connection?.upstream.wire.pause();
+      if (!own.running) connection?.upstream.wire.pause();
     },
     resume() {
       paused = false;
@@ -132,37 +115,24 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     },
     end: () => close(undefined),
     destroy: (error) => close(error),
-    get socket() {
-      return last.socket;
-    },
   };
 
   function close(error: Error | undefined): void {
     if (closed) return;
     closed = true;
     stopping.abort(error ?? new Error('the session has ended'));
-    own?.done();
-    for (const each of new Set([connection, unused])) if (each !== undefined) giveUp(each);
+    own.stop();
+    if (connection !== undefined) logins.giveUp(connection);
     connection = undefined;
-    unused = undefined;
+    logins.stop();
     queueMicrotask(() => wire.onClose(error));
   }
 
-  /** Closes at once and has the login dropped. */
-  function giveUp(leased: LeasedConnection): void {
-    leased.upstream.wire.onClose = () => {};
-    leased.upstream.wire.destroy();
-    revoke(leased);
-  }
-
-  function revoke(leased: LeasedConnection, after: Promise<void> = Promise.resolve()): void {
-    revoking = Promise.all([revoking, after.then(() => leased.lease.release())]);
-  }
-
   function failed(error: unknown): void {
-    if (closed) return;
-    options.onFailed(error instanceof Error ? error : new Error(String(error)));
+    if (!closed) options.onFailed(error instanceof Error ? error : new Error(String(error)));
   }
+
+  // ---- from the client
 
   /** Lets through what may go now. */
   function pump(): void {
@@ -177,73 +147,63 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     if (before > MAX_QUEUED && queued <= MAX_QUEUED && !closed) wire.onDrain();
   }
 
+  function flush(): void {
+    if (out.length > 0) connection?.upstream.wire.write(out.length === 1 ? out[0]! : Buffer.concat(out));
+    out = [];
+  }
+
   /** False: not yet. */
-  function pass(piece: Piece): boolean {
-    const { type, bytes } = piece;
-    if (COPY_IN.has(type)) return copies(bytes);
-    if (phase === 'answering' || phase === 'moving') return false;
-    if (type === F.Terminate) {
-      if (connection === undefined) queueMicrotask(() => close(undefined));
-      else send(bytes);
+  function pass({ type, bytes }: Piece): boolean {
+    if (phase === 'moving') return false;
+    if (COPY_IN.has(type)) {
+      // It belongs to the command that is under way; without one the server would ignore it.
+      if (connection !== undefined) out.push(bytes);
       return true;
     }
-    if (connection === undefined) {
-      // Nothing is under way that could be flushed.
-      if (type === F.Flush) return true;
-      beginning = begin();
-      return false;
-    }
+    if (phase === 'answering') return false;
+    if (connection === undefined) return passUnconnected(type);
     const before = statements.before(type, bytes);
     if (before.length > 0 && type === F.Query) {
       // An error among them must not have the server skip to a Sync that never comes.
       void prepareAgain(before);
       return false;
     }
-    for (const parse of before) send(parse);
     if ((type === F.Query || type === F.Parse) && namesPrepared(bytes)) asksStatements = true;
     statements.sent(type, bytes);
-    send(bytes);
+    out.push(...before, bytes);
+    const complete = type === F.Query || type === F.FunctionCall || type === F.Sync;
+    phase = complete ? 'answering' : 'open';
+    if (complete) bySync = type === F.Sync;
+    return true;
+  }
+
+  function passUnconnected(type: number): boolean {
     switch (type) {
-      case F.Query:
-      case F.FunctionCall:
-      case F.Sync:
-        phase = 'answering';
-        bySync = type === F.Sync;
-        break;
+      case F.Terminate:
+        queueMicrotask(() => close(undefined));
+        return true;
+      case F.Flush:
+        // Nothing is under way that could be flushed.
+        return true;
       default:
-        phase = 'open';
+        phase = 'moving';
+        beginning = begin();
+        return false;
     }
-    return true;
   }
 
-  /** Copy data belongs to the command that is under way; without one the server would ignore it. */
-  function copies(bytes: Buffer): boolean {
-    if (phase === 'moving') return false;
-    if (connection !== undefined) send(bytes);
-    return true;
-  }
-
-  function send(bytes: Buffer): void {
-    out.push(bytes);
-  }
-
-  function flush(): void {
-    if (out.length === 0) return;
-    connection?.upstream.wire.write(out.length === 1 ? out[0]! : Buffer.concat(out));
-    out = [];
-  }
+  // ---- one connection after another
 
   async function begin(): Promise<void> {
-    phase = 'moving';
     try {
-      const leased = await usable();
+      const leased = await logins.next(stopping.signal);
       if (closed) {
-        giveUp(leased);
+        logins.giveUp(leased);
         return;
       }
       connect(leased);
       const again = setAgain(settings);
-      if (again !== undefined) await ask(again);
+      if (again !== undefined) rowsOf(await ask(again));
       if (closed) return;
       // The client was told what its first connection reported: what is otherwise on this one it has to hear.
       for (const [name, value] of leased.upstream.parameterStatus) report(name, value);
@@ -255,79 +215,52 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     }
   }
 
-  /** The connection that is there, when its login is still good; else a new one, and what the one before owned has been left to others. */
-  async function usable(): Promise<LeasedConnection> {
-    const ready = unused;
-    unused = undefined;
-    if (ready !== undefined) {
-      const { expiresAt } = ready.lease;
-      if (!ready.upstream.wire.closed && (expiresAt === undefined || options.now() < expiresAt.getTime())) return ready;
-      giveUp(ready);
-    }
-    const [opened] = await Promise.allSettled([options.open(stopping.signal), revoking]);
-    if (opened.status === 'rejected') throw opened.reason;
-    return opened.value;
-  }
-
   function connect(leased: LeasedConnection): void {
+    const fromServer = createSplitter(FROM_SERVER);
     connection = leased;
     last = leased.upstream.wire;
-    fromServer = createSplitter(FROM_SERVER);
     statements.connected();
     options.onLogin(leased.lease.credential.username);
-    last.onBytes = (chunk) => receive(leased, chunk);
+    last.onBytes = (chunk) => {
+      if (connection !== leased) return;
+      try {
+        receive(leased, chunk, fromServer.feed);
+      } catch (error) {
+        failed(error);
+      }
+    };
     last.onDrain = () => wire.onDrain();
     last.onEnd = () => {
       if (connection === leased) wire.onEnd();
     };
     last.onClose = (error) => {
-      if (connection !== leased) return;
-      connection = undefined;
-      revoke(leased);
-      closed = true;
-      stopping.abort(error ?? new Error('the target closed the connection'));
-      own?.done();
-      wire.onClose(error);
+      if (connection === leased) close(error ?? new Error('the target closed the connection'));
     };
-    if (leased.upstream.residual.length > 0) receive(leased, leased.upstream.residual);
+    if (leased.upstream.residual.length > 0) last.onBytes(leased.upstream.residual);
     last.resume();
   }
 
-  function report(name: string, value: string): void {
-    if (OF_THE_LOGIN.has(name) || reported.get(name) === value) return;
-    reported.set(name, value);
-    wire.onBytes(encode.parameterStatus(name, value));
-  }
-
-  /** Runs a query of ours on the connection of now; the client sees nothing of it. Rows have two columns. */
-  async function answerOf(query: Buffer): Promise<Answer> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const asking: Answer & { done: () => void } = { rows: new Map(), failure: undefined, done: resolve };
-    own = asking;
-    connection?.upstream.wire.resume();
-    send(query);
-    flush();
-    await promise;
-    own = undefined;
-    return asking;
-  }
-
-  function rowsOf({ failure, rows }: Answer): ReadonlyMap<string, string> {
-    if (failure !== undefined) throw options.settingsRefused(failure);
-    return rows;
-  }
-
-  const ask = async (query: Buffer): Promise<ReadonlyMap<string, string>> => rowsOf(await answerOf(query));
-
-  async function askSettings(): Promise<ReadonlyMap<string, string>> {
-    const answer = await answerOf(encode.query(READ_SETTINGS));
-    return answer.failure === CANCELED ? ask(encode.query(READ_SETTINGS_UNLIMITED)) : rowsOf(answer);
+  /** The command is over: its connection and its login go. */
+  async function end(leased: LeasedConnection): Promise<void> {
+    try {
+      const answer = await ask(encode.query(READ_SETTINGS));
+      settings = rowsOf(answer.failure === CANCELED ? await ask(encode.query(READ_SETTINGS_UNLIMITED)) : answer);
+      if (asksStatements && !closed) statements.keep(new Set(rowsOf(await ask(encode.query(READ_STATEMENTS))).keys()));
+      asksStatements = false;
+      if (closed) return;
+      connection = undefined;
+      logins.end(leased);
+      phase = 'idle';
+      pump();
+    } catch (error) {
+      failed(error);
+    }
   }
 
   async function prepareAgain(parses: readonly Buffer[]): Promise<void> {
     phase = 'moving';
     try {
-      await ask(Buffer.concat([...parses, encode.sync()]));
+      rowsOf(await ask(Buffer.concat([...parses, encode.sync()])));
       statements.settled();
       phase = 'between';
       pump();
@@ -336,23 +269,30 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     }
   }
 
-  function receive(leased: LeasedConnection, chunk: Buffer): void {
-    if (connection !== leased) return;
-    try {
-      let run: Buffer[] = [];
-      fromServer.feed(chunk, (piece) => {
-        if (connection !== leased || !passes(piece)) return;
-        run.push(piece.bytes);
-        // The relay has to know of the end before anything else happens.
-        if (piece.type !== B.ReadyForQuery) return;
-        deliver(run);
-        run = [];
-        ready(leased, piece.bytes[HEAD]!);
-      });
-      if (run.length > 0) deliver(run);
-    } catch (error) {
-      failed(error);
-    }
+  function ask(query: Buffer): Promise<Answer> {
+    connection?.upstream.wire.resume();
+    return own.ask(() => void connection?.upstream.wire.write(query));
+  }
+
+  function rowsOf({ failure, rows }: Answer): ReadonlyMap<string, string> {
+    if (failure !== undefined) throw options.settingsRefused(failure);
+    return rows;
+  }
+
+  // ---- from the server
+
+  function receive(leased: LeasedConnection, chunk: Buffer, split: ReturnType<typeof createSplitter>['feed']): void {
+    let run: Buffer[] = [];
+    split(chunk, (piece) => {
+      if (connection !== leased || !passes(piece)) return;
+      run.push(piece.bytes);
+      if (piece.type !== B.ReadyForQuery) return;
+      // The relay has to know of the end before anything else happens.
+      deliver(run);
+      run = [];
+      ready(leased, piece.bytes[HEAD]!);
+    });
+    if (run.length > 0) deliver(run);
   }
 
   function deliver(run: readonly Buffer[]): void {
@@ -361,7 +301,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
 
   /** Whether the relay gets to see it. */
   function passes({ type, bytes }: Piece): boolean {
-    if (own !== undefined) return ownAnswer(own, type, bytes);
+    if (own.running) return own.take(type, bytes);
     switch (type) {
       case B.ParseComplete:
         return !statements.parsed();
@@ -384,104 +324,27 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     }
   }
 
-  function ownAnswer(answer: NonNullable<typeof own>, type: number, bytes: Buffer): boolean {
-    switch (type) {
-      case B.DataRow: {
-        const [name, value] = textColumns(bytes);
-        if (name !== undefined && value !== undefined) answer.rows.set(name, value);
-        return false;
-      }
-      case B.Error:
-        answer.failure ??= errorFields(bytes, HEAD, bytes.length).C ?? '';
-        return false;
-      case B.ParseComplete:
-        statements.parsed();
-        return false;
-      case B.ParameterStatus: {
-        const [name = '', value = ''] = bytes.toString('utf8', HEAD).split('\0');
-        connection?.upstream.parameterStatus.set(name, value);
-        return false;
-      }
-      case B.ReadyForQuery:
-        answer.done();
-        return false;
-      case B.Notification:
-        return true;
-      default:
-        return false;
-    }
+  function report(name: string, value: string): void {
+    if (OF_THE_LOGIN.has(name) || reported.get(name) === value) return;
+    reported.set(name, value);
+    wire.onBytes(encode.parameterStatus(name, value));
   }
 
   function ready(leased: LeasedConnection, status: number): void {
     if (connection !== leased || closed) return;
     statements.settled();
-    if (status !== STATUS.idle) {
-      phase = 'between';
-      pump();
-      return;
-    }
-    phase = 'moving';
-    void end(leased);
-  }
-
-  /** The command is over: its connection and its login go. */
-  async function end(leased: LeasedConnection): Promise<void> {
-    try {
-      settings = await askSettings();
-      if (asksStatements && !closed) statements.keep(new Set((await ask(encode.query(READ_STATEMENTS))).keys()));
-      asksStatements = false;
-      if (closed) return;
-      connection = undefined;
-      revoke(leased, farewell(leased.upstream.wire));
-      phase = 'idle';
-      pump();
-    } catch (error) {
-      failed(error);
-    }
+    phase = status === STATUS.idle ? 'moving' : 'between';
+    if (status === STATUS.idle) void end(leased);
+    else pump();
   }
 
   return {
     wire,
-    current: () => connection ?? unused,
+    current: () => connection ?? logins.unused,
     async release() {
       close(undefined);
       await beginning;
-      await revoking;
+      await logins.settled();
     },
   };
-}
-
-const HEAD = 5;
-
-/** The first two columns of a DataRow. */
-function textColumns(bytes: Buffer): (string | undefined)[] {
-  const columns: string[] = [];
-  let at = HEAD + 2;
-  for (let left = Math.min(bytes.readUInt16BE(HEAD), 2); left > 0; left--) {
-    const length = bytes.readInt32BE(at);
-    at += 4;
-    columns.push(length < 0 ? '' : bytes.toString('utf8', at, at + length));
-    at += Math.max(length, 0);
-  }
-  return columns;
-}
-
-/** Says goodbye and waits until the server has closed: by then nobody is signed in any more. */
-function farewell(wire: Wire): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => wire.destroy(), CLOSE_MS);
-    wire.onEnd = () => wire.destroy();
-    wire.onClose = () => {
-      clearTimeout(timer);
-      resolve();
-    };
-    wire.onBytes = () => {};
-    if (wire.closed) {
-      clearTimeout(timer);
-      resolve();
-      return;
-    }
-    wire.resume();
-    wire.write(encode.terminate());
-  });
 }

@@ -289,6 +289,7 @@ describe('effects', () => {
     ['SHOW Work_Mem', [{ type: 'show', name: 'work_mem' }]],
     ['DISCARD TEMP', [{ type: 'discard', target: 'TEMP' }]],
     ['DECLARE c CURSOR FOR SELECT 1', [{ type: 'declare', cursor: 'c' }]],
+    ['DECLARE c CURSOR WITH HOLD FOR SELECT 1', [{ type: 'declare', cursor: 'c', hold: true }]],
     ['FETCH ALL FROM c', [{ type: 'fetch', cursor: 'c' }]],
     ['CLOSE ALL', [{ type: 'close', cursor: undefined }]],
     [
