@@ -11,6 +11,9 @@ function why(requirements: readonly ApprovalRequirement[]): string {
   return rules.join('; ');
 }
 
+const named = (requirements: readonly ApprovalRequirement[]): string =>
+  `Rule ${requirements.map(({ rule }) => ruleName(rule)).join(', ')}.`;
+
 const who = (ticket: ApprovalTicket): string =>
   `Request ${ticket.name}, until ${ticket.expiresAt.toISOString()}. Needed: ${ticket.approvers.join('; and ')}.`;
 
@@ -41,7 +44,7 @@ export function rejected(
   requirements: readonly ApprovalRequirement[],
 ): LaneReport {
   return laneError('SPG002', why(requirements), {
-    detail: who(ticket),
+    detail: `${named(requirements)} ${who(ticket)}`,
     hint: `Once approved (${command(ticket, namespace)}), send the identical statement again: it passes once.`,
   });
 }
@@ -54,11 +57,14 @@ export function notApproved(ticket: ApprovalTicket, state: string, message: stri
 }
 
 /** The store takes no request, or gives no right to run it. */
-export function storeRefused(refusal: ApprovalRefusal): LaneReport {
-  return laneError('SPG032', refusal.message, { detail: `${refusal.code}.`, hint: refusal.hint });
+export function storeRefused(refusal: ApprovalRefusal, requirements: readonly ApprovalRequirement[]): LaneReport {
+  const detail = `${named(requirements)} ${refusal.code}.`;
+  const words = [refusal.message, ...requirements.map(({ message }) => message)].filter((part) => part);
+  return laneError('SPG032', words.join('. '), { detail, hint: refusal.hint });
 }
 
 /** Locks that other people wait for must not be held while people think. */
 export function inTransaction(verdict: Verdict): LaneReport {
-  return laneError('SPG028', why(verdict.decision.requirements));
+  const { requirements } = verdict.decision;
+  return laneError('SPG028', why(requirements), { detail: named(requirements) });
 }

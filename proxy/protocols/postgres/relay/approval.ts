@@ -168,7 +168,7 @@ export class Approvals {
     }
     try {
       const result = await ticket.consume();
-      if (result.state === 'Refused') hold.report = storeRefused(result);
+      if (result.state === 'Refused') hold.report = storeRefused(result, hold.asked);
       else if (hold.stop.signal.aborted) this.outcomes.settle(result, 'Failed');
       else hold.grant = result;
     } catch (error) {

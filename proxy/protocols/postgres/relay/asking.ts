@@ -81,7 +81,7 @@ export class Asking {
       fingerprint: fingerprintOf(text, verdict),
       presentation: { ...presentation, preview: soon ?? NO_PREVIEW('it is still being made') },
     });
-    if ('state' in submitted) return storeRefused(submitted);
+    if ('state' in submitted) return storeRefused(submitted, requirements);
     if (soon === undefined) this.#handIn(submitted, previewing);
     return { ticket: submitted, shown, ground, previewing };
   }
