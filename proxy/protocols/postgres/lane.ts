@@ -2,18 +2,13 @@ import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bu
 import { sessionAuthenticated, sessionEnd, sessionRefused, sessionStart } from '../../../record/events.ts';
 import type { RecordingSink, RecordStream } from '../../../record/port.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type {
-  CredentialLease,
-  LeaseRequest,
-  PostgresCredential,
-  TokenVerifier,
-  VerifiedIdentity,
-} from '../../ports.ts';
+import type { LeaseRequest, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
 import { createRates } from '../../session/rates.ts';
 import type { CatalogCache } from './catalog/cache.ts';
 import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
 import { laneError } from './errors.ts';
+import { createPreviewDialler } from './held/dial.ts';
 import { type HeldUpstream, holdUpstream } from './held-upstream.ts';
 import type { LeasedConnection } from './per-command/succession.ts';
 import { Refused, refusalBytes, reportOf } from './refusal.ts';
@@ -21,6 +16,7 @@ import { Backend } from './relay/backend.ts';
 import { Frontend } from './relay/frontend.ts';
 import { SessionRecord } from './relay/record.ts';
 import { type LanePorts, LaneSession } from './relay/session-state.ts';
+import { overdue } from './session-limits.ts';
 import {
   firstEnvironment,
   greet,
@@ -74,8 +70,6 @@ export interface PostgresLane {
 const WITHDRAWN = 'Ask the platform team for an AccessPolicy that names you.';
 /** Between two looks at sessions that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
-/** Connections for previews at one time, in this process. */
-const MAX_PREVIEWS = 4;
 /** Refusals of clients without an identity that are recorded in a minute. */
 const MAX_REFUSALS_RECORDED = 600;
 
@@ -97,6 +91,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
   const sessions = new Set<LaneSession>();
   const helds = new WeakMap<LaneSession, HeldUpstream>();
   const refusals = createRates();
+  const previews = createPreviewDialler(ports, options.connectTimeoutMs);
 
   function admit(
     connection: CompiledConnection,
@@ -237,52 +232,6 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     }
   }
 
-  let previews = 0;
-
-  /** Connections for previews: each with a lease of its own, and, as they come of agents that may ask often, few at a time. */
-  function dialling(session: LaneSession): LaneSession['dial'] {
-    return async (signal) => {
-      if (previews >= MAX_PREVIEWS) throw new Error('there are too many previews at once');
-      previews++;
-      const { connection, id, identity, judgement, record } = session;
-      let lease: CredentialLease<PostgresCredential> | undefined;
-      try {
-        lease = await ports.leases.lease(connection, {
-          session: id,
-          subject: identity.subject,
-          scope: judgement.scope,
-          stream: record.stream,
-          signal,
-        });
-        const opened = await connectUpstream({
-          connection,
-          credential: lease.credential,
-          certificateAuthorities: await ports.credentials.certificateAuthorities(connection),
-          database: session.database,
-          parameters: {
-            application_name: 'sallyport-preview',
-            client_encoding: 'UTF8',
-            standard_conforming_strings: 'on',
-            default_transaction_read_only: 'on',
-          },
-          protocolMinor: 0,
-          signal,
-          timeoutMs: options.connectTimeoutMs,
-        });
-        const { release } = lease;
-        opened.wire.socket.once('close', () => {
-          previews--;
-          void release();
-        });
-        return opened;
-      } catch (error) {
-        previews--;
-        await lease?.release();
-        throw error;
-      }
-    };
-  }
-
   function run(session: LaneSession, client: AuthenticatedClient, upstream: UpstreamSession, held: HeldUpstream): void {
     const { connection } = session;
     const frontend = new Frontend(session);
@@ -295,7 +244,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
       () => void (session.cancelHeld() || cancelNow()),
     );
     session.cancelUpstream = cancelNow;
-    session.dial = dialling(session);
+    session.dial = (signal) => previews(session, signal);
     session.rescope = () => rescope(session);
     helds.set(session, held);
     session.onEnd = (reason) => {
@@ -441,26 +390,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
   }
 
   function sweepOne(session: LaneSession, now: number, bundle: Bundle): void {
-    const { limits } = session.connection;
-    // A session with a command under way is not idle, and its idle time begins when that is over.
-    if (session.replies.size > 0 || session.waiting) session.lastActivity = now;
-    if (now >= session.identity.sessionExpiresAt.getTime()) {
-      session.fail({
-        ...laneError('SPG014', 'your token has expired', { hint: 'Connect again with a fresh token.' }),
-        state: '28000',
-      });
-    } else if (
-      limits.maxSessionDurationMs !== undefined &&
-      now - session.startedAt.getTime() > limits.maxSessionDurationMs
-    ) {
-      session.fail(laneError('SPG014', `it lasted longer than ${limits.maxSessionDurationMs / 1000} s`));
-    } else if (
-      limits.idleTimeoutMs !== undefined &&
-      session.replies.size === 0 &&
-      now - session.lastActivity > limits.idleTimeoutMs
-    ) {
-      session.fail(laneError('SPG014', `it was idle for more than ${limits.idleTimeoutMs / 1000} s`));
-    } else if (bundle !== session.bundle) endWhenWithdrawn(session, bundle);
+    const over = overdue(session, now);
+    if (over !== undefined) session.fail(over);
+    else if (bundle !== session.bundle) endWhenWithdrawn(session, bundle);
   }
 
   /** The credential has the rights of the policy in force, or its session ends. */
