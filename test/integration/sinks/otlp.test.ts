@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { beforeAll, expect, it, vi } from 'vitest';
-import { goProgram, recentGo } from '../../support/go-programs.ts';
+import { anyGo, goProgram } from '../../support/go-programs.ts';
 import { freePort, listening, startProgram } from '../../support/program.ts';
 import { describeWith } from '../../support/requires.ts';
 import { appendCommands } from '../../support/segments.ts';
@@ -9,7 +9,7 @@ import { sinkGround } from './ground.ts';
 
 const ARRIVAL = { timeout: 30_000, interval: 50 };
 
-describeWith([recentGo], 'the OTLP sink, against a real OpenTelemetry Collector', () => {
+describeWith([anyGo], 'the OTLP sink, against a real OpenTelemetry Collector', () => {
   let program = '';
   beforeAll(async () => {
     program = await goProgram(path.join(import.meta.dirname, 'otelcol'));
