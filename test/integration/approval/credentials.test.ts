@@ -93,7 +93,6 @@ for (const version of [15, 18] as const) {
         );
 
       test('hold: Reject: from another session too it is the same command, and passes once', async () => {
-        await ground.policy(RULES('Reject'));
         const text = 'DELETE FROM orders WHERE id = $1';
         const one = await ground.client();
         expect(await failure(one, text, [1])).toContain('holds this statement');
