@@ -62,18 +62,20 @@ for (const version of [15, 18] as const) {
         );
         return found.flatMap((stored) => (stored === undefined ? [] : [stored.request]));
       }
-      async function open(): Promise<ApprovalRequest> {
+      async function open(shown: string): Promise<ApprovalRequest> {
         let found: ApprovalRequest | undefined;
         await expect
           .poll(async () => {
-            found = (await requests()).find(({ status }) => status?.state === 'Pending');
+            found = (await requests()).find(
+              ({ spec, status }) => status?.state === 'Pending' && spec.request.display?.includes(shown) === true,
+            );
             return found;
           })
           .toBeDefined();
         return found!;
       }
-      async function approve(): Promise<ApprovalRequest> {
-        const request = await open();
+      async function approve(shown: string): Promise<ApprovalRequest> {
+        const request = await open(shown);
         const ref = { namespace: 'default', name: request.metadata.name };
         await files.update(ref, (stored) => {
           const decision = signVote(
@@ -96,7 +98,7 @@ for (const version of [15, 18] as const) {
         const text = 'DELETE FROM orders WHERE id = $1';
         const one = await ground.client();
         expect(await failure(one, text, [1])).toContain('holds this statement');
-        const request = await approve();
+        const request = await approve("id = '1'");
         await one.end();
         const two = await ground.client();
         expect(await failure(two, text, [1])).toBe('1 rows');
@@ -115,18 +117,18 @@ for (const version of [15, 18] as const) {
         expect(answers.every((answer) => answer.includes('holds this statement'))).toBe(true);
         expect((await requests()).length - before).toBe(1);
         await Promise.all(clients.map((client) => client.end()));
-        await approve();
+        await approve('999');
       });
 
       test('the preview has an estimate, by a login that is gone afterwards', async () => {
         await ground.policy(RULES('Wait'));
         const client = await ground.client();
         const running = failure(client, 'DELETE FROM orders WHERE id BETWEEN 10 AND 19');
-        const request = await open();
+        const request = await open('BETWEEN');
         expect({ ...request.spec.preview, ...request.status?.preview }).toMatchObject({
           estimate: { rows: expect.any(Number) },
         });
-        await approve();
+        await approve('BETWEEN');
         expect(await running).toBe('10 rows');
         await client.end();
         await expect.poll(() => ground.logins()).toEqual([]);
