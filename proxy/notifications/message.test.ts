@@ -9,7 +9,7 @@ function summaryOf(effects: string[]): string {
     metadata: { name: 'orders-0123456789ab', namespace: 'shop', uid: 'u' },
     spec: {
       connectionRef: { name: 'orders' },
-      requester: { username: 'agent' },
+      requester: { username: 'agent', displayName: 'agent' },
       requirements: [],
       request: { protocol: 'Postgres', summary: 's', hash: `sha256:${'0'.repeat(64)}`, effects },
       expiresAt: '2026-03-01T10:26:12Z',
