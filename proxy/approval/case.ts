@@ -254,7 +254,13 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       at: nowText(),
     };
     if (!(await used.shared.claim(claim))) return refusal('SPV010', [ref.name]);
-    if (!(await used.own.claim(claim))) return refusal('SPV010', [ref.name]);
+    try {
+      if (!(await used.own.claim(claim))) return refusal('SPV010', [ref.name]);
+    } catch (error) {
+      // It is used up for everybody, and nothing ran.
+      await write((request) => withStatus(request, { state: 'Failed', outcome: 'it was not let go' }), 'Failed');
+      throw error;
+    }
     let consumed: ApprovalRequest | undefined;
     await files.update(ref, (request) => {
       if (request.metadata.uid !== uid) return undefined;

@@ -2,9 +2,10 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { ApprovalContext } from './context.ts';
 import { ApprovalError, causeOf, hasCode } from './errors.ts';
 import { holderIsGone } from './file-lock.ts';
-import type { RequestFiles, RequestRef } from './files.ts';
+import type { RequestRef } from './files.ts';
 import { isOpen, stateOf } from './request.ts';
 import { createContext, type FolderApprovalsOptions } from './store.ts';
 
@@ -34,7 +35,7 @@ async function sweep(options: FolderApprovalsOptions): Promise<void> {
     for (const namespace of await files.namespaces()) {
       for (const name of await files.names(namespace)) {
         try {
-          await sweepOne(files, { namespace, name }, options, oldest);
+          await sweepOne(context, { namespace, name }, options, oldest);
         } catch (error) {
           if (!(error instanceof ApprovalError)) throw error;
           log.warn({ code: error.code, hint: error.hint }, error.message);
@@ -50,13 +51,24 @@ async function sweep(options: FolderApprovalsOptions): Promise<void> {
 }
 
 async function sweepOne(
-  files: RequestFiles,
+  { files, used }: ApprovalContext,
   ref: RequestRef,
   options: FolderApprovalsOptions,
   oldest: number,
 ): Promise<void> {
   const stored = await files.read(ref);
   if (stored === undefined) return;
+  const { uid = '' } = stored.request.metadata;
+  if (isOpen(stateOf(stored.request)) && ((await used.shared.has(uid)) || (await used.own.has(uid)))) {
+    // Killed between the two: it was let go, or was about to be, and never is again.
+    if (holderIsGone(stored.request.status?.holder, options.holder.host) === true)
+      await files.update(ref, (request) =>
+        request.metadata.uid === uid && isOpen(stateOf(request))
+          ? { ...request, status: { ...request.status, state: 'Consumed' } }
+          : undefined,
+      );
+    return;
+  }
   const next = orphaned(stored.request, options);
   if (next !== undefined) {
     await files.update(ref, (request) => orphaned(request, options));

@@ -76,12 +76,21 @@ export function notification(
   return { id: idOf(request, event), contentType: CONTENT_TYPE, body: Buffer.from(body, 'utf8') };
 }
 
+/** Names as people give them to objects; of others an agent may be the author (`CREATE TABLE "approve at https://…"`). */
+const PLAIN_NAME = /^[\p{L}\p{N}_$]{1,63}\.[\p{L}\p{N}_$]{1,63}$/u;
+
+function plainly(effect: string): string {
+  return effect.replace(/^(\w+ (?:on|of)) (.*)$/s, (whole, words: string, name: string) =>
+    PLAIN_NAME.test(name) ? whole : `${words} an object with an unusual name`,
+  );
+}
+
 /** From kinds of access and names of objects alone: `Delete on public.orders`. */
 function summaryOf(request: ApprovalRequest['spec']['request']): string {
   const effects = request.effects ?? [];
   if (effects.length === 0) return `a ${request.protocol} command`;
   const more = effects.length - MAX_EFFECTS;
-  return effects.slice(0, MAX_EFFECTS).join('; ') + (more > 0 ? `; and ${more} more` : '');
+  return effects.slice(0, MAX_EFFECTS).map(plainly).join('; ') + (more > 0 ? `; and ${more} more` : '');
 }
 
 function commandOf({ spec }: ApprovalRequest): Readonly<Record<string, unknown>> {

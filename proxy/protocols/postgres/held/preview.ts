@@ -15,6 +15,8 @@ import { type RowsQuery, rowsQuery } from './rows-query.ts';
 /** What a preview is made of. It runs on a connection of its own, under the agent's role and settings, and changes nothing. */
 export interface PreviewGround {
   readonly environment: NameEnvironment;
+  /** Role that the session has taken on; undefined: it acts as its login, and so does the preview as its own. */
+  readonly role: string | undefined;
   /** Settings that the session has, besides search_path and role. */
   readonly settings: Readonly<Record<string, string>>;
   /** Opens a connection with the session's own credential. @throws UpstreamError; Error when too many are open */
@@ -160,9 +162,9 @@ async function reading<T>(
       `BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY; SET LOCAL search_path = ''; SET LOCAL statement_timeout = ${limitMs}; SET LOCAL lock_timeout = ${LOCK_MS}`,
     );
     const result = await work(control, async () => {
-      const { role } = ground.environment;
       const path = ground.environment.searchPath.map((name) => `"${name.replaceAll('"', '""')}"`).join(', ');
-      const settings = { ...ground.settings, search_path: path, role };
+      const role = ground.role === undefined ? {} : { role: ground.role };
+      const settings = { ...ground.settings, search_path: path, ...role };
       for (const [name, value] of Object.entries(settings))
         await control.query(`SELECT pg_catalog.set_config(${quoted(name)}, ${quoted(value)}, true)`);
     });

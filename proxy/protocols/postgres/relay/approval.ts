@@ -63,6 +63,10 @@ export class Approvals {
     );
     if (session.status !== STATUS.idle || session.ranInBatch || (session.inBatch && others))
       return inTransaction(verdict);
+    // It is bound again by the name of its statement before it runs, and people read what the name meant when it was bound first.
+    const statement = command.portal?.statement;
+    if (statement !== undefined && session.prepared.get(statement.name) !== statement)
+      return laneError('SPG020', 'a statement that needs approval, whose name another has taken');
     const hold = newHold(verdict.decision.requirements);
     this.#hold = hold;
     const asking = this.#ask(hold, verdict, command).catch((error: unknown) => this.#broken(hold, error));

@@ -63,6 +63,8 @@ export class Asking {
     if (bytes > MOST_SHOWN) return laneError('SPG029', String(bytes));
     const ground: PreviewGround = {
       environment: { ...verdict.environment, prepared: () => undefined },
+      // A login made for the session is not the preview's: that one has the same rights under a name of its own.
+      role: meaning.settings['role'] || undefined,
       settings: meaning.changed,
       dial: (dialled) => session.dial(dialled),
     };

@@ -18,6 +18,9 @@ const NEUTRAL = [
   ['transaction_timeout', 'default_transaction_read_only', 'search_path', 'role', 'log_statement'],
 ].flat();
 
+/** No role can be called this. */
+const MADE_LOGIN = '';
+
 const quoted = (value: string): string => `'${value.replaceAll("'", "''")}'`;
 const digest = (value: string): string => `sha256:${createHash('sha256').update(value).digest('hex')}`;
 
@@ -63,7 +66,9 @@ export function namedStatements(
 export async function meaningOf(session: LaneSession, analysis: Analysis): Promise<Meaning> {
   const [json = ''] = await askServer(session, [question([...session.customSettings].sort())]);
   const { role, path, custom, changed } = JSON.parse(json) as Answer;
-  const settings: Record<string, string> = { ...changed, search_path: path, role };
+  // A login that was made for this session or command is another the next time: what it stands for is nobody's name.
+  const acting = role === session.login ? MADE_LOGIN : role;
+  const settings: Record<string, string> = { ...changed, search_path: path, role: acting };
   for (const [name, value] of Object.entries(custom)) settings[name] = value === null ? 'unset' : digest(value);
   for (const [name, { text }] of namedStatements(session, analysis))
     settings[`prepared statement ${name}`] = digest(text);
