@@ -46,6 +46,10 @@ export const CLI_ERRORS = {
     message: 'MaskingRule {}: {} matches no column, so it masks nothing',
     fix: 'Correct the name (schema.table.column), or remove it when the column is gone.',
   },
+  SPC043: {
+    message: 'the rule {} wants {} to approve, and {} in the configuration could on {}: it would be refused, not held',
+    fix: 'List them under approvers, each with a key of their own (docs/approvals.md), or correct users and groups of the rule.',
+  },
   SPC080: { message: 'it was not confirmed, so nothing was written', fix: 'Answer y, or give --yes.' },
   SPC081: { message: 'the reason is longer than {} characters', fix: 'Write a shorter one.' },
   SPC042: {

@@ -26,6 +26,11 @@ export function defaultState(env: CliIo['env']): string {
   return `${base}/sallyport`;
 }
 
+/** The default of `--state` for commands that also read a configuration, as their help says it. */
+export function stateWords(env: CliIo['env']): string {
+  return `default: that of the configuration, else ${defaultState(env)}`;
+}
+
 /** Where the person who runs this keeps their own approver keys: the XDG base directory for configuration, else the home's. */
 export function defaultApproverKeys(env: CliIo['env']): string {
   const base = env['XDG_CONFIG_HOME'] || `${env['HOME'] ?? '.'}/.config`;

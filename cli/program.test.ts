@@ -194,6 +194,40 @@ listen:
     expect(await found(CONNECTION, '-c', 'c.conf')).toEqual(['c.conf:3:1 SPA010']);
   });
 
+  test('what is held has people who could approve it', async () => {
+    const approval = 'approval: {requiredApprovals: 2, approvers: {users: [eve], groups: [owners]}}';
+    const allow = 'effect: Allow, sql: {statements: [Delete], relations: ["public.*"]}';
+    const text = CONNECTION + policy('p', `{name: r, ${allow}, ${approval}}`);
+    const key = (name: string): string => Buffer.alloc(32, name).toString('base64');
+    const configured = async (...people: string[]): Promise<string> => {
+      const head = 'apiVersion: sallyport.dev/v1alpha1\nkind: SallyportConfiguration\napprovers:';
+      await writeFile(join(folder, 'c.conf'), `${head}${people.map((each) => `\n  - ${each}`).join('') || ' []'}\n`);
+      await put(text);
+      return (await run('validate', '-f', '.', '-c', 'c.conf')).out;
+    };
+    const eve = `{name: eve, publicKey: ${key('e')}}`;
+    const owner = `{name: ada, publicKey: ${key('a')}, groups: [owners], connections: ["default/*"]}`;
+    expect(await configured()).toContain(
+      'a.yaml:12:78: warning: the rule r wants 2 people to approve, and nobody in the configuration could on default/orders',
+    );
+    expect(await configured(eve, `{name: bob, publicKey: ${key('b')}}`)).toContain(
+      'only 1 person in the configuration',
+    );
+    expect(await configured(eve, owner.replace('default/', 'shop/'))).toContain('[SPC043]');
+    expect(await configured(eve, owner)).toContain('0 error(s), 0 warning(s)');
+    // Which configuration the gateway has is not known.
+    expect(await found(text)).toEqual([]);
+  });
+
+  test('what follows from an error is not said as well', async () => {
+    await writeFile(
+      join(folder, 'c.conf'),
+      'apiVersion: sallyport.dev/v1alpha1\nkind: SallyportConfiguration\nlisten: [{connection: default/orders, address: "127.0.0.1:1"}]\n',
+    );
+    const text = CONNECTION.replace('port: 5432', 'port: 0') + policy('p', '{name: r, effect: Deny}');
+    expect((await found(text, '-c', 'c.conf')).map((line) => line.split(' ')[1])).toEqual(['SPA003']);
+  });
+
   test('masking patterns are compared with the columns that databases have', async () => {
     const columns = '[{match: ["public.customers.email", "public.customers.emial"]}, {match: ["*.*.ssn"]}]';
     await put(CONNECTION + rule('MaskingRule', 'm', `{connections: {all: true}, columns: ${columns}}`));

@@ -533,7 +533,7 @@ describe('the view of a subject', () => {
         functions: '',
         condition: '',
         rule: 'shop/pii',
-        message: 'first 0 and last 4 characters shown',
+        message: 'only the last 4 characters shown',
       },
     ]);
   });

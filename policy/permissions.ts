@@ -58,6 +58,11 @@ function maskRows(mask: CompiledMask): PermissionRow[] {
   return rows;
 }
 
+function keptWords(first: number, last: number): string {
+  const ends = [first > 0 ? `first ${first}` : '', last > 0 ? `last ${last}` : ''].filter((end) => end !== '');
+  return ends.length === 0 ? 'no characters shown' : `only the ${ends.join(' and ')} characters shown`;
+}
+
 function transformWords(transform: Transform): string {
   switch (transform.type) {
     case 'nullify':
@@ -67,7 +72,7 @@ function transformWords(transform: Transform): string {
     case 'tokenize':
       return 'shown as a token';
     case 'partial':
-      return `first ${transform.keepFirst} and last ${transform.keepLast} characters shown`;
+      return keptWords(transform.keepFirst, transform.keepLast);
     default: {
       const never: never = transform;
       throw new Error(`transform of unknown type ${JSON.stringify(never)}`);

@@ -118,7 +118,8 @@ function observe(options: RuntimeOptions): LaneObserver {
       const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
       metrics.refused.inc({ code });
       const cause = error.cause instanceof Error ? error.cause.message : undefined;
-      log.warn({ peer, code, cause }, error.message);
+      // Health checks of load balancers come every few seconds.
+      log[code === 'SPG117' ? 'debug' : 'warn']({ peer, code, cause }, error.message);
     },
   };
 }

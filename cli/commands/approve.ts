@@ -31,7 +31,7 @@ export function register(program: Command, io: CliIo): void {
 }
 
 function vote(command: Command, verdict: Verdict, io: CliIo): void {
-  withRequestOptions(command)
+  withRequestOptions(command, io)
     .argument('<name>', 'name of the request, or NAMESPACE/NAME')
     .option('--reason <text>', 'why, for the record and for whoever asked')
     .option('--as <approver>', 'whose key signs (default: the only one that is here)')

@@ -1,19 +1,14 @@
 import { type Command, Option } from 'commander';
 import { makeApproverKey } from '../../proxy/approval/approver-keys.ts';
 import { type CliIo, defaultApproverKeys } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 
 /** Adds `approver create`. */
 export function register(program: Command, io: CliIo): void {
   const approver = program
     .command('approver')
     .description('Keys of people who approve, for themselves alone')
-    .addHelpText(
-      'afterAll',
-      `
-Examples:
-  sallyport approver create ada
-  sallyport approver create ada -o json`,
-    );
+    .addHelpText('afterAll', groupExamples(['sallyport approver create ada', 'sallyport approver create ada -o json']));
   approver
     .command('create')
     .description('Make a key, and print what the configuration of the gateway needs')

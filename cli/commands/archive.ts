@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { pino } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
 import { loadConfiguration } from '../../api/configuration.ts';
@@ -12,6 +12,7 @@ import { serveProbes } from '../../proxy/telemetry/server.ts';
 import { createAnchors } from '../../record/anchors.ts';
 import type { CliIo } from '../io.ts';
 import { packageVersion } from '../version.ts';
+import { groupExamples } from './group-examples.ts';
 
 interface ArchiveRunOptions {
   readonly config: string;
@@ -20,22 +21,21 @@ interface ArchiveRunOptions {
 
 const DRAIN_MS = 10_000;
 
+const EXAMPLES = [
+  'sallyport archive run -c archive.yaml',
+  'sallyport sessions list --state /var/lib/sallyport-archive',
+];
+
 /** Adds `archive run`. */
 export function register(program: Command, io: CliIo): void {
   program
     .command('archive')
     .description('Keep the record of many gateways in one place')
+    .addHelpText('afterAll', groupExamples(EXAMPLES))
     .command('run')
     .description('Take segments of gateways over mutual TLS, check that they continue what is there, keep them')
     .requiredOption('-c, --config <file>', 'SallyportConfiguration with archiveServer; its sinks follow the archive')
-    .option('-o, --output <format>', 'output format: text or json', 'text')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  sallyport archive run -c archive.yaml
-  sallyport sessions list --state /var/lib/sallyport-archive`,
-    )
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .action((options: ArchiveRunOptions) => run(options, io));
 }
 

@@ -4,6 +4,7 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { openAuthority } from '../../proxy/standalone/authority.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultState } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 
 interface CaOptions {
   readonly state: string;
@@ -22,9 +23,17 @@ function secretName(text: string): { readonly namespace: string; readonly name: 
   return { namespace, name };
 }
 
+const EXAMPLES = [
+  'sallyport ca postgres shop/orders-ca --role app --database orders --out sallyport-ca.crt',
+  'sallyport ca postgres orders-ca -o json',
+];
+
 /** Adds `sallyport ca postgres`. */
 export function register(program: Command, io: CliIo): void {
-  const ca = program.command('ca').description('Authorities that sign the certificates which Sallyport signs in with');
+  const ca = program
+    .command('ca')
+    .description('Authorities that sign the certificates which Sallyport signs in with')
+    .addHelpText('afterAll', groupExamples(EXAMPLES));
   ca.command('postgres')
     .description('Print the authority for credential.clientCertificate, and what the server needs; made at first use')
     .argument('<secret>', 'Secret that caSecretRef names, as NAMESPACE/NAME', secretName)
@@ -36,13 +45,6 @@ export function register(program: Command, io: CliIo): void {
     .option('--role <name>', 'role in the line for pg_hba.conf', 'all')
     .option('--database <name>', 'database in the line for pg_hba.conf', 'all')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
-    .addHelpText(
-      'after',
-      `
-Examples:
-  sallyport ca postgres shop/orders-ca --role app --database orders --out sallyport-ca.crt
-  sallyport ca postgres orders-ca`,
-    )
     .action((secret: { namespace: string; name: string }, options: CaOptions) => print(secret, options, io));
 }
 

@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { recordKey, recordPublicKeys, rotateRecordKey } from '../../proxy/standalone/record-key.ts';
 import { type CliIo, defaultState } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 
 interface RecordKeyOptions {
   readonly state: string;
@@ -9,18 +10,18 @@ interface RecordKeyOptions {
   readonly output: 'text' | 'json';
 }
 
-const EXAMPLES = `
-Examples:
-  sallyport record key > record.pub       # keep it where the gateway's machine cannot write
-  sallyport verify ~/.local/state/sallyport --key record.pub
-  sallyport record key --rotate           # then start the gateway again`;
+const EXAMPLES = [
+  "sallyport record key > record.pub       # keep it where the gateway's machine cannot write",
+  'sallyport verify ~/.local/state/sallyport --key record.pub',
+  'sallyport record key --rotate           # then start the gateway again',
+];
 
 /** Adds `record key`. */
 export function register(program: Command, io: CliIo): void {
   program
     .command('record')
     .description('The key that signs the record')
-    .addHelpText('afterAll', EXAMPLES)
+    .addHelpText('afterAll', groupExamples(EXAMPLES))
     .command('key')
     .description('Print the public keys of the record, one per line, the one in force last')
     .option('--state <dir>', 'state folder of the gateway', defaultState(io.env))

@@ -5,7 +5,7 @@ import type { ApprovalRequest } from '../../api/resources.ts';
 import { findRequest } from '../../proxy/approval/ballot-box.ts';
 import { createRequestFiles, type RequestFiles } from '../../proxy/approval/files.ts';
 import { approvalFolders, createHolder } from '../../proxy/approval/folders.ts';
-import { type CliIo, defaultState } from '../io.ts';
+import { type CliIo, defaultState, stateWords } from '../io.ts';
 
 /** Options of everything that is about requests for approval. */
 export interface RequestOptions {
@@ -15,9 +15,9 @@ export interface RequestOptions {
   readonly output: 'text' | 'json';
 }
 
-export function withRequestOptions(command: Command): Command {
+export function withRequestOptions(command: Command, io: CliIo): Command {
   return command
-    .option('--state <dir>', 'state folder of the gateway (default: $XDG_STATE_HOME/sallyport)')
+    .option('--state <dir>', `state folder of the gateway (${stateWords(io.env)})`)
     .option('-c, --config <file>', 'configuration of the gateway: where requests are, and who may approve')
     .option('-n, --namespace <namespace>', 'only this namespace (default: all)')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'));

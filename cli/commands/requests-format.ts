@@ -1,5 +1,5 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
-import { stateOf } from '../../proxy/approval/request.ts';
+import { isOpen, stateOf } from '../../proxy/approval/request.ts';
 import { neutralise } from '../../record/display.ts';
 import { table } from '../table.ts';
 
@@ -18,6 +18,8 @@ function until(expiresAt: string, now: number): string {
   return seconds < 7200 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`;
 }
 
+const counted = (count: number): string => `${count} ${count === 1 ? 'row' : 'rows'}`;
+
 /** As a table, the oldest first. */
 export function requestTable(requests: readonly ApprovalRequest[], now: number): string {
   const head = ['NAMESPACE', 'NAME', 'STATE', 'WHO', 'CONNECTION', 'VOTES', 'LEFT', 'COMMAND'];
@@ -29,7 +31,7 @@ export function requestTable(requests: readonly ApprovalRequest[], now: number):
       request.spec.requester.displayName,
       request.spec.connectionRef.name,
       votesOf(request),
-      until(request.spec.expiresAt, now),
+      isOpen(stateOf(request)) ? until(request.spec.expiresAt, now) : '-',
       request.spec.request.summary,
     ].map(neutralise),
   );
@@ -77,12 +79,12 @@ function previewText({ spec, status }: ApprovalRequest): string {
   return [
     estimate === undefined
       ? lines('Estimate', [`none${unavailable === undefined ? '' : `: ${unavailable}`}`])
-      : `${lines('Estimate', [`about ${estimate.rows} rows: a guess of the planner, nothing was run`])}${block(estimate.plan)}`,
+      : `${lines('Estimate', [`about ${counted(estimate.rows)}: a guess of the planner, nothing was run`])}${block(estimate.plan)}`,
     measured === undefined
       ? lines('Measured', [
           uncounted === undefined ? 'not counted (requests show NAME --count)' : `not counted: ${uncounted}`,
         ])
-      : lines('Measured', [`${measured.rows} rows, counted at ${measured.at} in ${measured.durationMs} ms`]),
+      : lines('Measured', [`${counted(measured.rows)}, counted at ${measured.at} in ${measured.durationMs} ms`]),
     lines('Carried on', cascades),
   ].join('');
 }
@@ -99,7 +101,7 @@ export function requestText(request: ApprovalRequest): string {
     lines('Request', [`${metadata.namespace}/${metadata.name}`]),
     lines('State', [stateOf(request)]),
     lines('Asked by', [requester.username]),
-    lines('For the person', [requester.onBehalfOf ?? 'none that the token names']),
+    lines('On behalf of', [requester.onBehalfOf ?? 'nobody whom the token names']),
     lines('Connection', [`${metadata.namespace}/${spec.connectionRef.name}${database}`]),
     lines('Session', command.sessionId === undefined ? [] : [command.sessionId]),
     lines('Asked at', [metadata.creationTimestamp ?? 'unknown']),

@@ -86,7 +86,7 @@ describe('approver create', () => {
       err: expect.stringContaining('SPV031'),
     });
     expect(await readFile(keyFile, 'utf8')).toBe(key);
-    expect((await run(['approver', 'create', '../ada'])).err).toContain('SPV028');
+    expect((await run(['approver', 'create', '../ada'])).err).toContain('SPV033');
   });
 });
 
@@ -230,7 +230,7 @@ describe('requests', () => {
     const { out } = await run(['requests', 'show', ticket.name, '--count', '-c', config()]);
     for (const part of [
       'Asked by:       okta:bot\n',
-      'For the person: okta:eve\n',
+      'On behalf of:   okta:eve\n',
       'shop/deletes/ask wants 1 person of: whoever may approve on the connection (Ask the owner.)',
       'Access:         Delete on public.orders\n',
       'Estimate:       about 120 rows: a guess of the planner, nothing was run\n    Delete on orders\n      ->  Seq Scan\n',

@@ -8,6 +8,7 @@ import { isOpen, stateOf } from '../../proxy/approval/request.ts';
 import { safeJson } from '../../record/display.ts';
 import { errorText } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 import {
   type OpenedRequests,
   openRequests,
@@ -19,13 +20,13 @@ import { requestLine, requestTable, requestText } from './requests-format.ts';
 import { ruleStatistics, statisticsTable } from './requests-stats.ts';
 import { seconds } from './token-request.ts';
 
-const EXAMPLES = `
-Examples:
-  sallyport requests list
-  sallyport requests show orders-3f9a1c2b4d5e --count
-  sallyport requests watch -n shop
-  sallyport requests stats -o json
-  sallyport approve orders-3f9a1c2b4d5e --reason "planned clean-up"`;
+const EXAMPLES = [
+  'sallyport requests list --all -n shop',
+  'sallyport requests show orders-3f9a1c2b4d5e --count',
+  'sallyport requests watch -n shop',
+  'sallyport requests stats -o json',
+  'sallyport approve orders-3f9a1c2b4d5e --reason "planned clean-up"',
+];
 
 interface ListOptions extends RequestOptions {
   readonly all?: boolean;
@@ -41,8 +42,8 @@ export function register(program: Command, io: CliIo): void {
   const requests = program
     .command('requests')
     .description('Look at commands that wait for somebody’s approval')
-    .addHelpText('afterAll', EXAMPLES);
-  withRequestOptions(requests.command('list').description('List the open requests, the oldest first'))
+    .addHelpText('afterAll', groupExamples(EXAMPLES));
+  withRequestOptions(requests.command('list').description('List the open requests, the oldest first'), io)
     .option('--all', 'also those that are decided, expired or used')
     .action((options: ListOptions) => list(options, io));
   withRequestOptions(
@@ -50,17 +51,20 @@ export function register(program: Command, io: CliIo): void {
       .command('show')
       .description('Show one request whole: the command, who asks, which rule, what it would do')
       .argument('<name>', 'name of the request, or NAMESPACE/NAME'),
+    io,
   )
     .option('--count', 'have the gateway count exactly which rows match, by a statement that only reads')
     .addOption(new Option('--wait <time>', 'how long to wait for the count').argParser(waitSeconds).default(30, '30s'))
     .action((name: string, options: ShowOptions) => show(name, options, io));
-  withRequestOptions(requests.command('watch').description('Show open requests, and every change from now on')).action(
-    (options: RequestOptions) => watch(options, io),
-  );
+  withRequestOptions(
+    requests.command('watch').description('Show open requests, and every change from now on'),
+    io,
+  ).action((options: RequestOptions) => watch(options, io));
   withRequestOptions(
     requests
       .command('stats')
       .description('For each rule: how often it asked, how fast people decided, how many approved'),
+    io,
   ).action((options: RequestOptions) => stats(options, io));
 }
 

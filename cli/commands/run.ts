@@ -15,7 +15,7 @@ import { createAnchors } from '../../record/anchors.ts';
 import { recoverRecord } from '../../record/recover.ts';
 import { CliError, errorText } from '../errors.ts';
 import { findingText } from '../findings.ts';
-import { type CliIo, defaultState } from '../io.ts';
+import { type CliIo, defaultState, stateWords } from '../io.ts';
 import { type Outgoing, startOutgoing } from './outgoing.ts';
 
 interface RunOptions {
@@ -70,7 +70,7 @@ export function register(program: Command, io: CliIo): void {
       (value: string, all: string[] = []) => [...all, value],
     )
     .option('-c, --config <file>', 'SallyportConfiguration: issuers, addresses, limits')
-    .option('--state <dir>', 'where keys and the record are kept (default: $XDG_STATE_HOME/sallyport)')
+    .option('--state <dir>', `where keys and the record are kept (${stateWords(io.env)})`)
     .option('--listen <address>', 'NAMESPACE/NAME=HOST:PORT, port 0 for any; may be repeated', parseListen, new Map())
     .option('--workers <n>', 'processes that share the ports', parseWorkers, 1)
     .option('--plaintext-loopback', 'let clients on this machine in without TLS', false)

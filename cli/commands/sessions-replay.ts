@@ -23,14 +23,8 @@ interface ReplayOptions extends CommonOptions {
   readonly out?: string;
 }
 
-const EXAMPLES = `
-On a terminal the session is played with its own timing; elsewhere, and with --speed 0, all of it comes at once.
-
-Examples:
-  sallyport sessions replay 01JZ6T3N8Q
-  sallyport sessions replay 01JZ6T3N8Q --speed 4 --max-pause 500ms
-  sallyport sessions replay 01JZ6T3N8Q --export html --out session.html     # one page, which loads nothing
-  sallyport sessions replay 01JZ6T3N8Q --export asciicast --out session.cast`;
+const TIMING = `
+On a terminal the session is played with its own timing; elsewhere, and with --speed 0, all of it comes at once.`;
 
 /** Describes `sessions replay`. */
 export function registerReplay(command: Command, io: CliIo): void {
@@ -38,11 +32,15 @@ export function registerReplay(command: Command, io: CliIo): void {
     .description('Play a session again: statements, verdicts, approvals, results and outcomes')
     .argument('<session>', 'id of the session, as list shows it')
     .option('--speed <factor>', 'how many times as fast; 0: at once (default: 1 on a terminal)', parseSpeed)
-    .option('--max-pause <time>', 'longest wait between two steps, such as 500ms or 2s', parseLength, 2_000)
+    .addOption(
+      new Option('--max-pause <time>', 'longest wait between two steps, such as 500ms or 2s')
+        .argParser(parseLength)
+        .default(2_000, '2s'),
+    )
     .option('--max-rows <number>', 'rows shown of one result', parseCount, 50)
     .addOption(new Option('--export <format>', 'write it in another form').choices(EXPORTS))
     .option('--out <file>', 'write to this file instead of stdout')
-    .addHelpText('after', EXAMPLES)
+    .addHelpText('after', TIMING)
     .action((session: string, options: ReplayOptions) => replay(session, options, io));
 }
 

@@ -6,6 +6,7 @@ import { type FollowedEvent, followEvents } from '../../record/follow.ts';
 import type { SegmentFilter } from '../../record/segment.ts';
 import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from '../../record/sessions.ts';
 import type { CliIo } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 import { commandLines, sessionHead, sessionTable } from './sessions-format.ts';
 import {
   type CommonOptions,
@@ -29,22 +30,23 @@ interface ListOptions extends FilterOptions, CommandFilter {
   readonly until?: Date;
 }
 
-const EXAMPLES = `
-Examples:
-  sallyport sessions list --since 24h --denied
-  sallyport sessions list --verdict Deny --text DROP --since 2026-03-01 --until 2026-03-08
-  sallyport sessions list --rule no-deletes --text '/(?i)delete from (orders|items)/'     # one command meets all of it
-  sallyport sessions show 01JZ6T3N8Q -o json
-  sallyport sessions replay 01JZ6T3N8Q --speed 4 --max-pause 1s
-  sallyport sessions replay 01JZ6T3N8Q --export html --out session.html
-  sallyport sessions follow --connection shop/orders`;
+const EXAMPLES = [
+  'sallyport sessions list --since 24h --denied',
+  'sallyport sessions list --verdict Deny --text DROP --since 2026-03-01 --until 2026-03-08',
+  "sallyport sessions list --rule no-deletes --text '/(?i)delete from (orders|items)/'     # one command meets all of it",
+  'sallyport sessions show 01JZ6T3N8Q -o json',
+  'sallyport sessions replay 01JZ6T3N8Q --speed 4 --max-pause 500ms',
+  'sallyport sessions replay 01JZ6T3N8Q --export html --out session.html     # one page, which loads nothing',
+  'sallyport sessions replay 01JZ6T3N8Q --export asciicast --out session.cast',
+  'sallyport sessions follow --connection shop/orders',
+];
 
 /** Adds `sessions list|show|replay|follow`. */
 export function register(program: Command, io: CliIo): void {
   const sessions = program
     .command('sessions')
     .description('Read the record: who did what, decided by which rule')
-    .addHelpText('afterAll', EXAMPLES);
+    .addHelpText('afterAll', groupExamples(EXAMPLES));
   const common = (command: Command) => withCommon(command, io);
   filtered(common(sessions.command('list').description('List sessions, the oldest first')))
     .option('--since <time>', 'only sessions that started since then: 30m, 12h, 7d, or a date', parseMoment)

@@ -2,21 +2,22 @@ import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { developmentKey, signDevelopmentToken } from '../../proxy/identity/development.ts';
 import type { CliIo } from '../io.ts';
+import { groupExamples } from './group-examples.ts';
 import { addTokenOptions, type TokenOptions, tokenRequest } from './token-request.ts';
 
-const EXAMPLES = `
-Examples:
-  sallyport token create --as system:serviceaccount:shop:reporter
-  PGPASSWORD=$(sallyport token create --as okta:ada@example.com --group team:data --ttl 1h) \\
-    psql 'host=127.0.0.1 port=15432 dbname=shop sslmode=require'
-  sallyport token create --as github:deploy --claim repository=acme/shop --claim ref=refs/heads/main -o json`;
+const EXAMPLES = [
+  'sallyport token create --as system:serviceaccount:shop:reporter',
+  `PGPASSWORD=$(sallyport token create --as okta:ada@example.com --group team:data --ttl 1h) \\
+    psql 'host=127.0.0.1 port=15432 dbname=shop sslmode=require'`,
+  'sallyport token create --as github:deploy --claim repository=acme/shop --claim ref=refs/heads/main -o json',
+];
 
 /** Adds `sallyport token create`. */
 export function register(program: Command, io: CliIo): void {
   const token = program
     .command('token')
     .description('Tokens of the development issuer, for this machine only')
-    .addHelpText('afterAll', EXAMPLES);
+    .addHelpText('afterAll', groupExamples(EXAMPLES));
   addTokenOptions(token.command('create'), io)
     .description('Print a token; nothing else goes to standard output')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))

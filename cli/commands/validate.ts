@@ -8,8 +8,9 @@ import { compile } from '../../policy/compile.ts';
 import { findingsOf } from '../../proxy/standalone/bundle-source.ts';
 import { cliMessage } from '../errors.ts';
 import { findingText } from '../findings.ts';
-import { type CliIo, defaultState } from '../io.ts';
+import { type CliIo, defaultState, stateWords } from '../io.ts';
 import { type Databases, openDatabases } from './databases.ts';
+import { checkApprovers } from './validate-approvers.ts';
 import { type ColumnsOf, checkColumns } from './validate-columns.ts';
 
 interface ValidateOptions {
@@ -26,7 +27,7 @@ Exit status: 0 when there is no error (with --strict: and no warning), 1 otherwi
 
 Examples:
   sallyport validate -f policies
-  sallyport validate -f policies -c sallyport.yaml --strict -o json
+  sallyport validate -f policies -c sallyport.yaml --strict -o json     # also: approvals that nobody could give
   sallyport validate -f policies --database     # also: masking patterns that match no column`;
 
 /** Adds `validate`: everything that an API server would refuse, and what it could not know. */
@@ -41,7 +42,7 @@ export function register(program: Command, io: CliIo): void {
     )
     .option('-c, --config <file>', 'SallyportConfiguration, which is checked too')
     .option('--database', 'sign in to the databases and compare masking rules with their columns', false)
-    .option('--state <dir>', 'state folder with credentials, for --database (default: $XDG_STATE_HOME/sallyport)')
+    .option('--state <dir>', `state folder with credentials, for --database (${stateWords(io.env)})`)
     .option('--strict', 'warnings count as errors', false)
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .addHelpText('after', EXAMPLES)
@@ -68,8 +69,14 @@ export async function validate(options: ValidateOptions, io: CliIo, columnsOf?: 
   for (const [index, name] of [...configuration.listen.keys()].entries()) {
     const [namespace = '', connection = ''] = name.split('/');
     if (bundle.connection(namespace, connection) !== undefined || configured.locate === undefined) continue;
+    // In error itself, which has been said.
+    if (loaded.places.has(`AccessConnection/${name}`)) continue;
     const place = configured.locate(['listen', index, 'connection']);
     found.push({ severity: 'error', ...place, code: 'SPC003', ...cliMessage('SPC003', [name]) });
+  }
+  if (options.config !== undefined && configured.configuration !== undefined) {
+    const { approvers } = configured.configuration;
+    found.push(...checkApprovers({ loaded, bundle, guardrailNamespace, approvers }));
   }
   if (options.database || columnsOf !== undefined) {
     const state = options.state ?? configuration.state ?? defaultState(io.env);

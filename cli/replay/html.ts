@@ -10,6 +10,7 @@ import {
   openedWords,
   outcomeWords,
   parameterWords,
+  releasedWord,
   requirementWords,
   resultWords,
   ruleWords,
@@ -150,7 +151,7 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
       }
       case 'released': {
         const votes = step.votes.map((vote) => quiet(voteWords(vote))).join('');
-        return item(step, facts([tag('held', 'released'), step.request, step.state]) + votes, step.seq);
+        return item(step, facts([tag('held', releasedWord(step.state)), step.request, step.state]) + votes, step.seq);
       }
       case 'rows': {
         if (step.first) shownRows = 0;

@@ -10,7 +10,7 @@ body{margin:0;background:var(--bg);color:var(--ink);font:14px/1.5 system-ui,-app
 main,header,.bar>div{max-width:1040px;margin:0 auto;padding:0 20px}
 header{padding-top:28px;padding-bottom:12px}
 h1{font-size:19px;margin:0 0 12px;font-weight:650}h1 code{font-weight:500;color:var(--dim)}
-dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr));gap:10px 24px;margin:0}
+dl{display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));gap:10px 24px;margin:0}
 dt{font-size:11px;letter-spacing:.05em;text-transform:uppercase;color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}
 .bar{position:sticky;top:0;z-index:1;background:var(--bg);border-bottom:1px solid var(--line);padding:10px 0}
 .row{display:flex;gap:8px;align-items:center;flex-wrap:wrap}

@@ -8,6 +8,7 @@ import {
   openedWords,
   outcomeWords,
   parameterWords,
+  releasedWord,
   requirementWords,
   resultWords,
   ruleWords,
@@ -169,7 +170,7 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
       }
       case 'released':
         return (
-          headed(step, [number(step), [paint.held, 'released'], step.request, step.state]) +
+          headed(step, [number(step), [paint.held, releasedWord(step.state)], step.request, step.state]) +
           below(step.votes.flatMap((vote) => wrap(neutralise(voteWords(vote)), room)).map((line) => `${GUTTER}${line}`))
         );
       case 'rows':

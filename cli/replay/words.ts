@@ -81,6 +81,11 @@ export function requirementWords(requirements: readonly Requirement[]): string {
     .join(' and ');
 }
 
+/** A request that ended without approval let nothing go. @param state of the request */
+export const releasedWord = (state: string | undefined): string =>
+  state === undefined || RAN.has(state) ? 'released' : 'not released';
+const RAN: ReadonlySet<string> = new Set(['Approved', 'Consumed', 'Executed']);
+
 export function voteWords({ voter, verdict, at, reason }: Vote): string {
   const when = at === undefined ? '' : ` at ${at}`;
   return `${verdict ?? 'approved'} by ${voter}${when}${reason === undefined || reason === '' ? '' : `: ${reason}`}`;

@@ -13,12 +13,11 @@ const EXTENSION = '.key';
 const NAME = /^[A-Za-z0-9]([-A-Za-z0-9._@]*[A-Za-z0-9])?$/;
 
 const pathOf = (folder: string, name: string): string => {
-  if (!NAME.test(name) || name.length > 200)
-    throw new ApprovalError('SPV028', [JSON.stringify(name), 'that is no name']);
+  if (!NAME.test(name) || name.length > 200) throw new ApprovalError('SPV033', [JSON.stringify(name)]);
   return join(folder, `${name}${EXTENSION}`);
 };
 
-/** @returns where the key is, and its public half in base64. @throws ApprovalError SPV028, SPV031 */
+/** @returns where the key is, and its public half in base64. @throws ApprovalError SPV028, SPV031, SPV033 */
 export async function makeApproverKey(
   folder: string,
   name: string,
@@ -36,7 +35,7 @@ export async function makeApproverKey(
   return { path, publicKey };
 }
 
-/** @throws ApprovalError SPV028, SPV029 */
+/** @throws ApprovalError SPV028, SPV029, SPV033 */
 export async function readApproverKey(folder: string, name: string): Promise<KeyObject> {
   const path = pathOf(folder, name);
   let pem: string | undefined;

@@ -81,6 +81,10 @@ export const APPROVAL_ERRORS = {
     message: 'nothing was counted for request {} within {} s',
     hint: 'A session has to wait for the request, and its connection must let the gateway count. See docs/approvals.md.',
   },
+  SPV033: {
+    message: '{} is no name for an approver',
+    hint: 'Use letters, digits and - . _ @, such as ada or ada@example.com.',
+  },
 } as const satisfies Record<`SPV${number}`, { readonly message: string; readonly hint: string }>;
 
 export type ApprovalErrorCode = keyof typeof APPROVAL_ERRORS;

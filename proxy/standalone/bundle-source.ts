@@ -37,9 +37,15 @@ export interface FolderBundleSource extends BundleSource {
 /** Mounted ConfigMaps are swapped by a symbolic link, which not every watch sees. */
 const POLL_MS = 5000;
 
+/** Codes that say that no connection is meant, which is not so where one is there and in error itself. */
+const ABOUT_ABSENCE: ReadonlySet<string> = new Set(['SPP001', 'SPP002']);
+
 /** Problems of compilation as findings at the place of the object. */
 export function findingsOf(loaded: Loaded, problems: ReturnType<typeof compile>['problems']): Finding[] {
-  return problems.map((problem) => {
+  const connections = [...loaded.places.keys()].filter((label) => label.startsWith('AccessConnection/')).length;
+  const complete = connections === loaded.resources.connections.length;
+  const told = complete ? problems : problems.filter(({ code }) => !ABOUT_ABSENCE.has(code));
+  return told.map((problem) => {
     const { kind, namespace, name } = problem.object;
     const label = `${kind}/${namespace}/${name}`;
     const place = loaded.places.get(label)?.(problem.path) ?? { file: '', line: 1, column: 1 };

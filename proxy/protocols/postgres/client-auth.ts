@@ -133,7 +133,10 @@ export async function acceptClient(
       throw reported;
     }
     reader.wire.destroy();
-    if (reported instanceof WireClosed) throw new StartupError('SPG116', '', { cause: reported });
+    if (reported instanceof WireClosed) {
+      const silent = reader.wire === accepted && !reader.heard;
+      throw new StartupError(silent ? 'SPG117' : 'SPG116', '', { cause: reported });
+    }
     throw reported;
   }
 }

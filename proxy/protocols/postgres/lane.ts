@@ -25,6 +25,7 @@ import {
   upstreamParameters,
   wireTogether,
 } from './session-setup.ts';
+import { StartupError } from './startup-errors.ts';
 import { cancelUpstream, connectUpstream, type UpstreamSession } from './upstream.ts';
 import { STATUS } from './wire/messages.ts';
 
@@ -342,7 +343,8 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     identity?: VerifiedIdentity,
   ): void {
     const first = connections[0];
-    if (first === undefined) return;
+    // A load balancer that looks whether somebody listens asks for nothing: it is counted, and is no session.
+    if (first === undefined || (error instanceof StartupError && error.code === 'SPG117')) return;
     // Whoever has no token must not be able to fill the disk: beyond this, refusals are counted and logged only.
     if (identity === undefined && refusals.count('', Date.now()) > MAX_REFUSALS_RECORDED) return;
     try {

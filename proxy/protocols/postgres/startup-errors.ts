@@ -66,6 +66,7 @@ export const STARTUP_ERRORS = {
   },
   SPG115: { state: '22023', message: 'sallyport.auth cannot be "{}"', hint: 'Write password or oauthbearer.' },
   SPG116: { state: '08006', message: 'the client closed the connection before it had authenticated', hint: '' },
+  SPG117: { state: '08006', message: 'the client closed the connection without having said anything', hint: '' },
 } as const;
 
 export type StartupErrorCode = keyof typeof STARTUP_ERRORS;

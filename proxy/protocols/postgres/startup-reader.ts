@@ -18,6 +18,8 @@ export interface StartupReader {
    * @throws whatever `take` throws; WireClosed; the signal's reason. The reader cannot be used after a rejection.
    */
   read<T>(take: Take<T>, signal: AbortSignal): Promise<T>;
+  /** Whether any byte has arrived. */
+  readonly heard: boolean;
   /** How many bytes have arrived and were not taken. */
   readonly buffered: number;
   /** Frees the wire's callbacks, leaves it paused, and hands out the bytes that were not taken. */
@@ -28,11 +30,13 @@ const nothing = (): void => {};
 
 export function startupReader(wire: Wire): StartupReader {
   let bytes: Buffer = Buffer.alloc(0);
+  let heard = false;
   let ended: WireClosed | undefined;
   /** Set while a read waits. */
   let step: (() => void) | undefined;
 
   wire.onBytes = (chunk) => {
+    heard = true;
     bytes = bytes.length === 0 ? Buffer.from(chunk) : Buffer.concat([bytes, chunk]);
     step?.();
   };
@@ -46,6 +50,9 @@ export function startupReader(wire: Wire): StartupReader {
 
   return {
     wire,
+    get heard() {
+      return heard;
+    },
     get buffered() {
       return bytes.length;
     },

@@ -18,7 +18,7 @@ export function readPlan(json: string): { rows: number; plan: string } | undefin
     const relation = text(node, 'Relation Name');
     const index = text(node, 'Index Name');
     const on = `${index === undefined ? '' : ` using ${index}`}${relation === undefined ? '' : ` on ${relation}`}`;
-    const rows = typeof node['Plan Rows'] === 'number' ? `  (${node['Plan Rows']} rows)` : '';
+    const rows = typeof node['Plan Rows'] === 'number' ? `  (rows=${node['Plan Rows']})` : '';
     lines.push(`${'  '.repeat(depth)}${text(node, 'Node Type') ?? 'Plan'}${on}${rows}`);
     for (const inner of list(node, 'Plans')) visit(inner, depth + 1);
   };

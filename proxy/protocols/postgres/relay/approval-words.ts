@@ -51,7 +51,7 @@ export function rejected(
 
 /** What people have said, or that they said nothing in time. */
 export function notApproved(ticket: ApprovalTicket, state: string, message: string): LaneReport {
-  return laneError('SPG030', `${state.toLowerCase()}${message ? `: ${message}` : ''}`, {
+  return laneError('SPG030', message || state.toLowerCase(), {
     detail: `Request ${ticket.name}.`,
   });
 }
