@@ -268,14 +268,19 @@ spec: {connections: {names: [claims]}, columns: [{match: ["*.*.email"]}]}
 
     const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-standalone-'));
     try {
-      // All that differs from the folder as it is: this server's port, and ports that nobody else has.
+      const state = path.join(folder, 'state');
+      const ada = { environment: { XDG_CONFIG_HOME: path.join(folder, 'ada') } };
+      const made = await sallyport(['approver', 'create', 'ada', '-o', 'json'], ada);
+      const { publicKey } = JSON.parse(made.stdout) as { publicKey: string };
+      // All that differs from the folder as it is: this server's port, ports that nobody else has, and a key that somebody has.
       await mkdir(path.join(folder, 'resources'), { mode: 0o700 });
       for (const file of await readdir(path.join(EXAMPLES, 'standalone'))) {
         const text = await exampleText(path.join('standalone', file), server);
-        const moved = text.replace(/127\.0\.0\.1:(15432|9464)/g, '127.0.0.1:0');
+        const moved = text
+          .replace(/127\.0\.0\.1:(15432|9464)/g, '127.0.0.1:0')
+          .replace(/publicKey: .*/, `publicKey: ${publicKey}`);
         await writeFile(path.join(folder, 'resources', file), moved, { mode: 0o600 });
       }
-      const state = path.join(folder, 'state');
       await using gateway = await startSallyport({
         resources: [path.join(folder, 'resources')],
         state,
@@ -300,6 +305,15 @@ spec: {connections: {names: [claims]}, columns: [{match: ["*.*.email"]}]}
       expect(drop).toMatchObject({ status: 1, stderr: expect.stringContaining('Open a migration instead.') });
       const stranger = await connect('system:serviceaccount:shop:stranger', '--', '-c', 'SELECT 1');
       expect(stranger).toMatchObject({ status: 2, stderr: expect.stringContaining('may not use this connection') });
+      const deleted = psql('DELETE FROM orders WHERE id = 9');
+      const listed = async (): Promise<string> =>
+        (await sallyport(['requests', 'list', '--state', state, '-o', 'json'])).stdout;
+      await expect.poll(listed, { timeout: 30_000 }).toContain('ApprovalRequest');
+      const request = JSON.parse(await listed()) as { metadata: { name: string } };
+      const configuration = path.join(folder, 'resources', 'sallyport.yaml');
+      const vote = ['approve', request.metadata.name, '-c', configuration, '--state', state, '--reason', 'cancelled'];
+      expect(await sallyport(vote, ada)).toMatchObject({ status: 0 });
+      expect(await deleted).toMatchObject({ status: 0, stdout: 'DELETE 1\n' });
       const answer = await fetch(gateway.metrics!);
       expect(await answer.text()).toContain('sallyport_');
     } finally {

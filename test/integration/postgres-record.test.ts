@@ -1,5 +1,7 @@
 /** What the record says of a session's commands: in order, before they reach the server, with what came of them. */
+
 import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
@@ -197,6 +199,17 @@ describeWith([postgresServer(18)], 'the record', () => {
     const refused = async (): Promise<unknown> =>
       of(await recordedEvents(ground.state), 'session.refused').at(-1)?.['code'];
     await expect.poll(refused).toBe('SPG022');
+    // Who only looks whether somebody listens is counted, and is no session.
+    const { address, port } = ground.gateway.connections[0]!;
+    const probe = createConnection(port, address, () => probe.end()).resume();
+    const metrics = async (): Promise<string> => (await fetch(ground.gateway.metrics!)).text();
+    await expect.poll(metrics).toContain('sallyport_refused_total{code="SPG117"} 1');
+    // Written after it: what the probe left would stand before it.
+    await expect(ground.through('reader', 'stranger')).rejects.toThrow('SPG022');
+    const codes = async (): Promise<unknown[]> =>
+      of(await recordedEvents(ground.state), 'session.refused').map(({ code }) => code);
+    await expect.poll(codes).toEqual(['SPG022', 'SPG022']);
+    expect(probe.destroyed).toBe(true);
     const list = await sallyport(['sessions', 'list', '--state', ground.state, '-o', 'json']);
     const sessions = list.stdout
       .trim()
