@@ -80,7 +80,7 @@ export function notification(
 const PLAIN_NAME = /^[\p{L}\p{N}_$]{1,63}\.[\p{L}\p{N}_$]{1,63}$/u;
 
 function plainly(effect: string): string {
-  return effect.replace(/^(\w+ (?:on|of)) (.*)$/s, (whole, words: string, name: string) =>
+  return effect.replace(/^(\w+ (?:on|of)) (.*?)(?: \(est\. \d+ rows\))?$/s, (whole, words: string, name: string) =>
     PLAIN_NAME.test(name) ? whole : `${words} an object with an unusual name`,
   );
 }
