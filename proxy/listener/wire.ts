@@ -129,7 +129,7 @@ class SocketWire implements Wire {
       else if (this.#writing === 0 && !this.socket.writableNeedDrain && !this.closed) this.onDrain();
     };
     const { writeStatus } = result;
-    if (writeStatus !== null) result.oncomplete(writeStatus);
+    if (typeof writeStatus === 'number') result.oncomplete(writeStatus);
     return true;
   }
 
@@ -160,7 +160,7 @@ interface WriteRequest {
   buffer: Buffer;
   oncomplete: (status: number) => void;
   /** Set when it was completed before `oncomplete` was. */
-  writeStatus: number | null;
+  writeStatus?: number | null;
 }
 
 /** What is used of a socket's handle. */
@@ -170,10 +170,16 @@ interface WriteHandle {
 }
 
 /**
- * Whether Node's handles write without a request object (from Node 26): then the layers of a Writable in between, which cost as much
- * as the write, can be left out. Not a documented interface, so it is looked at once and the stream interface is the fallback.
+ * Whether Node's handles write without a request object: then the layers of a Writable in between, which cost as much as the write, can
+ * be left out. Not a documented interface, and one that has it not ends the process, so only versions that were tried are taken at their
+ * word; for the others the stream interface is the fallback.
  */
-const WRITES_DIRECTLY = Number(process.versions.node.split('.')[0]) >= 26;
+function writesDirectly(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major === 26 && minor >= 10;
+}
+
+const WRITES_DIRECTLY = writesDirectly(process.versions.node);
 
 type OnRead = { buffer: () => Buffer; callback: (length: number) => boolean };
 
