@@ -2,6 +2,7 @@ import type { CommandView } from '../../record/commands.ts';
 import { neutralise } from '../../record/display.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
 import { wrap } from '../replay/cells.ts';
+import { sessionFacts } from '../replay/session-facts.ts';
 import { table } from '../table.ts';
 
 /** Sessions as a table, the oldest first. Every cell is safe on a terminal. */
@@ -27,24 +28,10 @@ const HEAD_WIDTH = 64;
 
 /** What stands above the commands of a session. */
 export function sessionHead(session: SessionSummary): string {
-  const lines: [string, string | undefined][] = [
-    ['Session', session.session],
-    ['Who', session.who],
-    ['On behalf of', session.onBehalfOf],
-    ['Connection', session.connection],
-    ['Database', session.database],
-    ['Client', session.client],
-    ['Application', session.application],
-    ['Start', session.start],
-    ['End', session.end],
-    ['State', session.reason === undefined ? session.state : `${session.state} (${session.reason})`],
-    ['Commands', `${session.commands}, ${session.denied} denied, ${session.failed} failed`],
-  ];
-  return lines
-    .flatMap(([name, value]) =>
-      value === undefined
-        ? []
-        : [`${`${name}:`.padEnd(14)}${wrap(neutralise(value), HEAD_WIDTH).join(`\n${' '.repeat(14)}`)}\n`],
+  const facts = [['Session', session.session] as const, ...sessionFacts(session)];
+  return facts
+    .map(
+      ([name, value]) => `${`${name}:`.padEnd(14)}${wrap(neutralise(value), HEAD_WIDTH).join(`\n${' '.repeat(14)}`)}\n`,
     )
     .join('');
 }

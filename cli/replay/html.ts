@@ -4,6 +4,7 @@ import { layOut } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep } from '../../record/replay/steps.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts';
+import { sessionFacts } from './session-facts.ts';
 import { NULL_MARK } from './table.ts';
 import {
   clock,
@@ -72,21 +73,9 @@ export function createPage({ mostRows, maxPauseMicros }: PageOptions): PageWrite
   let shownRows = 0;
 
   function head(session: SessionSummary): string {
-    const facts: [string, string | undefined][] = [
-      ['Who', session.who],
-      ['On behalf of', session.onBehalfOf],
-      ['Connection', session.connection],
-      ['Database', session.database],
-      ['Client', session.client],
-      ['Application', session.application],
-      ['Start', session.start],
-      ['End', session.end],
-      ['State', session.reason === undefined ? session.state : `${session.state} (${session.reason})`],
-      ['Commands', `${session.commands}, ${session.denied} denied, ${session.failed} failed`],
-    ];
-    const list = facts
-      .filter(([, value]) => value !== undefined && value !== '')
-      .map(([name, value = '']) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`);
+    const list = sessionFacts(session)
+      .filter(([, value]) => value !== '')
+      .map(([name, value]) => `<div><dt>${name}</dt><dd>${escaped(value)}</dd></div>`);
     const filters = FILTERS.map(
       ([name, label]) =>
         `<button type="button" data-filter="${name}" aria-pressed="${name === 'all'}">${label}</button>`,
