@@ -96,9 +96,9 @@ module.exports = {
     ),
     forbid(
       'connector-only-node',
-      "It runs in the agent's pod: a small, protocol-blind pipe.",
+      "It runs in the agent's pod: a small, protocol-blind pipe. What it is told and how things are called needs no package either.",
       { path: '^proxy/connector/', pathNot: TEST },
-      { dependencyTypesNot: ['core'], pathNot: '^proxy/connector/' },
+      { dependencyTypesNot: ['core'], pathNot: '^(proxy/connector/|api/(cluster|connector-config)[.]ts$)' },
     ),
   ],
   options: {
