@@ -182,7 +182,7 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
     return { next: 'list', end: 'empty' };
   };
 
-  /** Whether the API server still counts from where we are. Fails as any call. */
+  /** Whether the API server still counts from where we are. Fails like every call. */
   const isBehind = async (signal: AbortSignal): Promise<boolean> => {
     const newest = await client.list(type, { ...selection, limit: 1, signal });
     return isOlder(newest.resourceVersion, version);
