@@ -26,6 +26,7 @@ export const connection: CompiledConnection = {
   labels: {},
   protocol: 'Postgres',
   mode: 'Enforce',
+  maxPolicyStalenessMs: 300_000,
   target: { host: 'db', port: 5432, database: 'orders', tls: { mode: 'Disable' } },
   credential: {},
   limits: {},
