@@ -1,6 +1,6 @@
-import { type KubeError, isConflict, isInvalid } from '../../kube/errors.ts';
-import type { KubeClient, KubeObject, Log, Reflector, ResourceType } from '../../kube/types.ts';
+import { isConflict, isInvalid, type KubeError } from '../../kube/errors.ts';
 import { isOlder } from '../../kube/reflector.ts';
+import type { KubeClient, KubeObject, Log, Reflector, ResourceType } from '../../kube/types.ts';
 import { difference } from './compare.ts';
 
 /** Who set the fields of an object: one name a component, so that each can tell its own. */
@@ -10,6 +10,8 @@ export type FieldManager = 'sallyport-proxies' | 'sallyport-agents' | 'sallyport
 export interface Applier {
   /** What is there now, as far as it is known: the copy, or what was written since. */
   current<T extends KubeObject>(type: ResourceType<T>, namespace: string | undefined, name: string): T | undefined;
+  /** The copy of a type, for who wants to hear of changes. */
+  copy<T extends KubeObject>(type: ResourceType<T>): Reflector<T>;
   /** All of ours in a namespace; without one those of the cluster. */
   list<T extends KubeObject>(type: ResourceType<T>, namespace?: string): T[];
   /** @throws KubeError */
@@ -106,6 +108,7 @@ export function createApplier({ client, copies, log, now }: ApplierOptions): App
 
   return {
     current,
+    copy: copyOf,
     list: (type, namespace) => copyOf(type).list(namespace),
     async ensure(type, desired, fieldManager, signal) {
       const { namespace, name } = desired.metadata;
@@ -119,7 +122,8 @@ export function createApplier({ client, copies, log, now }: ApplierOptions): App
       }
       const id = idOf(type, namespace, name);
       const copied = copyOf(type).get(namespace, name)?.metadata.resourceVersion;
-      if (copied === undefined || isOlder(copied, made.metadata.resourceVersion ?? '')) written.set(id, { object: made, at: now() });
+      if (copied === undefined || isOlder(copied, made.metadata.resourceVersion ?? ''))
+        written.set(id, { object: made, at: now() });
     },
     async remove(type, object, signal) {
       const { namespace, name, uid } = object.metadata;
