@@ -1,4 +1,5 @@
 import type { ApprovalRequest } from '../../../api/resources.ts';
+import type { RequestObject } from '../../../approval/object.ts';
 import type { ClientTls } from '../../../delivery/http.ts';
 import type { KubeClient, Reflector } from '../../../kube/types.ts';
 import { type ApprovalEvent, type ApprovalLog, toldSafely } from '../context.ts';
@@ -6,7 +7,7 @@ import type { Holder } from '../request.ts';
 import { type Approvals, createApprovals } from '../store.ts';
 import { keepSwept } from '../sweep.ts';
 import { createArchiveLedger } from './archive-ledger.ts';
-import { createRequestObjects, type RequestObject } from './objects.ts';
+import { createRequestObjects } from './objects.ts';
 import { createPresence } from './presence.ts';
 import { askApiServer, createClusterSigners } from './signers.ts';
 

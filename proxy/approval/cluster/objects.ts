@@ -1,27 +1,13 @@
+import { GROUP } from '../../../api/cluster.ts';
 import type { ApprovalRequest } from '../../../api/resources.ts';
-import { checkStructure } from '../../../api/schema.ts';
-import { structureProblems } from '../../../api/structure-error.ts';
+import { type RequestObject, readRequest, requestOf } from '../../../approval/object.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../../kube/errors.ts';
-import {
-  type KubeClient,
-  type KubeObject,
-  type ObjectMeta,
-  type Reflector,
-  resourceType,
-} from '../../../kube/types.ts';
+import { type KubeClient, type Reflector, resourceType } from '../../../kube/types.ts';
 import { ApprovalError } from '../errors.ts';
 import { isRequestRef, type RequestRef, type RequestStore, refOf, type StoredRequest } from '../request-store.ts';
 
-/** An ApprovalRequest as the API server has it. */
-export type RequestObject = Omit<ApprovalRequest, 'metadata'> &
-  KubeObject & { readonly metadata: ObjectMeta & { readonly namespace: string } };
-
-export const APPROVAL_REQUESTS = resourceType<RequestObject>(
-  'sallyport.dev',
-  'v1alpha1',
-  'approvalrequests',
-  'ApprovalRequest',
-);
+/** The resource, for a client of the API server. */
+export const APPROVAL_REQUESTS = resourceType<RequestObject>(GROUP, 'v1alpha1', 'approvalrequests', 'ApprovalRequest');
 
 export interface RequestObjectsOptions {
   readonly client: KubeClient;
@@ -135,33 +121,12 @@ export function createRequestObjects(options: RequestObjectsOptions): RequestSto
 
 const stampOf = ({ metadata }: RequestObject): string => `${metadata.uid ?? ''} ${metadata.resourceVersion ?? ''}`;
 
-/** The request without what only the API server is interested in. */
-export function requestOf({ apiVersion, kind, metadata, spec, status }: RequestObject): ApprovalRequest {
-  const { name, namespace, uid, generation, creationTimestamp, labels, annotations } = metadata;
-  return {
-    apiVersion: apiVersion as ApprovalRequest['apiVersion'],
-    kind: kind as ApprovalRequest['kind'],
-    metadata: {
-      name,
-      namespace,
-      ...(uid === undefined ? {} : { uid }),
-      ...(generation === undefined ? {} : { generation }),
-      ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
-      ...(labels === undefined ? {} : { labels: { ...labels } }),
-      ...(annotations === undefined ? {} : { annotations: { ...annotations } }),
-    },
-    spec,
-    ...(status === undefined ? {} : { status }),
-  };
-}
-
 const storedOf = (object: RequestObject): StoredRequest => ({ request: requestOf(object), stamp: stampOf(object) });
 
 /** Whatever the resource kind is defined as in this cluster, what is counted has the shape that this proxy knows. @throws ApprovalError SPV020 */
 function checkedOf(object: RequestObject): StoredRequest {
-  const stored = storedOf(object);
-  const [problem] = structureProblems(checkStructure('ApprovalRequest', stored.request));
-  if (problem === undefined) return stored;
+  const request = readRequest(object);
+  if (typeof request !== 'string') return { request, stamp: stampOf(object) };
   const { namespace, name } = object.metadata;
-  throw new ApprovalError('SPV020', [`${namespace}/${name}`, problem.message]);
+  throw new ApprovalError('SPV020', [`${namespace}/${name}`, request]);
 }
