@@ -333,13 +333,15 @@ describe('refused is', () => {
   });
 
   test('a request that the proxy of that namespace did not make', async () => {
-    const { check } = handlers();
-    const create = (username: string) =>
-      check(admission(undefined, request(), { username }, { operation: 'CREATE' }), NEVER);
-    expect(codeOf(await create('ada'))).toBe('SPW040');
-    expect(codeOf(await create(OPERATOR))).toBe('SPW040');
-    expect(codeOf(await create('system:serviceaccount:other:sallyport-proxy'))).toBe('SPW040');
-    expect(codeOf(await create(PROXY))).toBe('allowed');
+    const how = handlers();
+    for (const handler of [how.stamp, how.check]) {
+      const create = async (username: string): Promise<string> =>
+        codeOf(await handler(admission(undefined, request(), { username }, { operation: 'CREATE' }), NEVER));
+      expect(await create('ada')).toBe('SPW040');
+      expect(await create(OPERATOR)).toBe('SPW040');
+      expect(await create('system:serviceaccount:other:sallyport-proxy')).toBe('SPW040');
+      expect(await create(PROXY)).toBe('allowed');
+    }
   });
 
   test('a status that neither proxy nor operator wrote', async () => {

@@ -25,7 +25,7 @@ export interface ApprovalAdmissionOptions {
 }
 
 export interface ApprovalAdmission {
-  /** For the MutatingWebhookConfiguration: UPDATE of approvalrequests. */
+  /** For the MutatingWebhookConfiguration: CREATE and UPDATE of approvalrequests. */
   readonly stamp: AdmissionHandler;
   /** For the ValidatingWebhookConfiguration: CREATE and UPDATE of approvalrequests, UPDATE of approvalrequests/status. */
   readonly check: AdmissionHandler;
@@ -50,6 +50,7 @@ const serviceAccount = (namespace: string, name: string): string => `system:serv
 
 export function createApprovalAdmission(options: ApprovalAdmissionOptions): ApprovalAdmission {
   async function stampVote(request: AdmissionRequest, signal: AbortSignal): Promise<AdmissionResponse> {
+    if (request.operation === 'CREATE') return checkMaker(request);
     if (request.operation !== 'UPDATE' || request.subResource !== undefined) return { allowed: true };
     const before = requestIn(request.oldObject);
     const added = addedVote(before, request.object);
@@ -76,10 +77,7 @@ export function createApprovalAdmission(options: ApprovalAdmissionOptions): Appr
   async function check(request: AdmissionRequest, signal: AbortSignal): Promise<AdmissionResponse> {
     const { operation, namespace, userInfo, subResource } = request;
     const proxy = serviceAccount(namespace, NAMES.proxy);
-    if (operation === 'CREATE') {
-      if (userInfo.username !== proxy) throw new ApprovalRefused('SPW040', [namespace, userInfo.username]);
-      return { allowed: true };
-    }
+    if (operation === 'CREATE') return checkMaker(request);
     if (operation !== 'UPDATE') return { allowed: true };
     if (subResource === 'status') {
       const operator = serviceAccount(options.operatorNamespace, NAMES.operator);
@@ -104,6 +102,12 @@ export function createApprovalAdmission(options: ApprovalAdmissionOptions): Appr
   }
 
   return { stamp: refusing(stampVote), check: refusing(check) };
+}
+
+/** Only a proxy knows what is held; nobody else asks people to agree to something. */
+function checkMaker({ namespace, userInfo }: AdmissionRequest): AdmissionResponse {
+  if (userInfo.username === serviceAccount(namespace, NAMES.proxy)) return { allowed: true };
+  throw new ApprovalRefused('SPW040', [namespace, userInfo.username]);
 }
 
 function requestIn(document: unknown): ApprovalRequest {
