@@ -26,7 +26,8 @@ export function dialReplica(
 ): Promise<tls.TLSSocket> {
   const { address, port, serverName } = endpoint;
   return new Promise((resolve, reject) => {
-    const socket = tls.connect({
+    // Node takes it (tls.connect, allowHalfOpen), its types do not know.
+    const options: tls.ConnectionOptions & { allowHalfOpen: boolean } = {
       host: address,
       port,
       servername: serverName,
@@ -34,7 +35,8 @@ export function dialReplica(
       rejectUnauthorized: true,
       allowHalfOpen: true,
       ALPNProtocols: ['http/1.1'],
-    });
+    };
+    const socket = tls.connect(options);
     const place = `${address}:${port}`;
     const timer = setTimeout(() => fail(new Error(`no answer within ${CONNECT_MS} ms`)), CONNECT_MS);
     const done = (): void => {
