@@ -1,8 +1,7 @@
 import { access } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { compilePattern } from '../../policy/pattern.ts';
-import type { TextFilter } from '../../record/command-filter.ts';
+import { type TextFilter, textFilter } from '../../record/command-filter.ts';
 import { describeCause, RecorderError } from '../../record/errors.ts';
 import type { SegmentFilter } from '../../record/segment.ts';
 import { listSessions, type SessionSummary } from '../../record/sessions.ts';
@@ -51,11 +50,9 @@ export function parseMoment(text: string): Date {
 
 /** Part of a text, or `/REGULAR EXPRESSION/` in RE2 syntax. */
 export function parseText(text: string): TextFilter {
-  const source = /^\/([\s\S]+)\/$/.exec(text)?.[1];
-  if (source === undefined) return { test: (whole) => whole.includes(text), literal: text };
-  const pattern = compilePattern(source);
-  if (typeof pattern === 'string') throw new InvalidArgumentError(`${pattern}.`);
-  return pattern;
+  const filter = textFilter(text);
+  if (typeof filter === 'string') throw new InvalidArgumentError(`${filter}.`);
+  return filter;
 }
 
 /** @throws RecorderError SPR008 when there is no record */
