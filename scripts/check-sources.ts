@@ -13,7 +13,7 @@ interface SourceRule {
   readonly advice: string;
 }
 
-const PRODUCT = ['api', 'policy', 'record', 'delivery', 'kube', 'operator', 'proxy', 'archive', 'cli'].map(
+const PRODUCT = ['api', 'policy', 'approval', 'record', 'delivery', 'kube', 'operator', 'proxy', 'archive', 'cli'].map(
   (folder) => `${folder}/**/*.ts`,
 );
 const EVERYTHING = [...PRODUCT, 'scripts/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'demo/**/*.ts'];

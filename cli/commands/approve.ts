@@ -1,13 +1,13 @@
 import type { Command } from 'commander';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { stateOf, whyClosed } from '../../approval/state.ts';
+import type { Verdict } from '../../approval/vote.ts';
 import { onlyApprover, readApproverKey } from '../../proxy/approval/approver-keys.ts';
-import { castVote, whyClosed, whyNotCounted } from '../../proxy/approval/ballot-box.ts';
+import { castVote, whyNotCounted } from '../../proxy/approval/ballot-box.ts';
 import { signersOf } from '../../proxy/approval/configured-approvers.ts';
 import { ApprovalError } from '../../proxy/approval/errors.ts';
 import { refOf } from '../../proxy/approval/files.ts';
 import { awaitRequest } from '../../proxy/approval/follow.ts';
-import { stateOf } from '../../proxy/approval/request.ts';
-import type { Verdict } from '../../proxy/approval/vote.ts';
 import { neutralise, safeJson } from '../../record/display.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultApproverKeys } from '../io.ts';

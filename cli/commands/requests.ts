@@ -1,10 +1,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { isOpen, stateOf } from '../../approval/state.ts';
 import { wantCount } from '../../proxy/approval/ballot-box.ts';
 import { ApprovalError } from '../../proxy/approval/errors.ts';
 import { refOf } from '../../proxy/approval/files.ts';
 import { awaitRequest, followRequests } from '../../proxy/approval/follow.ts';
-import { isOpen, stateOf } from '../../proxy/approval/request.ts';
 import { safeJson } from '../../record/display.ts';
 import { errorText } from '../errors.ts';
 import type { CliIo } from '../io.ts';

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ApproverConfiguration } from '../../api/configuration.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { createApproverKey, parsePrivateKey, publicKeyText } from '../../approval/keys.ts';
+import { type Ballot, signVote } from '../../approval/vote.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { ApprovalRequirement } from '../../policy/decision.ts';
 import type { ApprovalGrant, ApprovalRefusal, ApprovalTicket, HeldCommand } from '../ports.ts';
@@ -12,9 +14,7 @@ import type { ApprovalEvent } from './context.ts';
 import type { RequestFiles, RequestRef } from './files.ts';
 import { createRequestFiles } from './files.ts';
 import { createHolder } from './folders.ts';
-import { createApproverKey, parsePrivateKey, publicKeyText } from './keys.ts';
 import { createFolderApprovals, type FolderApprovals, type FolderApprovalsOptions } from './store.ts';
-import { type Ballot, signVote } from './vote.ts';
 
 /** Ground for the tests of approvals: commands, people with keys, a clock that can be set, and a store in a folder of its own. */
 

@@ -1,16 +1,13 @@
 import type { KeyObject } from 'node:crypto';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { COUNT_WANTED, MAX_VOTES, whyClosed } from '../../approval/state.ts';
+import { asksForThemselves, isApprover } from '../../approval/tally.ts';
+import { type Ballot, keyId, shownDigest, signVote } from '../../approval/vote.ts';
 import { ApprovalError } from './errors.ts';
 import { isRequestRef, type RequestFiles, refOf, type StoredRequest } from './files.ts';
-import { COUNT_WANTED, stateOf } from './request.ts';
-import type { Signers } from './signers.ts';
-import { asksForThemselves, isApprover } from './tally.ts';
-import { type Ballot, keyId, shownDigest, signVote } from './vote.ts';
 
 /** What a voter does to a store: find a request, vote on it, ask for a count. Nothing here grants anything. */
-
-/** As many as the resource kind takes. */
-const MAX_VOTES = 20;
 
 /** @throws ApprovalError SPV022, SPV023, SPV020 */
 export async function findRequest(
@@ -34,32 +31,6 @@ export async function findRequest(
     throw new ApprovalError('SPV023', [name, places]);
   }
   return first;
-}
-
-/** Why nobody can vote on the request any more; undefined while somebody can. */
-export function whyClosed(request: ApprovalRequest, now: number): string | undefined {
-  const { decidedBy, outcome } = request.status ?? {};
-  const state = stateOf(request);
-  switch (state) {
-    case 'Pending':
-    case 'Orphaned':
-    case 'Approved':
-      return Date.parse(request.spec.expiresAt) <= now ? `it expired at ${request.spec.expiresAt}` : undefined;
-    case 'Denied':
-      return `it was denied${decidedBy === undefined ? '' : ` by ${decidedBy}`}`;
-    case 'Expired':
-      return `it expired at ${request.spec.expiresAt}`;
-    case 'Withdrawn':
-      return `it was withdrawn${outcome === undefined ? '' : `: ${outcome}`}`;
-    case 'Consumed':
-    case 'Executed':
-    case 'Failed':
-      return 'its command was run already';
-    default: {
-      const never: never = state;
-      throw new Error(`request in unknown state ${String(never)}`);
-    }
-  }
 }
 
 /** Why the gateway would not count the vote, as far as its configuration tells; undefined when it would. */

@@ -1,13 +1,14 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { COUNT_WANTED, isOpen, stateOf } from '../../approval/state.ts';
+import type { CountedVote } from '../../approval/tally.ts';
 import { neutralise } from '../../record/display.ts';
 import type { ApprovalDecision, ApprovalGrant, ApprovalRefusal, EffectPreview } from '../ports.ts';
 import type { ApprovalContext } from './context.ts';
 import { approvalText, causeOf } from './errors.ts';
 import { type Examined, type ExamineFacts, examine, refusal } from './examine.ts';
 import { type RequestRef, refOf } from './files.ts';
-import { COUNT_WANTED, isOpen, measuredOf, stateOf } from './request.ts';
-import type { Signers } from './signers.ts';
-import type { CountedVote } from './tally.ts';
+import { measuredOf } from './request.ts';
 
 /** One request that this process waits for or may use: what is in its file is looked at, and never believed without signatures. */
 export interface Case {

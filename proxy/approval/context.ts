@@ -1,7 +1,7 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { SignerDirectory } from '../../approval/signers.ts';
 import type { RequestFiles } from './files.ts';
 import type { Holder } from './request.ts';
-import type { SignerDirectory } from './signers.ts';
 import type { UsedRequests } from './used.ts';
 
 /** What happened to a request in this process. Each change is told by the one process that made it. */

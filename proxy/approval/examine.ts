@@ -1,13 +1,14 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { stateOf } from '../../approval/state.ts';
+import { type Tally, tallyVotes } from '../../approval/tally.ts';
+import { shownDigest } from '../../approval/vote.ts';
 import { neutralise } from '../../record/display.ts';
 import type { ApprovalRefusal, HeldCommand } from '../ports.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError, type ApprovalErrorCode, approvalText } from './errors.ts';
 import { refOf, type StoredRequest } from './files.ts';
-import { stateOf, timeoutMs } from './request.ts';
-import type { Signers } from './signers.ts';
-import { type Tally, tallyVotes } from './tally.ts';
-import { shownDigest } from './vote.ts';
+import { timeoutMs } from './request.ts';
 
 /** What a request is at one moment. */
 export type Examined =

@@ -1,9 +1,9 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { type State, stateOf } from '../../approval/state.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError } from './errors.ts';
 import type { RequestRef } from './files.ts';
 import { splitName } from './hash.ts';
-import { type State, stateOf } from './request.ts';
 
 /** What is remembered of a request, for limits and reuse; nothing is released on it. */
 interface Entry {

@@ -9,24 +9,13 @@ import { neutralise } from '../../record/display.ts';
 import type { EffectPreview, HeldCommand, Presentation } from '../ports.ts';
 import { ApprovalError } from './errors.ts';
 
-export type State = NonNullable<NonNullable<ApprovalRequest['status']>['state']>;
 export type Holder = NonNullable<NonNullable<ApprovalRequest['status']>['holder']>;
-
-/** Set by whoever wants an exact count; its value is when it was asked for. */
-export const COUNT_WANTED = 'sallyport.dev/count-wanted';
 
 /** Longest command that is shown, in bytes: a longer one is refused. */
 export const MAX_DISPLAY_BYTES = 65_536;
 const MAX_PLAN = 16_384;
 const MAX_CASCADES = 64;
 const MAX_LINE = 512;
-
-/** States in which a request may still be decided, or used. */
-export function isOpen(state: State): boolean {
-  return state === 'Pending' || state === 'Approved' || state === 'Orphaned';
-}
-
-export const stateOf = ({ status }: ApprovalRequest): State => status?.state ?? 'Pending';
 
 /** Text of others, safe wherever the file is shown: control and direction characters as escapes, lines kept. */
 function shown(text: string): string {

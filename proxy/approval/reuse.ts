@@ -1,4 +1,5 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { tallyVotes } from '../../approval/tally.ts';
 import { durationMs } from '../../policy/duration.ts';
 import type { ApprovalGrant, ApprovalRefusal, HeldCommand } from '../ports.ts';
 import { votedBy } from './case.ts';
@@ -7,7 +8,6 @@ import { ApprovalError, causeOf } from './errors.ts';
 import { refusal } from './examine.ts';
 import type { RequestRef } from './files.ts';
 import { reuseMs } from './request.ts';
-import { tallyVotes } from './tally.ts';
 
 /** An approval of the same statement with other values that still covers this command. */
 export interface Reusable {

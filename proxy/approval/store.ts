@@ -1,5 +1,8 @@
 import { join } from 'node:path';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { NO_SIGNERS, type SignerDirectory, type Signers } from '../../approval/signers.ts';
+import { isOpen, stateOf } from '../../approval/state.ts';
+import { asksForThemselves, isApprover } from '../../approval/tally.ts';
 import type { ApprovalRefusal, ApprovalStore, ApprovalTicket, HeldCommand } from '../ports.ts';
 import { type Case, createCase } from './case.ts';
 import type { ApprovalContext, ApprovalEvent, ApprovalLog } from './context.ts';
@@ -10,10 +13,8 @@ import { createRequestFiles, type StoredRequest } from './files.ts';
 import { baseName, commandHash, fingerprintHash, numberedName } from './hash.ts';
 import { createNamespaceIndex, type NamespaceIndex } from './namespace-index.ts';
 import { createQueues } from './queues.ts';
-import { approverWords, buildRequest, firstRule, type Holder, isOpen, isRequestFor, stateOf } from './request.ts';
+import { approverWords, buildRequest, firstRule, type Holder, isRequestFor } from './request.ts';
 import { findReusable, type Reusable } from './reuse.ts';
-import { NO_SIGNERS, type SignerDirectory, type Signers } from './signers.ts';
-import { asksForThemselves, isApprover } from './tally.ts';
 import { createUsedRequests } from './used.ts';
 import { type NamespaceWatch, watchRequests } from './watch.ts';
 

@@ -2,11 +2,11 @@ import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { isOpen, stateOf } from '../../approval/state.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError, causeOf, hasCode } from './errors.ts';
 import { holderIsGone } from './file-lock.ts';
 import type { RequestRef } from './files.ts';
-import { isOpen, stateOf } from './request.ts';
 import { createContext, type FolderApprovalsOptions } from './store.ts';
 
 const DAY_MS = 86_400_000;

@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, randomUUID, sign, verify } from 'node:crypto';
-import type { ApprovalRequest } from '../../api/resources.ts';
-import { canonicalJson, sha256 } from '../../policy/canonical.ts';
+import type { ApprovalRequest } from '../api/resources.ts';
+import { canonicalJson, sha256 } from '../policy/canonical.ts';
 
 export type Decision = NonNullable<ApprovalRequest['spec']['decisions']>[number];
 export type Verdict = Decision['verdict'];

@@ -1,5 +1,5 @@
-import type { ApprovalRequest } from '../../api/resources.ts';
-import type { ApprovalRequirement } from '../../policy/decision.ts';
+import type { ApprovalRequest } from '../api/resources.ts';
+import type { ApprovalRequirement } from '../policy/decision.ts';
 import type { ConnectionName, Signers, Voter } from './signers.ts';
 import { readVote, type Vote, verifyVote } from './vote.ts';
 
