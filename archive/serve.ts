@@ -4,7 +4,10 @@ import type { ArchiveServerConfiguration, SinkConfiguration } from '../api/confi
 import { keepRetention } from '../record/retention.ts';
 import type { RemovedSegment } from '../record/verify/removals.ts';
 import { type Followers, type FollowLog, startFollowers } from './followers.ts';
-import { type ArchiveMetrics, createArchiveMetrics } from './metrics.ts';
+import { type ArchiveMetrics, createArchiveMetrics, createReadingMetrics } from './metrics.ts';
+import type { Reviews } from './reading/auditor.ts';
+import { type ReadingServer, startReadingServer } from './reading/server.ts';
+import { permitsByList, permitsByName } from './server/identity.ts';
 import { type ArchiveTls, startArchiveServer } from './server/server.ts';
 import { readConfigured } from './sinks/configured.ts';
 import { createFindingLog, type ReportedFinding } from './store/findings.ts';
@@ -19,10 +22,21 @@ export interface ArchiveOptions {
   readonly enter: (root: string, removed: readonly RemovedSegment[]) => Promise<void>;
   readonly registry: Registry;
   readonly log: FollowLog;
+  /** Given in a cluster: there the names of certificates say what a proxy may write, and people read over a port of their own. */
+  readonly cluster?: ClusterArchive;
+}
+
+export interface ClusterArchive {
+  readonly address: { readonly host: string; readonly port: number };
+  readonly reviews: Reviews;
+  /** PEM of the authorities of the cluster's client certificates; undefined: only tokens are taken. */
+  readonly clientCa: () => Promise<string | undefined>;
 }
 
 export interface Archive {
   readonly port: number;
+  /** Of the port for people. */
+  readonly readingPort: number | undefined;
   stop(signal: AbortSignal): Promise<void>;
 }
 
@@ -36,7 +50,7 @@ export function logFinding(log: FollowLog, finding: ReportedFinding): void {
 
 /** Everything that an archive is: store, server, retention and sinks. @throws ArchiveError; the system's error */
 export async function startArchive(options: ArchiveOptions): Promise<Archive> {
-  const { configuration, log, registry } = options;
+  const { configuration, log, registry, cluster } = options;
   await using starting = new AsyncDisposableStack();
   let metrics: ArchiveMetrics | undefined;
   const findings = createFindingLog(configuration.directory, Date.now, (finding) => {
@@ -51,7 +65,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     address: configuration,
     tls,
     store,
-    proxies: configuration.proxies,
+    permits: cluster === undefined ? permitsByList(configuration.proxies) : permitsByName,
     observer: {
       received(proxy, bytes) {
         received.inc({ proxy }, bytes);
@@ -64,7 +78,13 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     },
   });
   starting.defer(() => server.close());
-  const renewing = renewTls(configuration, tls, (fresh) => server.renew(fresh), log);
+  const reading = cluster === undefined ? undefined : await startReading(cluster, store, tls, options);
+  if (reading !== undefined) starting.defer(() => reading.close());
+  const renewed = async (fresh: ArchiveTls): Promise<void> => {
+    server.renew(fresh);
+    if (cluster !== undefined) reading?.renew({ ...fresh, clientCa: await cluster.clientCa() });
+  };
+  const renewing = renewTls(configuration, tls, renewed, log);
   starting.defer(() => clearInterval(renewing));
   const retaining = new AbortController();
   starting.defer(() => retaining.abort());
@@ -82,11 +102,38 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
   const running = starting.move();
   return {
     port: server.port,
+    readingPort: reading?.port,
     async stop(signal) {
       await running.disposeAsync();
       await followers.stop(signal);
     },
   };
+}
+
+async function startReading(
+  cluster: ClusterArchive,
+  store: ArchiveStore,
+  tls: ArchiveTls,
+  { log, registry }: ArchiveOptions,
+): Promise<ReadingServer> {
+  const { read, refused } = createReadingMetrics(registry);
+  return startReadingServer({
+    address: cluster.address,
+    tls: { ...tls, clientCa: await cluster.clientCa() },
+    root: store.root,
+    reviews: cluster.reviews,
+    now: () => performance.now(),
+    observer: {
+      read({ username }, path) {
+        read.inc();
+        log.info({ username, path }, 'the record was read');
+      },
+      refused(username, { code, message, hint }) {
+        refused.inc({ code });
+        log.warn({ username, code, hint }, message);
+      },
+    },
+  });
 }
 
 async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {
@@ -102,7 +149,7 @@ async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {
 function renewTls(
   files: ArchiveServerConfiguration,
   first: ArchiveTls,
-  renew: (tls: ArchiveTls) => void,
+  renew: (tls: ArchiveTls) => Promise<void>,
   log: FollowLog,
 ): NodeJS.Timeout {
   let current = JSON.stringify(first);
@@ -110,7 +157,7 @@ function renewTls(
     const tls = await readTls(files);
     const read = JSON.stringify(tls);
     if (read === current) return;
-    renew(tls);
+    await renew(tls);
     current = read;
     log.info({}, 'the certificate was renewed');
   };

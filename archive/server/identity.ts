@@ -1,4 +1,5 @@
 import type { TLSSocket } from 'node:tls';
+import { NAMES } from '../../api/cluster.ts';
 import { ArchiveError } from '../errors.ts';
 
 /** Names that fit into a file, a log and a metric as they are. */
@@ -14,4 +15,16 @@ export function proxyIdentity(socket: TLSSocket): string {
   if (typeof name !== 'string') throw new ArchiveError('SPH010', ['no common name, or several']);
   if (!IDENTITY.test(name)) throw new ArchiveError('SPH010', ['a common name of other characters']);
   return name;
+}
+
+/** Proxies and the namespaces that each may write; undefined: every verified one, everywhere. */
+export function permitsByList(
+  proxies: ReadonlyMap<string, readonly string[]> | undefined,
+): (proxy: string, namespace: string) => boolean {
+  return (proxy, namespace) => proxies === undefined || proxies.get(proxy)?.includes(namespace) === true;
+}
+
+/** In a cluster: the operator gives each namespace's proxy a certificate for `NAMESPACE/sallyport-proxy`, and that is the one it may write. */
+export function permitsByName(proxy: string, namespace: string): boolean {
+  return proxy === `${namespace}/${NAMES.proxy}`;
 }

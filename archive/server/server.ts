@@ -18,8 +18,8 @@ export interface ArchiveServerOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly tls: ArchiveTls;
   readonly store: ArchiveStore;
-  /** Namespaces that a proxy may write, by its identity; undefined: every verified proxy, everywhere. */
-  readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
+  /** Whether a verified proxy may write a namespace. */
+  readonly permits: (proxy: string, namespace: string) => boolean;
   readonly observer: ServerObserver;
   /** Bytes of one request. Default 64 MiB: one line can be as long. */
   readonly maxBodyBytes?: number;
@@ -66,10 +66,7 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
   const atOnce = new Map<string, number>();
 
   function permit(proxy: string, namespace: string): void {
-    const allowed = options.proxies;
-    if (allowed !== undefined && allowed.get(proxy)?.includes(namespace) !== true) {
-      throw new ArchiveError('SPH004', [proxy, namespace]);
-    }
+    if (!options.permits(proxy, namespace)) throw new ArchiveError('SPH004', [proxy, namespace]);
   }
 
   async function take(proxy: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
