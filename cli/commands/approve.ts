@@ -6,8 +6,8 @@ import { onlyApprover, readApproverKey } from '../../proxy/approval/approver-key
 import { castVote, whyNotCounted } from '../../proxy/approval/ballot-box.ts';
 import { signersOf } from '../../proxy/approval/configured-approvers.ts';
 import { ApprovalError } from '../../proxy/approval/errors.ts';
-import { refOf } from '../../proxy/approval/files.ts';
 import { awaitRequest } from '../../proxy/approval/follow.ts';
+import { refOf } from '../../proxy/approval/request-store.ts';
 import { neutralise, safeJson } from '../../record/display.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultApproverKeys } from '../io.ts';

@@ -43,6 +43,10 @@ export const APPROVAL_ERRORS = {
     hint: 'Send the command again: a new request is made. The operator of the gateway finds out who changed it.',
   },
   SPV013: { message: 'the text of the command is not Unicode', hint: 'Send it in valid UTF-8.' },
+  SPV014: {
+    message: 'that an approval is used up cannot be noted in the archive ({}), so the command is not run',
+    hint: 'Send the command again later: the approval stays good until it expires. The operator of the gateway sees to the archive.',
+  },
 
   SPV020: {
     message: 'the request in {} cannot be used, and approves nothing: {}',

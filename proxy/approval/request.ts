@@ -137,7 +137,8 @@ export interface RequestFacts {
 export function buildRequest(command: HeldCommand, facts: RequestFacts): ApprovalRequest {
   const { namespace } = command.connection;
   checkPresentation(command.presentation);
-  const { reuseFor, request, ...rest } = comparable(command, facts.hash, facts.fingerprint);
+  const { reuseFor, request, requester, ...rest } = comparable(command, facts.hash, facts.fingerprint);
+  const { pod } = command.subject;
   const preview = previewOf(command.presentation.preview);
   const made: ApprovalRequest = {
     apiVersion: 'sallyport.dev/v1alpha1',
@@ -150,6 +151,8 @@ export function buildRequest(command: HeldCommand, facts: RequestFacts): Approva
     },
     spec: {
       ...rest,
+      // The pod that asked first: others of the same account with the same command share the request.
+      requester: { ...requester, ...(pod === undefined ? {} : { pod }) },
       request: { ...request, sessionId: command.sessionId },
       ...(Object.keys(preview).length === 0 ? {} : { preview }),
       ...(reuseFor === undefined ? {} : { reuseFor }),
@@ -184,6 +187,7 @@ export function isRequestFor(
 ): boolean {
   const { expiresAt: _e, decisions: _d, preview: _p, ...spec } = stored.spec;
   const { sessionId: _s, ...request } = spec.request;
+  const { pod: _pod, ...requester } = spec.requester;
   const same = (value: { readonly requirements: readonly { readonly policyRef: object }[] }): string =>
     canonicalJson({
       ...value,
@@ -192,7 +196,7 @@ export function isRequestFor(
         policyRef: { ...policyRef, generation: undefined },
       })),
     });
-  return same({ ...spec, request } as typeof spec) === same(comparable(command, hash, fingerprint));
+  return same({ ...spec, request, requester } as typeof spec) === same(comparable(command, hash, fingerprint));
 }
 
 /** Who may approve, in words, one entry for each requirement. */

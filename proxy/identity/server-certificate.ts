@@ -3,7 +3,7 @@ import { readFile, stat } from 'node:fs/promises';
 import { isIP } from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import { issueCertificate } from '../certificate/x509.ts';
+import { issueCertificate } from '../../certificate/x509.ts';
 import { identityError } from './errors.ts';
 import { createPrivate, privateFolder, readPrivate, replacePrivate } from './state-files.ts';
 

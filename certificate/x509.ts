@@ -27,10 +27,10 @@ const EXTENDED_KEY_USAGE = '2.5.29.37';
 const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
-/** What the certificate is good for. A server's names are DNS names and IP addresses; a client is its common name. */
+/** What the certificate is good for. A server's names are DNS names and IP addresses; a client is its common name; a peer is both. */
 export type CertificateUse =
   | { readonly type: 'authority' }
-  | { readonly type: 'server'; readonly names: readonly string[] }
+  | { readonly type: 'server' | 'peer'; readonly names: readonly string[] }
   | { readonly type: 'client' };
 
 export interface CertificateRequest {
@@ -82,6 +82,11 @@ function extensionsOf(use: CertificateUse): readonly Buffer[] {
     case 'server':
       return [
         extension(EXTENDED_KEY_USAGE, false, sequence(objectIdentifier(SERVER_AUTH))),
+        extension(SUBJECT_ALT_NAME, false, sequence(...use.names.map(generalName))),
+      ];
+    case 'peer':
+      return [
+        extension(EXTENDED_KEY_USAGE, false, sequence(objectIdentifier(SERVER_AUTH), objectIdentifier(CLIENT_AUTH))),
         extension(SUBJECT_ALT_NAME, false, sequence(...use.names.map(generalName))),
       ];
     case 'client':

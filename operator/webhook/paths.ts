@@ -1,0 +1,8 @@
+/** Where the API server posts its reviews; the webhook configurations of the installation name these. */
+export const WEBHOOK_PATHS = {
+  inject: '/inject',
+  approvals: '/approvals',
+} as const;
+
+/** Name of the MutatingWebhookConfiguration and of the ValidatingWebhookConfiguration, whose `caBundle` the operator fills in. */
+export const WEBHOOK_CONFIGURATION = 'sallyport';
