@@ -99,7 +99,7 @@ async function backTest(place: RecordPlace, options: BackTestOptions, io: CliIo)
   const tally = createTally(options.accept, options.examples);
   const { as, since, until } = options;
   await forEachCommand(
-    await reader.folder(scope, since),
+    await reader.folder(scope),
     scope,
     (asked) => {
       const { session, command } = asked;

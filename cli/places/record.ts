@@ -19,9 +19,8 @@ export interface RecordReader extends AsyncDisposable {
   follow(filter: SegmentFilter, signal: AbortSignal): AsyncIterable<FollowedEvent>;
   /**
    * A folder that holds the segments of the filter, for what needs their bytes. Gone with the reader when it was made for it.
-   * @param since segments that ended before then may be left out
    */
-  folder(filter: SegmentFilter, since?: Date): Promise<string>;
+  folder(filter: SegmentFilter): Promise<string>;
 }
 
 export interface RecordPlace {
