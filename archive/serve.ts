@@ -6,8 +6,7 @@ import type { RemovedSegment } from '../record/verify/removals.ts';
 import { type Followers, type FollowLog, startFollowers } from './followers.ts';
 import { type ArchiveMetrics, createArchiveMetrics, createReadingMetrics } from './metrics.ts';
 import type { Reviews } from './reading/auditor.ts';
-import { type ReadingServer, startReadingServer } from './reading/server.ts';
-import { permitsByList, permitsByName } from './server/identity.ts';
+import { startReadingServer } from './reading/server.ts';
 import { type ArchiveTls, startArchiveServer } from './server/server.ts';
 import { readConfigured } from './sinks/configured.ts';
 import { createFindingLog, type ReportedFinding } from './store/findings.ts';
@@ -22,12 +21,11 @@ export interface ArchiveOptions {
   readonly enter: (root: string, removed: readonly RemovedSegment[]) => Promise<void>;
   readonly registry: Registry;
   readonly log: FollowLog;
-  /** Given in a cluster: there the names of certificates say what a proxy may write, and people read over a port of their own. */
-  readonly cluster?: ClusterArchive;
+  /** Asked for when the configuration has a `readingAddress`: who reads, and what they may, is said by a cluster. */
+  readonly readers?: () => Promise<Readers>;
 }
 
-export interface ClusterArchive {
-  readonly address: { readonly host: string; readonly port: number };
+export interface Readers {
   readonly reviews: Reviews;
   /** PEM of the authorities of the cluster's client certificates; undefined: only tokens are taken. */
   readonly clientCa: () => Promise<string | undefined>;
@@ -50,7 +48,7 @@ export function logFinding(log: FollowLog, finding: ReportedFinding): void {
 
 /** Everything that an archive is: store, server, retention and sinks. @throws ArchiveError; the system's error */
 export async function startArchive(options: ArchiveOptions): Promise<Archive> {
-  const { configuration, log, registry, cluster } = options;
+  const { configuration, log, registry } = options;
   await using starting = new AsyncDisposableStack();
   let metrics: ArchiveMetrics | undefined;
   const findings = createFindingLog(configuration.directory, Date.now, (finding) => {
@@ -65,7 +63,8 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     address: configuration,
     tls,
     store,
-    permits: cluster === undefined ? permitsByList(configuration.proxies) : permitsByName,
+    proxies: configuration.proxies,
+    namespacesFromNames: configuration.namespacesFromNames,
     observer: {
       received(proxy, bytes) {
         received.inc({ proxy }, bytes);
@@ -78,11 +77,11 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     },
   });
   starting.defer(() => server.close());
-  const reading = cluster === undefined ? undefined : await startReading(cluster, store, tls, options);
+  const reading = await startReading(store, tls, options);
   if (reading !== undefined) starting.defer(() => reading.close());
   const renewed = async (fresh: ArchiveTls): Promise<void> => {
     server.renew(fresh);
-    if (cluster !== undefined) reading?.renew({ ...fresh, clientCa: await cluster.clientCa() });
+    await reading?.renew(fresh);
   };
   const renewing = renewTls(configuration, tls, renewed, log);
   starting.defer(() => clearInterval(renewing));
@@ -110,18 +109,25 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
   };
 }
 
+interface Reading {
+  readonly port: number;
+  renew(tls: ArchiveTls): Promise<void>;
+  close(): Promise<void>;
+}
+
 async function startReading(
-  cluster: ClusterArchive,
   store: ArchiveStore,
   tls: ArchiveTls,
-  { log, registry }: ArchiveOptions,
-): Promise<ReadingServer> {
+  { configuration, readers, log, registry }: ArchiveOptions,
+): Promise<Reading | undefined> {
+  if (configuration.reading === undefined || readers === undefined) return undefined;
+  const { reviews, clientCa } = await readers();
   const { read, refused } = createReadingMetrics(registry);
-  return startReadingServer({
-    address: cluster.address,
-    tls: { ...tls, clientCa: await cluster.clientCa() },
+  const server = await startReadingServer({
+    address: configuration.reading,
+    tls: { ...tls, clientCa: await clientCa() },
     root: store.root,
-    reviews: cluster.reviews,
+    reviews,
     now: () => performance.now(),
     observer: {
       read({ username }, path) {
@@ -134,6 +140,11 @@ async function startReading(
       },
     },
   });
+  return {
+    port: server.port,
+    renew: async (fresh) => server.renew({ ...fresh, clientCa: await clientCa() }),
+    close: () => server.close(),
+  };
 }
 
 async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {

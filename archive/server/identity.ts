@@ -17,14 +17,7 @@ export function proxyIdentity(socket: TLSSocket): string {
   return name;
 }
 
-/** Proxies and the namespaces that each may write; undefined: every verified one, everywhere. */
-export function permitsByList(
-  proxies: ReadonlyMap<string, readonly string[]> | undefined,
-): (proxy: string, namespace: string) => boolean {
-  return (proxy, namespace) => proxies === undefined || proxies.get(proxy)?.includes(namespace) === true;
-}
-
-/** In a cluster: the operator gives each namespace's proxy a certificate for `NAMESPACE/sallyport-proxy`, and that is the one it may write. */
-export function permitsByName(proxy: string, namespace: string): boolean {
+/** In a cluster the operator gives each namespace's proxy a certificate for `NAMESPACE/sallyport-proxy`. */
+export function isProxyOf(proxy: string, namespace: string): boolean {
   return proxy === `${namespace}/${NAMES.proxy}`;
 }

@@ -3,7 +3,7 @@ import https from 'node:https';
 import { TLSSocket } from 'node:tls';
 import { ArchiveError, type ArchiveErrorCode } from '../errors.ts';
 import { type ArchiveStore, OutOfPlace } from '../store/store.ts';
-import { proxyIdentity } from './identity.ts';
+import { isProxyOf, proxyIdentity } from './identity.ts';
 import { announcedBytes, createBodyBudget, readBody } from './request-body.ts';
 
 export interface ArchiveTls {
@@ -18,8 +18,10 @@ export interface ArchiveServerOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly tls: ArchiveTls;
   readonly store: ArchiveStore;
-  /** Whether a verified proxy may write a namespace. */
-  readonly permits: (proxy: string, namespace: string) => boolean;
+  /** Namespaces that a proxy may write, by its identity; undefined: every verified proxy, everywhere. */
+  readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
+  /** In a cluster: the identity itself says which namespace a proxy may write. */
+  readonly namespacesFromNames: boolean;
   readonly observer: ServerObserver;
   /** Bytes of one request. Default 64 MiB: one line can be as long. */
   readonly maxBodyBytes?: number;
@@ -66,7 +68,12 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
   const atOnce = new Map<string, number>();
 
   function permit(proxy: string, namespace: string): void {
-    if (!options.permits(proxy, namespace)) throw new ArchiveError('SPH004', [proxy, namespace]);
+    if (options.namespacesFromNames && !isProxyOf(proxy, namespace))
+      throw new ArchiveError('SPH004', [proxy, namespace]);
+    const allowed = options.proxies;
+    if (allowed !== undefined && allowed.get(proxy)?.includes(namespace) !== true) {
+      throw new ArchiveError('SPH004', [proxy, namespace]);
+    }
   }
 
   async function take(proxy: string, request: IncomingMessage, response: ServerResponse): Promise<void> {

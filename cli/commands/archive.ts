@@ -1,9 +1,8 @@
 import { join } from 'node:path';
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import { pino } from 'pino';
 import { collectDefaultMetrics, Registry } from 'prom-client';
-import { PORTS } from '../../api/cluster.ts';
-import { DEFAULT_CONFIGURATION, loadConfiguration, parseAddress } from '../../api/configuration.ts';
+import { loadConfiguration } from '../../api/configuration.ts';
 import { ArchiveError } from '../../archive/errors.ts';
 import { startArchive } from '../../archive/serve.ts';
 import { recordRemovals } from '../../proxy/recording/ledger.ts';
@@ -13,13 +12,11 @@ import { serveProbes } from '../../proxy/telemetry/server.ts';
 import { createAnchors } from '../../record/anchors.ts';
 import type { CliIo } from '../io.ts';
 import { packageVersion } from '../version.ts';
-import { type ClusterArchiveOptions, clusterArchive, clusterConfiguration } from './archive-cluster.ts';
 import { groupExamples } from './group-examples.ts';
 
-interface ArchiveRunOptions extends ClusterArchiveOptions {
-  readonly config?: string;
-  readonly cluster: boolean;
-  readonly metricsAddress?: string;
+interface ArchiveRunOptions {
+  readonly config: string;
+  readonly kubeconfig?: string;
   readonly output: 'text' | 'json';
 }
 
@@ -27,7 +24,6 @@ const DRAIN_MS = 10_000;
 
 const EXAMPLES = [
   'sallyport archive run -c archive.yaml',
-  'sallyport archive run --cluster --kubeconfig ~/.kube/config --tls tls --directory /srv/record',
   'sallyport sessions list --state /var/lib/sallyport-archive',
 ];
 
@@ -39,48 +35,23 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('afterAll', groupExamples(EXAMPLES))
     .command('run')
     .description('Take segments of gateways over mutual TLS, check that they continue what is there, keep them')
-    .option('-c, --config <file>', 'SallyportConfiguration with archiveServer; its sinks follow the archive')
-    .option(
-      '--cluster',
-      'in a cluster: certificates say which namespace a proxy writes, and people read over a port of their own',
-      false,
-    )
-    .option('--directory <dir>', 'with --cluster: where the record is kept', '/var/lib/sallyport')
-    .option('--tls <dir>', 'with --cluster: tls.crt, tls.key, and ca.crt of the proxies', '/var/run/sallyport/tls')
-    .option('--address <host:port>', 'with --cluster: for proxies', `0.0.0.0:${PORTS.archive}`)
-    .option('--reading-address <host:port>', 'with --cluster: for people', `0.0.0.0:${PORTS.archiveReading}`)
-    .option('--metrics-address <host:port>', `with --cluster: metrics and health (default: 0.0.0.0:${PORTS.metrics})`)
-    .addOption(
-      new Option('--retention-days <days>', 'with --cluster: how long the record is kept')
-        .argParser(parseDays)
-        .default(400),
-    )
-    .option('--kubeconfig <file>', 'with --cluster: how to reach the API server (default: as a pod does)')
+    .requiredOption('-c, --config <file>', 'SallyportConfiguration with archiveServer; its sinks follow the archive')
+    .option('--kubeconfig <file>', 'with readingAddress: the cluster that says who may read (default: that of the pod)')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .action((options: ArchiveRunOptions) => run(options, io));
 }
 
-function parseDays(text: string): number {
-  if (!/^[1-9]\d{0,4}$/.test(text)) throw new InvalidArgumentError('Write a whole number of days.');
-  return Number(text);
-}
-
 async function run(options: ArchiveRunOptions, io: CliIo): Promise<void> {
-  const loaded = options.config === undefined ? DEFAULT_CONFIGURATION : await loadConfiguration(options.config);
-  const { sinks } = loaded;
-  const archiveServer = options.cluster ? clusterConfiguration(options) : loaded.archiveServer;
+  const { archiveServer, sinks, metrics } = await loadConfiguration(options.config);
   if (archiveServer === undefined) throw new ArchiveError('SPH013', []);
-  const metrics = options.cluster ? parseAddress(options.metricsAddress ?? `0.0.0.0:${PORTS.metrics}`) : loaded.metrics;
   const log = pino({ base: { part: 'archive' } }, { write: (line: string) => void io.stderr.write(line) });
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
   const folder = await openStateFolder(archiveServer.directory, io.pid);
   await using open = new AsyncDisposableStack();
   open.defer(() => folder.release());
-  const cluster = options.cluster ? await clusterArchive(options, io, log) : undefined;
   const archive = await startArchive({
     configuration: archiveServer,
-    ...(cluster === undefined ? {} : { cluster }),
     sinks,
     version: packageVersion(),
     enter: async (root, removed) => {
@@ -92,6 +63,7 @@ async function run(options: ArchiveRunOptions, io: CliIo): Promise<void> {
     },
     registry,
     log,
+    readers: async () => (await import('./archive-readers.ts')).clusterReaders(options.kubeconfig, io, log),
   });
   open.defer(() => archive.stop(AbortSignal.timeout(DRAIN_MS)));
   const probes = await serveProbes(metrics, { metrics: () => registry.metrics(), notReady: () => undefined });
@@ -110,7 +82,8 @@ async function run(options: ArchiveRunOptions, io: CliIo): Promise<void> {
     io.stdout.write(`${JSON.stringify(ready)}\n`);
   } else {
     io.stdout.write(`archive ${archiveServer.directory} on ${host}:${archive.port}\n`);
-    if (archive.readingPort !== undefined) io.stdout.write(`for people on ${options.readingAddress}\n`);
+    const { reading } = archiveServer;
+    if (reading !== undefined) io.stdout.write(`read by people on ${reading.host}:${archive.readingPort}\n`);
     io.stdout.write(`metrics http://${metrics.host}:${metricsPort}/metrics\nready\n`);
   }
   await new Promise<void>((resolve) => {
