@@ -16,6 +16,7 @@ interface SourceRule {
 const PRODUCT = [
   'api',
   'policy',
+  'approval',
   'record',
   'delivery',
   'certificate',
