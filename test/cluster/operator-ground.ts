@@ -1,13 +1,14 @@
 /** A control plane with the project's CRDs, and operators as plain processes of this machine. */
+
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import path from 'node:path';
 import { loadKubeConfig } from '../../kube/access.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
 import { createKubeClient } from '../../kube/client.ts';
 import { createReflector } from '../../kube/reflector.ts';
 import type { KubeClient, KubeObject, ResourceType } from '../../kube/types.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
-import { spawn } from 'node:child_process';
-import path from 'node:path';
 import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from './control-plane.ts';
 
 export const OPERATOR_NAMESPACE = 'sallyport-system';
@@ -27,7 +28,10 @@ export interface OperatorProcess extends AsyncDisposable {
 export interface OperatorGround extends AsyncDisposable {
   readonly plane: ControlPlane;
   readonly client: KubeClient;
-  operator(options?: { readonly kubeconfig?: string; readonly arguments?: readonly string[] }): Promise<OperatorProcess>;
+  operator(options?: {
+    readonly kubeconfig?: string;
+    readonly arguments?: readonly string[];
+  }): Promise<OperatorProcess>;
   namespace(name: string, labels?: Readonly<Record<string, string>>): Promise<void>;
   /**
    * Waits until the objects of a type are as wanted, hearing of every change. Gives up with what there was instead.
@@ -73,7 +77,9 @@ export async function createOperatorGround(options: ControlPlaneOptions = {}): P
             if (result !== undefined && result !== false) resolve(result);
           };
           const late = setTimeout(() => {
-            reject(new Error(`not within ${PATIENCE_MS} ms; there was ${JSON.stringify(reflector.list()).slice(0, 4000)}`));
+            reject(
+              new Error(`not within ${PATIENCE_MS} ms; there was ${JSON.stringify(reflector.list()).slice(0, 4000)}`),
+            );
           }, PATIENCE_MS);
           stop.signal.addEventListener('abort', () => clearTimeout(late));
           reflector.onChange(look);
@@ -145,11 +151,7 @@ async function startOperator(kubeconfig: string, more: readonly string[]): Promi
 }
 
 /** An AccessConnection that needs nothing else. */
-export function connection(
-  namespace: string,
-  name: string,
-  spec: Readonly<Record<string, unknown>> = {},
-): AnyObject {
+export function connection(namespace: string, name: string, spec: Readonly<Record<string, unknown>> = {}): AnyObject {
   return {
     apiVersion: 'sallyport.dev/v1alpha1',
     kind: 'AccessConnection',
