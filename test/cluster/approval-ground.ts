@@ -289,7 +289,7 @@ async function startWebhooks(
   authority: Awaited<ReturnType<typeof createAuthority>>,
   handlers: Parameters<typeof serveWebhooks>[0]['handlers'],
 ): Promise<WebhookServer> {
-  const { certificate, key } = await authority.issue('webhook', ['IP:127.0.0.1']);
+  const { certificate, key } = await authority.issue('webhook', ['DNS:localhost']);
   const context = createSecureContext({ cert: certificate, key });
   return serveWebhooks({ host: '127.0.0.1', port: 0, handlers, certificate: () => context, log: collectLog() });
 }
@@ -299,7 +299,7 @@ function webhookConfigurations(server: WebhookServer, ca: string): string {
   const webhook = (path: string, resources: readonly string[]) => ({
     name: 'approvals.sallyport.dev',
     clientConfig: {
-      url: `https://127.0.0.1:${server.address.port}${path}`,
+      url: `https://localhost:${server.address.port}${path}`,
       caBundle: Buffer.from(ca).toString('base64'),
     },
     rules: [{ apiGroups: ['sallyport.dev'], apiVersions: ['v1alpha1'], resources, operations: ['CREATE', 'UPDATE'] }],
