@@ -6,6 +6,7 @@ import { register as registerCa } from './commands/ca.ts';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
+import { register as registerOperator } from './commands/operator.ts';
 import { register as registerProxy } from './commands/proxy.ts';
 import { register as registerRecordKey } from './commands/record-key.ts';
 import { register as registerReplay } from './commands/replay.ts';
@@ -69,6 +70,7 @@ export function createProgram(io: CliIo): Command {
   registerToken(program, io);
   registerProxy(program, io);
   registerArchive(program, io);
+  registerOperator(program, io);
   registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);
