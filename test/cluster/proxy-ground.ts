@@ -137,7 +137,7 @@ rules:
   - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests], verbs: [get, list, watch, create]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests/status], verbs: [update, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update, delete]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
