@@ -83,6 +83,8 @@ export interface ProxyGround extends AsyncDisposable {
     readonly name?: string;
     readonly state?: string;
     readonly parameters?: readonly string[];
+    /** Address that it listens on. */
+    readonly listen?: string;
     readonly uid?: string;
   }): Promise<ReplicaProcess>;
   connector(replica: { readonly tunnel: number }, pod: Pod, token: string | (() => string)): Promise<TestConnector>;
@@ -315,7 +317,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
       return { hash: sha256(canonicalJson(document)), sequence: document.sequence };
     },
 
-    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid } = {}) {
+    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid, listen = '127.0.0.1' } = {}) {
       let owner = uid;
       if (owner === undefined) {
         const manifest = {
@@ -332,7 +334,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
         [
           ...[entryFile('source'), 'proxy', '--trusted-key', trustedKey, '--state', state, '-o', 'json'],
           ...['--credentials', credentials, '--tls', tlsFolder, '--token-key', path.join(folder, 'token-key')],
-          ...['--kubeconfig', kubeconfig, '--listen', '127.0.0.1', '--tunnel-port', '0', '--metrics-port', '0'],
+          ...['--kubeconfig', kubeconfig, '--listen', listen, '--tunnel-port', '0', '--metrics-port', '0'],
           ...['--log-level', 'debug', ...parameters],
         ],
         {
@@ -348,7 +350,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
           },
         },
       );
-      return replicaProcess(name, state, child);
+      return replicaProcess(name, state, listen, child);
     },
 
     async connector(replica, pod, token) {
@@ -425,7 +427,12 @@ export async function startProxyGround(): Promise<ProxyGround> {
   return ground;
 }
 
-async function replicaProcess(name: string, state: string, child: ChildProcess): Promise<ReplicaProcess> {
+async function replicaProcess(
+  name: string,
+  state: string,
+  address: string,
+  child: ChildProcess,
+): Promise<ReplicaProcess> {
   const closed = once(child, 'close');
   let output = '';
   const lines: LogLine[] = [];
@@ -473,7 +480,7 @@ async function replicaProcess(name: string, state: string, child: ChildProcess):
     logged,
     output: () => output,
     async probe(route) {
-      const response = await fetch(`http://127.0.0.1:${Number(metrics)}${route}`);
+      const response = await fetch(`http://${address}:${Number(metrics)}${route}`);
       return { status: response.status, text: await response.text() };
     },
     stop,
