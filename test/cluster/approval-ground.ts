@@ -8,7 +8,7 @@ import { createSecureContext } from 'node:tls';
 import { promisify } from 'node:util';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { publicKeyText } from '../../approval/keys.ts';
-import type { RequestObject } from '../../approval/object.ts';
+import { type RequestObject, requestOf } from '../../approval/object.ts';
 import { LEASES } from '../../kube/builtin.ts';
 import { createReflector } from '../../kube/reflector.ts';
 import type { KubeClient } from '../../kube/types.ts';
@@ -81,7 +81,7 @@ export function command(text: string, change: Partial<HeldCommand> = {}): HeldCo
   return { ...base, connection: { ...base.connection, uid: 'c0ffee00-0000-4000-8000-000000000001' } };
 }
 
-const RBAC = `
+const PROXY_RIGHTS = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: sallyport-proxy, namespace: shop}
@@ -106,7 +106,9 @@ kind: ClusterRoleBinding
 metadata: {name: test-reviews}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: test-reviews}
 subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: shop}]
----
+`;
+
+const PEOPLE = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: approver, namespace: shop}
@@ -136,20 +138,24 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: meddler}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: readers}]
 `;
 
-export async function startApprovalCluster(): Promise<ApprovalCluster> {
-  await using starting = new AsyncDisposableStack();
-  const folder = await mkdtemp(path.join(tmpdir(), 'approvals-cluster-'));
-  starting.defer(() => rm(folder, { recursive: true, force: true }));
-  const plane = starting.use(await startControlPlane());
-  await plane.applyCrds();
-  await plane.kubectl(['create', 'namespace', 'shop']);
-  await plane.apply(RBAC);
-  const admin = await clientOf(plane.kubeconfig);
-  starting.defer(() => admin.close());
-  const { privateKey: signingKey } = generateKeyPairSync('ed25519');
-  const archive = starting.use(await archiveGround());
-  let archiveProgram = await archive.start();
+/** The operator's admission of approvals, as a webhook of an API server, and the people of these tests. */
+export interface AdmissionGround extends AsyncDisposable {
+  /** Whose public half belongs into `voteAuthorities`. */
+  readonly signingKey: KeyObject;
+  readonly clock: ApprovalCluster['clock'];
+  webhooks(on: boolean): Promise<void>;
+  fence(on: boolean): Promise<void>;
+}
 
+/** Webhooks and fence are on. @param folder for certificates */
+export async function installAdmission(
+  plane: ControlPlane,
+  admin: KubeClient,
+  folder: string,
+): Promise<AdmissionGround> {
+  await using starting = new AsyncDisposableStack();
+  await plane.apply(PEOPLE);
+  const { privateKey: signingKey } = generateKeyPairSync('ed25519');
   const clock = { ahead: 0 };
   const admission = createApprovalAdmission({
     signingKey: () => signingKey,
@@ -165,6 +171,79 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
   starting.defer(() => server.close());
   const configurations = webhookConfigurations(server, authority.ca);
   const fences = await chartFence();
+  const set = (manifests: string, on: boolean): Promise<string> =>
+    on ? plane.apply(manifests) : plane.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input: manifests });
+  const ground = {
+    signingKey,
+    clock,
+    async webhooks(on: boolean) {
+      await set(configurations, on);
+      // The API server reads its configuration a moment later: until it behaves like it.
+      await settled(plane, 'stamps', on);
+    },
+    async fence(on: boolean) {
+      await set(fences, on);
+      await settled(plane, 'fence', on);
+    },
+  };
+  await ground.webhooks(true);
+  await ground.fence(true);
+  const running = starting.move();
+  return { ...ground, [Symbol.asyncDispose]: () => running.disposeAsync() };
+}
+
+/** `kubectl patch` as people type it. Resolves with what it prints; rejects with what the API server says. */
+export function castByPatch(
+  plane: ControlPlane,
+  name: string,
+  who: ClusterUser,
+  verdict: 'Approve' | 'Deny' = 'Approve',
+  more: Readonly<Record<string, unknown>> = {},
+): Promise<string> {
+  const patch = [{ op: 'add', path: '/spec/decisions/-', value: { verdict, ...more } }];
+  return plane.kubectl(['patch', 'areq', name, '-n', 'shop', '--type=json', '-p', JSON.stringify(patch)], { as: who });
+}
+
+/** The first request in `shop`, now or later, for which the test holds; seen by a watch. */
+export async function awaitRequest(
+  client: KubeClient,
+  test: (request: ApprovalRequest) => boolean,
+): Promise<ApprovalRequest> {
+  const ending = new AbortController();
+  const found = Promise.withResolvers<ApprovalRequest>();
+  const reflector = createReflector<RequestObject>({
+    client,
+    type: APPROVAL_REQUESTS,
+    namespace: 'shop',
+    log: collectLog(),
+  });
+  reflector.onChange(({ type, object }) => {
+    const request = requestOf(object);
+    if (type !== 'deleted' && test(request)) found.resolve(request);
+  });
+  const running = reflector.run(ending.signal);
+  try {
+    return await found.promise;
+  } finally {
+    ending.abort();
+    await running;
+  }
+}
+
+export async function startApprovalCluster(): Promise<ApprovalCluster> {
+  await using starting = new AsyncDisposableStack();
+  const folder = await mkdtemp(path.join(tmpdir(), 'approvals-cluster-'));
+  starting.defer(() => rm(folder, { recursive: true, force: true }));
+  const plane = starting.use(await startControlPlane());
+  await plane.applyCrds();
+  await plane.kubectl(['create', 'namespace', 'shop']);
+  await plane.apply(PROXY_RIGHTS);
+  const admin = await clientOf(plane.kubeconfig);
+  starting.defer(() => admin.close());
+  const archive = starting.use(await archiveGround());
+  let archiveProgram = await archive.start();
+  const admission = starting.use(await installAdmission(plane, admin, folder));
+  const { signingKey, clock, webhooks, fence } = admission;
   const proxyConfig = await plane.clientAs(PROXY, PROXY_GROUPS);
   const certificate = await archive.authority.issue('shop\\/sallyport-proxy');
   const opened: Replica[] = [];
@@ -182,17 +261,8 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
     async startArchive() {
       archiveProgram = await archive.start();
     },
-    async webhooks(on) {
-      if (on) await plane.apply(configurations);
-      else await plane.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input: configurations });
-      // The API server reads its configuration a moment later: until it behaves like it.
-      await settled(plane, 'stamps', on);
-    },
-    async fence(on) {
-      if (on) await plane.apply(fences);
-      else await plane.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input: fences });
-      await settled(plane, 'fence', on);
-    },
+    webhooks,
+    fence,
     async replica(change = {}) {
       const name = `sallyport-proxy-${opened.length}-${randomUUID().slice(0, 5)}`;
       const client = await clientOf(proxyConfig);
@@ -250,37 +320,10 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
       opened.push(replica);
       return replica;
     },
-    vote(name, who, verdict = 'Approve', more = {}) {
-      const patch = [{ op: 'add', path: '/spec/decisions/-', value: { verdict, ...more } }];
-      return plane.kubectl(['patch', 'areq', name, '-n', 'shop', '--type=json', '-p', JSON.stringify(patch)], {
-        as: who,
-      });
-    },
+    vote: (name, who, verdict, more) => castByPatch(plane, name, who, verdict, more),
     request: (name) => plane.get<ApprovalRequest>('areq', name, 'shop'),
-    async until(name, test) {
-      const ending = new AbortController();
-      const found = Promise.withResolvers<ApprovalRequest>();
-      const reflector = createReflector<RequestObject>({
-        client: admin,
-        type: APPROVAL_REQUESTS,
-        namespace: 'shop',
-        log: collectLog(),
-      });
-      reflector.onChange(({ object }) => {
-        const request = object as unknown as ApprovalRequest;
-        if (object.metadata.name === name && test(request)) found.resolve(request);
-      });
-      const running = reflector.run(ending.signal);
-      try {
-        return await found.promise;
-      } finally {
-        ending.abort();
-        await running;
-      }
-    },
+    until: (name, test) => awaitRequest(admin, (request) => request.metadata.name === name && test(request)),
   };
-  await cluster.webhooks(true);
-  await cluster.fence(true);
   const running = starting.move();
   return { ...cluster, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
