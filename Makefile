@@ -11,7 +11,7 @@ TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs run
 SOURCES := $(wildcard api policy approval record delivery certificate kube operator proxy archive cli scripts test bench demo)
 # Each writes files that are checked in, and with --check fails when they differ.
-GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts)
+GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts scripts/generate-chart.ts)
 READY := node_modules/.installed
 
 help: ## List the targets

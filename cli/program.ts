@@ -15,6 +15,7 @@ import { register as registerRun } from './commands/run.ts';
 import { register as registerSessions } from './commands/sessions.ts';
 import { register as registerTest } from './commands/test.ts';
 import { register as registerToken } from './commands/token.ts';
+import { register as registerUninstall } from './commands/uninstall.ts';
 import { register as registerValidate } from './commands/validate.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { register as registerVersion } from './commands/version.ts';
@@ -71,6 +72,7 @@ export function createProgram(io: CliIo): Command {
   registerProxy(program, io);
   registerArchive(program, io);
   registerOperator(program, io);
+  registerUninstall(program, io);
   registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);
