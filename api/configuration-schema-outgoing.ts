@@ -160,6 +160,12 @@ export function outgoingSchema({ closed, text, address, duration, whole }: Words
             ['name', 'namespaces'],
           ),
         },
+        namespacesFromNames: {
+          type: 'boolean',
+          default: false,
+          description:
+            'Common names are NAMESPACE/sallyport-proxy, and each may write that namespace alone. The operator sets it; not together with proxies.',
+        },
         quotaBytes: {
           type: 'integer',
           minimum: 1_048_576,

@@ -22,7 +22,7 @@ export interface ArchiveServerOptions {
   readonly store: ArchiveStore;
   readonly used: UsedLedger;
   /** Namespaces that a proxy may write, by its identity; undefined: every verified proxy, everywhere. */
-  readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
+  readonly proxies: Pick<ReadonlyMap<string, readonly string[]>, 'get'> | undefined;
   readonly observer: ServerObserver;
   /** Bytes of one request. Default 64 MiB: one line can be as long. */
   readonly maxBodyBytes?: number;

@@ -11,13 +11,11 @@ import {
 import { type Controller, createController, type ReconcileResult } from '../../kube/controller.ts';
 import type { KubeObject, OwnerReference, ResourceType } from '../../kube/types.ts';
 import type { ControllerContext } from '../context.ts';
-import {
-  archiveConfigMap,
-  archiveNetworkPolicy,
-  archiveService,
-  archiveServiceAccount,
-  archiveStatefulSet,
-} from '../desired/archive.ts';
+import { archiveConfigMap } from '../desired/archive-config-map.ts';
+import { archiveNetworkPolicy } from '../desired/archive-network-policy.ts';
+import { archiveService } from '../desired/archive-service.ts';
+import { archiveServiceAccount } from '../desired/archive-service-account.ts';
+import { archiveStatefulSet } from '../desired/archive-stateful-set.ts';
 import { tlsSecret } from '../desired/secrets.ts';
 import { applyAll, type Desired, desired } from './apply-all.ts';
 import { archiveCertificate, certificateFor } from './certificate.ts';

@@ -20,7 +20,9 @@ export function proxyCertificate(namespace: string, connections: readonly Access
       const name = gatewayServiceName(metadata.name);
       return [`${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`];
     });
-  const hosts = connections.flatMap(({ spec }) => namesOf(spec.target.host, namespace));
+  const hosts = connections
+    .flatMap(({ spec }) => namesOf(spec.target.host, namespace))
+    .filter((name) => !OWN_NAMES.test(name));
   return {
     commonName: `${namespace}/${NAMES.proxy}`,
     names: [
@@ -36,6 +38,12 @@ export function proxyCertificate(namespace: string, connections: readonly Access
     lifetimeMs: LIFETIME_MS,
   };
 }
+
+/**
+ * Names of Sallyport's own Services, here and elsewhere. Whoever may write a connection could have a certificate made for the archive or for the
+ * proxies of another namespace by calling them a target.
+ */
+const OWN_NAMES = /^(sallyport-(proxy|proxy-replicas|archive|webhook|operator)|[-a-z0-9]+-sallyport)([.]|$)/;
 
 /** A target as agents may write it: the short names of a Service and its long ones are one target. */
 function namesOf(host: string, namespace: string): string[] {

@@ -111,7 +111,7 @@ async function reconcileProxies(
   }
   const content = wantedContent(context, namespace);
   const { bundle, problem } = packed(context, namespace, content);
-  const inputs = inputsOf(context, namespace, connections, content, bundle?.pieces.length ?? 0);
+  const inputs = inputsOf(context, namespace, connections, content);
   const certificate = certificateFor(
     context,
     { namespace, name: NAMES.proxyTls },
@@ -181,7 +181,6 @@ function inputsOf(
   namespace: string,
   connections: readonly Stored<AccessConnection>[],
   content: BundleContent,
-  bundlePieces: number,
 ): ProxyInputs {
   const { settings } = context;
   return {
@@ -200,7 +199,6 @@ function inputsOf(
     trustedKeys: [context.keys.publicKey()],
     apiServer: apiServerAddresses(context),
     extraArguments: settings.proxyArguments,
-    bundlePieces,
   };
 }
 

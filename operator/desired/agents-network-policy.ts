@@ -28,7 +28,7 @@ export function agentsNetworkPolicy(inputs: AgentsInputs): AnyObject {
   return {
     apiVersion: 'networking.k8s.io/v1',
     kind: 'NetworkPolicy',
-    metadata: { name: NAMES.agents, namespace, labels: labelsOf(NAMES.agents, 'agents', namespace) },
+    metadata: { name: NAMES.agents, namespace, labels: labelsOf(NAMES.agents, 'agents') },
     spec: { podSelector, policyTypes: ['Egress'], egress: egress(inputs) },
   };
 }

@@ -8,7 +8,7 @@ export function caConfigMap({ namespace, trust }: AgentsInputs): ConfigMap {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { name: NAMES.ca, namespace, labels: labelsOf(NAMES.ca, 'agents', namespace) },
+    metadata: { name: NAMES.ca, namespace, labels: labelsOf(NAMES.ca, 'agents') },
     data: { 'ca.crt': trust },
   };
 }

@@ -1,4 +1,4 @@
-import { NAMES, PORTS } from '../../api/cluster.ts';
+import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
 import { credentialSources } from './credential-volume.ts';
 import { labelsOf, podLabels } from './labels.ts';
@@ -56,7 +56,11 @@ export function proxyDeployment(inputs: ProxyInputs): AnyObject {
       strategy: { type: 'RollingUpdate', rollingUpdate: { maxUnavailable: 0, maxSurge: 1 } },
       selector: { matchLabels: selector },
       template: {
-        metadata: { labels, annotations: { 'kubectl.kubernetes.io/default-container': 'proxy' } },
+        // Also in a namespace whose pods get connectors: a proxy is no agent.
+        metadata: {
+          labels: { ...labels, [LABELS.inject]: 'false' },
+          annotations: { 'kubectl.kubernetes.io/default-container': 'proxy' },
+        },
         spec: {
           serviceAccountName: NAMES.proxy,
           automountServiceAccountToken: true,

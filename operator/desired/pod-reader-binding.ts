@@ -8,7 +8,7 @@ export function podReaderBinding({ namespace, proxies }: AgentsInputs): AnyObjec
   return {
     apiVersion: 'rbac.authorization.k8s.io/v1',
     kind: 'RoleBinding',
-    metadata: { name: NAMES.podReader, namespace, labels: labelsOf(NAMES.podReader, 'agents', namespace) },
+    metadata: { name: NAMES.podReader, namespace, labels: labelsOf(NAMES.podReader, 'agents') },
     roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: NAMES.podReader },
     subjects: proxies.map((proxy) => ({ kind: 'ServiceAccount', name: NAMES.proxy, namespace: proxy.namespace })),
   };

@@ -24,8 +24,6 @@ export interface ProxyInputs {
   readonly apiServer: readonly ApiServerAddress[];
   /** Extra arguments, after those of the operator. */
   readonly extraArguments: readonly string[];
-  /** How many pieces the bundle has. */
-  readonly bundlePieces: number;
 }
 
 export interface ApiServerAddress {
