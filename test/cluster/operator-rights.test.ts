@@ -17,11 +17,12 @@ import {
   ROLES,
   STATEFUL_SETS,
 } from '../../kube/builtin.ts';
+import { ACCESS_POLICIES, MASKING_RULES } from '../../operator/resources.ts';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { installChart, OPERATOR_NAMESPACE } from './chart.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
-import { createOperatorGround, type OperatorGround, type OperatorProcess } from './operator-ground.ts';
+import { conditionOf, createOperatorGround, type OperatorGround, type OperatorProcess } from './operator-ground.ts';
 
 interface Rule {
   readonly apiGroups: readonly string[];
@@ -81,17 +82,10 @@ function requestOf({ verb, objectRef, responseStatus }: AuditEvent): Request | u
   };
 }
 
-const connection = {
-  apiVersion: 'sallyport.dev/v1alpha1',
-  kind: 'AccessConnection',
-  metadata: { name: 'orders', namespace: PLATFORM },
-  spec: {
-    protocol: 'Postgres',
-    target: { host: 'orders-db', port: 5432, database: 'orders' },
-    credential: { secretRef: { name: 'orders-db' } },
-    allowedNamespaces: { from: 'Selector', selector: { matchLabels: { agents: 'yes' } } },
-  },
-};
+/** Agents are elsewhere, so that namespaces of agents are served too. */
+const ALLOWED = JSON.stringify({
+  spec: { allowedNamespaces: { from: 'Selector', selector: { matchLabels: { agents: 'yes' } } } },
+});
 
 describeWith(controlPlaneNeeds, 'rights of the operator', () => {
   let ground: OperatorGround;
@@ -107,7 +101,8 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     operator = await ground.operator({ kubeconfig: await plane.clientAs(USER, groups) });
     await ground.namespace(PLATFORM);
     await ground.namespace(AGENTS, { agents: 'yes' });
-    await plane.apply(JSON.stringify(connection));
+    await plane.kubectl(['-n', PLATFORM, 'apply', '-f', path.join(repositoryRoot, 'examples/quickstart.yaml')]);
+    await plane.kubectl(['-n', PLATFORM, 'patch', 'accessconnection', 'orders', '--type=merge', '-p', ALLOWED]);
     const named =
       (name: string, namespace?: string) =>
       (objects: readonly { readonly metadata: { readonly name: string; readonly namespace?: string } }[]) =>
@@ -120,6 +115,8 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     await ground.until(CONFIG_MAPS, {}, named(NAMES.ca, AGENTS));
     await ground.until(NETWORK_POLICIES, {}, named(NAMES.agents, AGENTS));
     await ground.until(EVENTS, { namespace: PLATFORM }, (events) => events.length > 0);
+    await ground.until(ACCESS_POLICIES, { namespace: PLATFORM }, ([first]) => conditionOf(first, 'Ready'));
+    await ground.until(MASKING_RULES, { namespace: PLATFORM }, ([first]) => conditionOf(first, 'Ready'));
     // Who grants has to have it: what the Role says, and the verb for binding what the operator does not have itself.
     const role = await plane.get<{ rules: readonly Rule[] }>('role', NAMES.proxy, PLATFORM);
     granted = role.rules.flatMap(({ apiGroups, resources, verbs }) =>
@@ -131,12 +128,23 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     );
     granted = [
       ...granted,
-      { group: 'rbac.authorization.k8s.io', resource: 'clusterroles', verb: 'bind', name: NAMES.tokenReviewer, namespace: undefined, code: 200 },
+      {
+        group: 'rbac.authorization.k8s.io',
+        resource: 'clusterroles',
+        verb: 'bind',
+        name: NAMES.tokenReviewer,
+        namespace: undefined,
+        code: 200,
+      },
     ];
     // Everything has an end too: what was made in other namespaces is removed.
     await plane.kubectl(['-n', PLATFORM, 'delete', 'accessconnection', 'orders']);
     await ground.until(CONFIG_MAPS, {}, (maps) => named(NAMES.ca, AGENTS)(maps) === undefined);
-    await ground.until(CLUSTER_ROLE_BINDINGS, {}, (all) => named(`${NAMES.tokenReviewer}:${PLATFORM}`)(all) === undefined);
+    await ground.until(
+      CLUSTER_ROLE_BINDINGS,
+      {},
+      (all) => named(`${NAMES.tokenReviewer}:${PLATFORM}`)(all) === undefined,
+    );
     await operator.stop();
     requests = ((await plane.audit()) as unknown as AuditEvent[])
       .filter(({ user }) => user.username === USER)
@@ -160,11 +168,14 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     const needless = [...cluster, ...own].flatMap((rule) =>
       rule.resources
         .filter((resource) => {
-          const served = [...requests, ...granted].filter((request) => request.resource === resource && allows(rule, request));
+          const served = [...requests, ...granted].filter(
+            (request) => request.resource === resource && allows(rule, request),
+          );
           return served.every((request) => covered(request, rule));
         })
         .map((resource) => `${rule.verbs.join(',')} on ${resource}`),
     );
-    expect(needless).toEqual([]);
+    // Requests are removed a day after they ended at the earliest: longer than a test can wait, and listing them is granted to proxies too.
+    expect(needless).toEqual(['list,delete on approvalrequests']);
   });
 });
