@@ -1,5 +1,5 @@
 /** The chart and the kustomize base on a real API server: what they install, how they upgrade, what GitOps sees, and what is left behind. */
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
@@ -75,6 +75,28 @@ describeWith(controlPlaneNeeds, 'chart', () => {
     const chart = await renderChart();
     expect([...sorted(built).keys()].sort()).toEqual([...sorted(chart).keys()].sort());
     for (const [name, manifest] of sorted(chart)) expect(sorted(built).get(name), name).toEqual(manifest);
+  });
+
+  test('the overlay of the guide sets the images of operator, proxies and connectors', async () => {
+    const guide = await readFile(path.join(repositoryRoot, 'docs/install.md'), 'utf8');
+    const overlay = /```yaml\n([\s\S]*?kind: Kustomization[\s\S]*?)```/.exec(guide)?.[1] ?? '';
+    const folder = path.join(cluster.folder, 'overlay');
+    await cp(path.join(repositoryRoot, 'config'), path.join(cluster.folder, 'config'), { recursive: true });
+    await mkdir(folder);
+    await writeFile(path.join(folder, 'kustomization.yaml'), overlay.replaceAll('REGISTRY', 'registry.example'));
+    const deployment = parseAllDocuments(await cluster.kubectl(['kustomize', folder]))
+      .map((document) => document.toJS() as Manifest)
+      .find(({ kind }) => kind === 'Deployment') as unknown as {
+      spec: { template: { spec: { containers: { image: string; args: string[] }[] } } };
+    };
+    const [operator] = deployment.spec.template.spec.containers;
+    expect(operator?.image).toBe('registry.example/sallyport:0.1.0');
+    expect(operator?.args.slice(0, 4)).toEqual([
+      'operator',
+      '--image=registry.example/sallyport:0.1.0',
+      '--connector-image=registry.example/sallyport-connector:0.1.0',
+      '--image-pull-policy=IfNotPresent',
+    ]);
   });
 
   test('no caBundle is in the chart', async () => {
