@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { CliIo } from '../io.ts';
 import { packageVersion } from '../version.ts';
 import { groupExamples } from './group-examples.ts';
@@ -6,6 +6,7 @@ import { groupExamples } from './group-examples.ts';
 interface UninstallOptions {
   readonly yes?: boolean;
   readonly kubeconfig?: string;
+  readonly output: 'text' | 'json';
 }
 
 const EXAMPLES = ['sallyport uninstall', 'sallyport uninstall --yes'];
@@ -18,23 +19,28 @@ export function register(program: Command, io: CliIo): void {
     .addHelpText('afterAll', groupExamples(EXAMPLES))
     .option('--yes', 'remove it; without this it is only listed')
     .option('--kubeconfig <file>', 'how to reach the API server, outside of the cluster')
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .action((options: UninstallOptions) => run(options, io));
 }
 
-async function run(options: UninstallOptions, io: CliIo): Promise<void> {
+async function run({ yes, kubeconfig, output }: UninstallOptions, io: CliIo): Promise<void> {
   const [{ loadKubeConfig }, { createKubeClient }, { removeApplied }] = await Promise.all([
     import('../../kube/access.ts'),
     import('../../kube/client.ts'),
     import('../../operator/uninstall.ts'),
   ]);
-  const access = await loadKubeConfig({ kubeconfig: options.kubeconfig, env: io.env });
+  const access = await loadKubeConfig({ kubeconfig, env: io.env });
   const client = createKubeClient({ access, userAgent: `sallyport/${packageVersion()}` });
-  const dryRun = options.yes !== true;
+  const dryRun = yes !== true;
   try {
-    const removed = await removeApplied(client, { dryRun, signal: io.signal });
-    for (const { kind, namespace, name } of removed)
+    const objects = await removeApplied(client, { dryRun, signal: io.signal });
+    if (output === 'json') {
+      io.stdout.write(`${JSON.stringify({ removed: !dryRun, objects })}\n`);
+      return;
+    }
+    for (const { kind, namespace, name } of objects)
       io.stdout.write(`${kind} ${namespace === undefined ? '' : `${namespace}/`}${name}\n`);
-    io.stdout.write(`${removed.length} objects ${dryRun ? 'would be removed; --yes removes them' : 'removed'}\n`);
+    io.stdout.write(`${objects.length} objects ${dryRun ? 'would be removed; --yes removes them' : 'removed'}\n`);
   } finally {
     client.close();
   }

@@ -3,8 +3,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import path from 'node:path';
+import type { ProxyReport } from '../../api/bundle-document.ts';
+import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/cluster.ts';
 import { loadKubeConfig } from '../../kube/access.ts';
-import type { AnyObject } from '../../kube/builtin.ts';
+import type { AnyObject, Lease } from '../../kube/builtin.ts';
 import { createKubeClient } from '../../kube/client.ts';
 import { createReflector } from '../../kube/reflector.ts';
 import type { KubeClient, KubeObject, ResourceType } from '../../kube/types.ts';
@@ -146,6 +148,53 @@ async function startOperator(kubeconfig: string, more: readonly string[]): Promi
     },
     async [Symbol.asyncDispose]() {
       await signalled('SIGKILL');
+    },
+  };
+}
+
+/** A condition of an object, or undefined. */
+export function conditionOf(
+  object: KubeObject | undefined,
+  type: string,
+): { readonly status: string; readonly reason: string; readonly message: string } | undefined {
+  const { status } = (object ?? {}) as {
+    readonly status?: {
+      readonly conditions?: readonly {
+        readonly type: string;
+        readonly status: string;
+        readonly reason: string;
+        readonly message: string;
+      }[];
+    };
+  };
+  return status?.conditions?.find((condition) => condition.type === type);
+}
+
+/** A Lease as a proxy's replica writes it. */
+export function proxyLease(
+  namespace: string,
+  name: string,
+  report: Partial<ProxyReport>,
+  { seconds = 600, renewed = new Date() }: { readonly seconds?: number; readonly renewed?: Date } = {},
+): Lease {
+  const full: ProxyReport = { bundle: '', sequence: 1, sessions: {}, egress: {}, problems: {}, ...report };
+  return {
+    apiVersion: 'coordination.k8s.io/v1',
+    kind: 'Lease',
+    metadata: {
+      namespace,
+      name,
+      labels: {
+        [LABELS.managedBy]: MANAGED_BY,
+        [LABELS.component]: 'proxy',
+        [LABELS.servedNamespace]: namespace,
+      },
+      annotations: { [ANNOTATIONS.bundleHash]: full.bundle, [ANNOTATIONS.proxyReport]: JSON.stringify(full) },
+    },
+    spec: {
+      holderIdentity: name,
+      leaseDurationSeconds: seconds,
+      renewTime: renewed.toISOString().replace('Z', '000Z'),
     },
   };
 }
