@@ -13,7 +13,9 @@ export interface OwnerReference {
 }
 
 export interface ObjectMeta {
+  /** Empty where the API server makes it: with `generateName`, and in reviews, which are not kept. */
   readonly name: string;
+  readonly generateName?: string;
   /** Absent on cluster-scoped objects. */
   readonly namespace?: string;
   /** Another UID under the same name is another object. */
