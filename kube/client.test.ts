@@ -7,6 +7,9 @@ import { CONFIG_MAPS, PODS } from './builtin.ts';
 import { createKubeClient } from './client.ts';
 import type { KubeClient } from './types.ts';
 
+/** Ends what hangs; nothing is expected of it. */
+const LIMIT = { timeout: 60_000 };
+
 /**
  * How the client behaves as an HTTP client, in front of a server that does what a test says. What the API means by it is tried with a
  * real API server in test/cluster/.
@@ -199,7 +202,7 @@ it('streams without an end, and stops when it is told to', async () => {
   })();
   await expect(reading).rejects.toThrow('enough');
   expect(seen).toEqual(['one']);
-  await expect.poll(() => closed).toBe(true);
+  await expect.poll(() => closed, LIMIT).toBe(true);
 });
 
 it('says that nobody is there', async () => {
