@@ -4,7 +4,6 @@ import { TLSSocket } from 'node:tls';
 import { ArchiveError, type ArchiveErrorCode } from '../errors.ts';
 import { type ArchiveStore, OutOfPlace } from '../store/store.ts';
 import type { UsedLedger } from '../store/used-requests.ts';
-import { proxyIdentity } from './identity.ts';
 import { isProxyOf, proxyIdentity } from './identity.ts';
 import { announcedBytes, createBodyBudget, readBody } from './request-body.ts';
 import { answerUsed, namespaceOf, usedPath } from './used.ts';
