@@ -1,6 +1,6 @@
 # The front door. Each target does its own set-up, on a machine that has git, make and Node 20 with npm.
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-integration test-cluster fuzz lint format generate bench demo cluster cluster-down demo-cluster pack clean setup
+.PHONY: help build test test-unit test-integration test-cluster fuzz lint format generate bench soak demo cluster cluster-down demo-cluster pack clean setup
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -73,6 +73,9 @@ generate: $(READY) ## Write the generated files again
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
 	@$(foreach part,record sessions approvals,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
+
+soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
+	@$(NODE) bench/soak.ts
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts
