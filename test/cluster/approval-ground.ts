@@ -17,7 +17,7 @@ import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
 import { serveWebhooks, type WebhookServer } from '../../operator/webhook/server.ts';
 import { held } from '../../proxy/approval/approval.fixture.ts';
 import { createClusterApprovals } from '../../proxy/approval/cluster/approvals.ts';
-import { APPROVAL_REQUESTS } from '../../proxy/approval/cluster/objects.ts';
+import { APPROVAL_REQUESTS, essentialRequest } from '../../proxy/approval/cluster/objects.ts';
 import { askApiServer } from '../../proxy/approval/cluster/signers.ts';
 import type { Approvals } from '../../proxy/approval/store.ts';
 import type { HeldCommand } from '../../proxy/ports.ts';
@@ -271,6 +271,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
         client,
         type: APPROVAL_REQUESTS,
         namespace: 'shop',
+        transform: essentialRequest,
         log: collectLog(),
       });
       void reflector.run(ending.signal);
