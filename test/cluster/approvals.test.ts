@@ -1,4 +1,6 @@
 /** Votes through a real API server with the operator's admission, counted by replicas of a proxy. */
+import { generateKeyPairSync } from 'node:crypto';
+import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { COUNT_WANTED, stateOf } from '../../approval/state.ts';
@@ -6,6 +8,7 @@ import { type Decision, signVote } from '../../approval/vote.ts';
 import { AGENT, codeOf, NEVER, requirement, ticketOf } from '../../proxy/approval/approval.fixture.ts';
 import type { ApprovalTicket } from '../../proxy/ports.ts';
 import { describeWith } from '../support/requires.ts';
+import { repositoryRoot } from '../support/sallyport.ts';
 import {
   ADA,
   type ApprovalCluster,
@@ -256,7 +259,6 @@ describeWith(controlPlaneNeeds, 'approvals on a real API server', () => {
     });
 
     test('nor by a vote that another key signed', async () => {
-      const { generateKeyPairSync } = await import('node:crypto');
       const ticket = await hold();
       const forged = signVote(
         await cluster.request(ticket.name),
@@ -306,6 +308,29 @@ describeWith(controlPlaneNeeds, 'approvals on a real API server', () => {
       await expect.poll(async () => codeOf(await replica.store.submit(fresh({ subject })))).toBe('SPV005');
     await tickets[0]?.withdraw('enough');
     await expect.poll(async () => codeOf(await two.store.submit(fresh({ subject })))).toBe('granted');
+  });
+
+  test('the example of approvers gives the right, and no other', async () => {
+    const base = fresh();
+    const held = { ...base, connection: { ...base.connection, name: 'cluster' } };
+    const ticket = ticketOf(await one.store.submit(held));
+    expect(await said(cluster.vote(ticket.name, ADA))).toContain('SPW044');
+    const example = path.join(repositoryRoot, 'examples/approvers-rbac.yaml');
+    await cluster.plane.kubectl(['apply', '-n', 'shop', '-f', example]);
+    // RBAC is read by the API server a moment later.
+    await expect
+      .poll(() => said(cluster.vote(ticket.name, ADA, 'Approve', { reason: 'planned sale' })))
+      .toBe('allowed');
+    await ticket.decided(NEVER);
+    expect(codeOf(await ticket.consume())).toBe('granted');
+    const can = (...what: readonly string[]): Promise<string> =>
+      cluster.plane.kubectl(['auth', 'can-i', ...what, '-n', 'shop'], { as: ADA }).then(
+        () => 'yes',
+        () => 'no',
+      );
+    expect(await can('create', 'areq')).toBe('no');
+    expect(await can('update', 'areq', '--subresource=status')).toBe('no');
+    expect(await can('get', 'accessconnections/cluster')).toBe('no');
   });
 
   test('nobody but the proxy is asked to make requests: its own right is enough', async () => {
