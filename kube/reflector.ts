@@ -27,7 +27,7 @@ import type {
  * | three such ends in a row without one event or bookmark | list |
  * | 410, as a status or as an event: history is gone | list |
  * | an event that cannot be understood, a part of one, or one older than the one before it | list: it may have been the one that mattered |
- * | network, 5xx, 429, silence | wait, then watch on; silence and "not yet there" (504) list |
+ * | network, 5xx, 429, silence | wait, then watch on; silence, "not yet there" (504) and the third in a row list |
  * | 401 | the client has read the token again already; wait, then watch on |
  * | 403, 404 | wait, then list; said once. The store keeps what it has: rights that are gone for a moment delete nothing |
  *
@@ -57,8 +57,10 @@ export interface ReflectorTiming {
   readonly silenceMs: number;
   readonly firstBackoffMs: number;
   readonly maxBackoffMs: number;
-  /** Watches in a row that end without having said anything. */
+  /** Watches in a row that end without having said anything, before everything is listed. */
   readonly emptyWatches: number;
+  /** Failures in a row before everything is listed. */
+  readonly outageFailures: number;
 }
 
 export const REFLECTOR_TIMING: ReflectorTiming = {
@@ -68,6 +70,7 @@ export const REFLECTOR_TIMING: ReflectorTiming = {
   firstBackoffMs: 500,
   maxBackoffMs: 10_000,
   emptyWatches: 3,
+  outageFailures: 3,
 };
 
 /** How a step ended, with what is done next. */
@@ -147,18 +150,18 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   const take = (event: Exclude<WatchEvent<T>, { type: 'ERROR' }>): void => {
     metrics?.watchEvents.inc({ ...label, event: event.type });
     heard();
-    if (event.type === 'BOOKMARK') {
-      version = event.resourceVersion;
-      return;
-    }
-    const { resourceVersion = '' } = event.object.metadata;
+    const next = event.type === 'BOOKMARK' ? event.resourceVersion : (event.object.metadata.resourceVersion ?? version);
     // Told again, or a history that went back: which of the two cannot be seen from here.
-    if (isOlder(resourceVersion, version)) {
+    if (isOlder(next, version)) {
       throw new KubeError('SPB013', ['an event is older than one before it', what], { object: what });
+    }
+    if (event.type === 'BOOKMARK') {
+      version = next;
+      return;
     }
     // The store first: only what has been taken in is not asked for again.
     const changes = event.type === 'DELETED' ? store.remove(keep(event.object)) : store.put(keep(event.object));
-    version = resourceVersion;
+    version = next;
     tell(changes);
   };
 
@@ -226,6 +229,8 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       const { problem } = step;
       if (problem !== undefined) {
         failures++;
+        // Who was away for that long may have come back with another history.
+        if (failures >= timing.outageFailures) next = 'list';
         const waitMs = step.end === 'expired' && failures === 1 ? 0 : backoffMs(failures, backoff, askedMs(problem));
         status = { heardAt: status.heardAt, phase: 'waiting', problem };
         announce(problem, waitMs);
