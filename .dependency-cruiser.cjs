@@ -7,7 +7,7 @@
 const forbid = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to });
 
 const TEST = '([.](test|fixture)[.]ts|^policy/testing/.*)$';
-const OURS = '^(api|policy|record|delivery|kube|operator|proxy|archive|cli|scripts|test|bench|demo)/';
+const OURS = '^(api|policy|approval|record|delivery|certificate|kube|operator|proxy|archive|cli|scripts|test|bench|demo)/';
 /** What a pure engine has no business with: files, sockets, processes, threads, the clock of the machine. */
 const IO = '^(node:)?(fs|net|tls|http|https|http2|dgram|dns|child_process|cluster|worker_threads|process|os|readline|repl|inspector)(/|$)';
 
@@ -29,27 +29,33 @@ module.exports = {
     forbid(
       'product-without-dev-dependencies',
       'The installed package has no development dependencies.',
-      { path: '^(api|policy|record|delivery|kube|operator|proxy|archive|cli)/', pathNot: TEST },
+      { path: '^(api|policy|approval|record|delivery|certificate|kube|operator|proxy|archive|cli)/', pathNot: TEST },
       { dependencyTypes: ['npm-dev'] },
     ),
     forbid(
       'product-without-tests',
       'Test ground, benchmarks and scripts are not shipped.',
-      { path: '^(api|policy|record|delivery|kube|operator|proxy|archive|cli)/', pathNot: TEST },
+      { path: '^(api|policy|approval|record|delivery|certificate|kube|operator|proxy|archive|cli)/', pathNot: TEST },
       { path: `^(test|bench|scripts|demo)/|${TEST}` },
     ),
     forbid(
       'api-and-policy-below-everything',
       'They are the language that all processes speak and know none of them.',
       { path: '^(api|policy)/', pathNot: TEST },
-      { path: '^(record|delivery|kube|operator|proxy|archive|cli)/' },
+      { path: '^(approval|record|delivery|certificate|kube|operator|proxy|archive|cli)/' },
     ),
     forbid('api-below-policy', 'The API is data; what it means is decided in policy/.', { path: '^api/' }, { path: '^policy/' }),
+    forbid(
+      'votes-are-a-format',
+      'The operator stamps them, voters sign them, the proxy counts them: it knows none of them.',
+      { path: '^approval/', pathNot: TEST },
+      { path: '^(record|delivery|certificate|kube|operator|proxy|archive|cli)/' },
+    ),
     forbid(
       'record-is-a-format',
       'The proxy writes it, the archive keeps it, the command line reads it: it knows none of them.',
       { path: '^record/', pathNot: TEST },
-      { path: '^(delivery|kube|operator|proxy|archive|cli)/' },
+      { path: '^(delivery|certificate|kube|operator|proxy|archive|cli)/' },
     ),
     forbid(
       'delivery-knows-nothing-of-ours',
@@ -69,17 +75,23 @@ module.exports = {
       { path: '^policy/', pathNot: TEST },
       { path: IO },
     ),
+    forbid(
+      'certificates-know-nothing-of-ours',
+      'DER and X.509, for whoever issues them.',
+      { path: '^certificate/', pathNot: TEST },
+      { path: OURS, pathNot: '^certificate/' },
+    ),
     forbid('kube-knows-nothing-of-ours', 'A client runtime for any resource.', { path: '^kube/' }, { path: OURS, pathNot: '^kube/' }),
     forbid(
       'operator-proxy-archive-apart',
-      'Three processes with three sets of rights; what they share is api/, policy/, record/ and delivery/.',
+      'Three processes with three sets of rights; what they share is api/, policy/, approval/, record/, delivery/, certificate/ and kube/.',
       { path: '^(operator|proxy|archive)/', pathNot: TEST },
       { path: '^(operator|proxy|archive)/', pathNot: '^$1/' },
     ),
     forbid(
       'nothing-imports-the-cli',
       'The command line wires; nothing depends on it.',
-      { path: '^(api|policy|record|delivery|kube|operator|proxy|archive)/' },
+      { path: '^(api|policy|approval|record|delivery|certificate|kube|operator|proxy|archive)/' },
       { path: '^cli/' },
     ),
     forbid(

@@ -39,6 +39,8 @@ export interface ArchiveServerConfiguration {
   readonly keyFile: string;
   readonly clientCaFile: string;
   readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
+  readonly namespacesFromNames: boolean;
+  readonly reading: { readonly host: string; readonly port: number } | undefined;
   readonly quotaBytes: number | undefined;
   readonly minFreeBytes: number;
   readonly retentionDays: number;
@@ -72,6 +74,8 @@ export interface OutgoingFile {
     readonly directory: string;
     readonly clientCaFile: string;
     readonly proxies?: readonly { readonly name: string; readonly namespaces: readonly string[] }[];
+    readonly namespacesFromNames?: boolean;
+    readonly readingAddress?: string;
     readonly quotaBytes?: number;
     readonly minFreeBytes?: number;
     readonly retentionDays?: number;
@@ -174,6 +178,8 @@ function serverFromFile(
     keyFile: path(file.keyFile),
     clientCaFile: path(file.clientCaFile),
     proxies: proxies === undefined ? undefined : new Map(proxies.map(({ name, namespaces }) => [name, namespaces])),
+    namespacesFromNames: file.namespacesFromNames ?? false,
+    reading: file.readingAddress === undefined ? undefined : address(file.readingAddress),
     quotaBytes: file.quotaBytes,
     minFreeBytes: file.minFreeBytes ?? 268_435_456,
     retentionDays: file.retentionDays ?? 400,
@@ -225,6 +231,11 @@ export function outgoingContradictions(
       wrong.push({ path: ['sinks', index, 's3', 'flushInterval'], message, fix: 'Write 1m.' });
     }
   });
+  const { archiveServer: server } = file;
+  if (server?.namespacesFromNames === true && server.proxies !== undefined) {
+    const message = 'proxies and namespacesFromNames both say what a proxy may write';
+    wrong.push({ path: ['archiveServer', 'namespacesFromNames'], message, fix: 'Keep one of the two.' });
+  }
   const proxies = (file.archiveServer?.proxies ?? []).map(({ name }) => name);
   proxies.forEach((name, index) => {
     if (proxies.indexOf(name) === index) return;

@@ -27,6 +27,8 @@ export interface CompiledConnection {
   readonly labels: Readonly<Record<string, string>>;
   readonly protocol: 'Postgres' | 'SSH' | 'Kubernetes' | 'HTTP';
   readonly mode: 'Enforce' | 'Observe';
+  /** How long it is served on a policy that cannot be compared with the source of policies any more. */
+  readonly maxPolicyStalenessMs: number;
   readonly target: {
     readonly host: string;
     readonly port: number;

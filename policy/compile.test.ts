@@ -18,6 +18,7 @@ describe('connections', () => {
       labels: {},
       protocol: 'Postgres',
       mode: 'Enforce',
+      maxPolicyStalenessMs: 300_000,
       target: { host: 'orders-db', port: 5432, database: 'orders', tls: { mode: 'VerifyFull' } },
       credential: { secretRef: { name: 'db' } },
       limits: { maxSessionDurationMs: 28_800_000, maxRowsReturned: 5 },

@@ -2,6 +2,7 @@ import type { AccessConnection } from '../api/resources.ts';
 import type { ClientCertificate, CompiledConnection, PostgresRole } from './bundle.ts';
 import { durationMs } from './duration.ts';
 
+const DEFAULT_STALENESS_MS = 300_000;
 const DEFAULT_AUDIT = { level: 'Full', maxResponseBytes: 65_536, retentionDays: 400 } as const;
 
 /** The connection with every default of the CRD filled in and every duration in milliseconds. */
@@ -18,6 +19,8 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
     labels: metadata.labels ?? {},
     protocol: spec.protocol,
     mode: spec.mode ?? 'Enforce',
+    maxPolicyStalenessMs:
+      (spec.maxPolicyStaleness === undefined ? undefined : durationMs(spec.maxPolicyStaleness)) ?? DEFAULT_STALENESS_MS,
     target: {
       host: target.host,
       port: target.port,

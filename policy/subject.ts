@@ -15,4 +15,14 @@ export interface Subject {
   readonly claims: Readonly<Record<string, unknown>>;
   /** The person behind the agent, when a verified token names one. */
   readonly onBehalfOf?: string;
+  /** Where it runs, when that was verified. No rule looks at it: it is for people and the record. */
+  readonly pod?: SubjectPod;
+}
+
+/** A pod of the cluster that Sallyport runs in. */
+export interface SubjectPod {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly node?: string;
 }

@@ -16,12 +16,39 @@ export interface BundleSource {
 
 export interface VerifiedIdentity {
   readonly subject: Subject;
-  /** When the token, plus the issuer's session grace, ends: the session ends then. */
+  /**
+   * When the token, plus the issuer's session grace, ends: the session ends then. Read anew at each look: where a fresh token can be
+   * presented for a running session it moves.
+   */
   readonly sessionExpiresAt: Date;
+  /**
+   * Aborted when the identity ends before its time, such as with the pod that it is of: its sessions end then. The reason is an error
+   * with a stable code. Absent: only time ends it.
+   */
+  readonly withdrawn?: AbortSignal;
   /** `jti` or a digest of the token, for the record; never the token. */
   readonly tokenId: string;
   /** Seconds from iat to exp, for the metric. */
   readonly tokenLifetimeSeconds: number;
+}
+
+/** How a client's identity was proved already by the stream that it came on, such as a connector's tunnel. @throws as `TokenVerifier.verify` */
+export type Proof = (signal: AbortSignal) => Promise<VerifiedIdentity>;
+
+/** Why somebody is kept out, in words for the client; each lane says it in its own protocol. */
+export interface GateRefusal {
+  /** Stable code. */
+  readonly code: string;
+  readonly message: string;
+  readonly hint: string;
+}
+
+/** What besides policy keeps an identity from a connection, whatever the protocol. Synchronous: asked in the way of every command. */
+export interface AdmissionGate {
+  /** Asked for a new session and, once a second, for those that are open. Undefined: it may be here. */
+  refusal(connection: CompiledConnection, identity: VerifiedIdentity): GateRefusal | undefined;
+  /** Asked for a new session and for each command; a session outlives it. Undefined: policy decides. */
+  suspension(connection: CompiledConnection): GateRefusal | undefined;
 }
 
 export interface TokenVerifier {

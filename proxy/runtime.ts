@@ -3,7 +3,16 @@ import type { Logger } from 'pino';
 import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
 import type { SegmentOwner } from '../record/owner.ts';
 import { type Listener, listen } from './listener/listeners.ts';
-import type { ApprovalStore, BundleSource, CredentialSource, TokenVerifier, VerifiedIdentity } from './ports.ts';
+import type { Wire } from './listener/wire.ts';
+import type {
+  AdmissionGate,
+  ApprovalStore,
+  BundleSource,
+  CredentialSource,
+  Proof,
+  TokenVerifier,
+  VerifiedIdentity,
+} from './ports.ts';
 import { createCatalogs } from './protocols/postgres/catalogs.ts';
 import { createPostgresLeases, type LeaseObserver } from './protocols/postgres/credentials/leases.ts';
 import { createJudgement, type Judgement } from './protocols/postgres/judge.ts';
@@ -17,6 +26,8 @@ import type { Metrics } from './telemetry/metrics.ts';
 /** What one proxy process is made of. Where each part comes from (a folder, a cluster) is not known here. */
 export interface RuntimeOptions {
   readonly bundles: BundleSource;
+  /** Default: policy alone decides. */
+  readonly gate?: AdmissionGate;
   readonly credentials: CredentialSource;
   readonly verifier: TokenVerifier;
   readonly approvals: ApprovalStore;
@@ -58,11 +69,23 @@ export interface ServedConnection {
 
 export interface Runtime {
   readonly served: readonly ServedConnection[];
+  /**
+   * Serves a client that came on a stream of its own, such as a connector's tunnel, to the host and port that it dialled. False, with
+   * the wire left alone, when no connection has that target.
+   */
+  accept(wire: Wire, dialled: { readonly host: string; readonly port: number }, proof: Proof): boolean;
+  /** Whether `accept` would serve it. */
+  serves(dialled: { readonly host: string; readonly port: number }): boolean;
+  /** Open sessions by connection, `NAMESPACE/NAME`. */
+  sessions(): ReadonlyMap<string, number>;
   /** Cancels a session of this worker; false when it is not here. */
   cancel(processId: number, secret: Uint8Array): boolean;
   /** Stops listening, lets sessions finish what they do, ends them, closes the record. */
   stop(signal: AbortSignal): Promise<void>;
 }
+
+/** Where policy alone decides. */
+const OPEN_GATE: AdmissionGate = { refusal: () => undefined, suspension: () => undefined };
 
 const SWEEP_MS = 1000;
 const HOLD_NOTICE_MS = 30_000;
@@ -85,7 +108,8 @@ function createJudgements(): (
       perBundle.set(bundle, known);
     }
     // Claims decide too, and two tokens of one subject may differ in them.
-    const key = JSON.stringify([connection.namespace, connection.name, subject]);
+    const { pod: _pod, ...judged } = subject;
+    const key = JSON.stringify([connection.namespace, connection.name, judged]);
     let judgement = known.get(key);
     if (judgement === undefined) {
       judgement = createJudgement(bundle.scope(subject, connection), connection);
@@ -157,6 +181,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const lane: PostgresLane = createPostgresLane({
     ports: {
       bundles,
+      gate: options.gate ?? OPEN_GATE,
       approvals: options.approvals,
       credentials: options.credentials,
       leases,
@@ -251,7 +276,35 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const sweep = setInterval(() => lane.sweep(Date.now()), SWEEP_MS);
   sweep.unref();
 
+  function targets({ host, port }: { readonly host: string; readonly port: number }): readonly CompiledConnection[] {
+    const wanted = host.toLowerCase();
+    return bundles
+      .current()
+      .connections.filter(
+        ({ protocol, target }) =>
+          protocol === 'Postgres' && target.port === port && target.host.toLowerCase() === wanted,
+      );
+  }
+
   return {
+    serves: (dialled) => targets(dialled).length > 0,
+    accept(wire, dialled, proof) {
+      const connections = targets(dialled);
+      if (connections.length === 0) return false;
+      lane.serve(wire, connections, stopping.signal, proof).catch((error: Error) => {
+        log.error({ peer: wire.peer, error: error.stack }, 'a client could not be served');
+        wire.destroy();
+      });
+      return true;
+    },
+    sessions() {
+      const open = new Map<string, number>();
+      for (const { connection } of lane.sessions) {
+        const key = `${connection.namespace}/${connection.name}`;
+        open.set(key, (open.get(key) ?? 0) + 1);
+      }
+      return open;
+    },
     get served() {
       return served;
     },

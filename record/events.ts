@@ -321,8 +321,8 @@ export function ruleName(rule: RuleRef): string {
 
 /** Who, as far as it identifies: claims stay out. */
 function who(subject: Subject): Readonly<Record<string, unknown>> {
-  const { username, serviceAccount, issuer, onBehalfOf } = subject;
-  return { username, serviceAccount, issuer, onBehalfOf };
+  const { username, serviceAccount, issuer, onBehalfOf, pod } = subject;
+  return { username, serviceAccount, issuer, onBehalfOf, pod };
 }
 
 function claimed(text: string | undefined): string | undefined {

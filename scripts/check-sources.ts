@@ -13,9 +13,19 @@ interface SourceRule {
   readonly advice: string;
 }
 
-const PRODUCT = ['api', 'policy', 'record', 'delivery', 'kube', 'operator', 'proxy', 'archive', 'cli'].map(
-  (folder) => `${folder}/**/*.ts`,
-);
+const PRODUCT = [
+  'api',
+  'policy',
+  'approval',
+  'record',
+  'delivery',
+  'certificate',
+  'kube',
+  'operator',
+  'proxy',
+  'archive',
+  'cli',
+].map((folder) => `${folder}/**/*.ts`);
 const EVERYTHING = [...PRODUCT, 'scripts/**/*.ts', 'test/**/*.ts', 'bench/**/*.ts', 'demo/**/*.ts'];
 
 const RULES: readonly SourceRule[] = [

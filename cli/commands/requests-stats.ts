@@ -1,5 +1,5 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
-import { stateOf } from '../../proxy/approval/request.ts';
+import { stateOf } from '../../approval/state.ts';
 import { neutralise } from '../../record/display.ts';
 import { table } from '../table.ts';
 import { ruleOf } from './requests-format.ts';

@@ -1,10 +1,10 @@
 import type { ApproverConfiguration } from '../../api/configuration.ts';
 import type { Finding, Loaded } from '../../api/load.ts';
 import type { AccessPolicy } from '../../api/resources.ts';
+import { isApprover } from '../../approval/tally.ts';
 import type { Bundle } from '../../policy/bundle.ts';
 import { selectsConnection } from '../../policy/select-connection.ts';
 import { signersOf } from '../../proxy/approval/configured-approvers.ts';
-import { isApprover } from '../../proxy/approval/tally.ts';
 import { cliMessage } from '../errors.ts';
 
 interface Context {

@@ -4,17 +4,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ApproverConfiguration } from '../../api/configuration.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { createApproverKey, parsePrivateKey, publicKeyText } from '../../approval/keys.ts';
+import { type Ballot, signVote } from '../../approval/vote.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { ApprovalRequirement } from '../../policy/decision.ts';
 import type { ApprovalGrant, ApprovalRefusal, ApprovalTicket, HeldCommand } from '../ports.ts';
 import { signersOf } from './configured-approvers.ts';
 import type { ApprovalEvent } from './context.ts';
-import type { RequestFiles, RequestRef } from './files.ts';
-import { createRequestFiles } from './files.ts';
+import { createRequestFiles, type RequestFiles } from './files.ts';
+import { createFolderApprovals, type FolderApprovalsOptions } from './folder-approvals.ts';
 import { createHolder } from './folders.ts';
-import { createApproverKey, parsePrivateKey, publicKeyText } from './keys.ts';
-import { createFolderApprovals, type FolderApprovals, type FolderApprovalsOptions } from './store.ts';
-import { type Ballot, signVote } from './vote.ts';
+import type { RequestRef } from './request-store.ts';
+import type { Approvals } from './store.ts';
 
 /** Ground for the tests of approvals: commands, people with keys, a clock that can be set, and a store in a folder of its own. */
 
@@ -25,6 +26,7 @@ export const connection: CompiledConnection = {
   labels: {},
   protocol: 'Postgres',
   mode: 'Enforce',
+  maxPolicyStalenessMs: 300_000,
   target: { host: 'db', port: 5432, database: 'orders', tls: { mode: 'Disable' } },
   credential: {},
   limits: {},
@@ -80,7 +82,7 @@ export function person(name: string, change: Partial<ApproverConfiguration> = {}
 
 export interface Ground {
   readonly folder: string;
-  readonly store: FolderApprovals;
+  readonly store: Approvals;
   readonly files: RequestFiles;
   readonly events: string[];
   readonly warnings: string[];
@@ -89,7 +91,7 @@ export interface Ground {
   clock: { now: number; monotonic: number };
   advance(ms: number): void;
   /** A further store on the same folder, as another gateway would have it. */
-  another(change?: Partial<FolderApprovalsOptions>): FolderApprovals;
+  another(change?: Partial<FolderApprovalsOptions>): Approvals;
   vote(who: Person, name: string, change?: Partial<Ballot>): Promise<void>;
   request(name: string): Promise<ApprovalRequest>;
   edit(name: string, change: (request: ApprovalRequest) => ApprovalRequest): Promise<void>;

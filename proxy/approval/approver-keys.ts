@@ -2,9 +2,9 @@ import type { KeyObject } from 'node:crypto';
 import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createApproverKey, parsePrivateKey } from '../../approval/keys.ts';
 import { createPrivate, privateFolder, readPrivate } from '../identity/state-files.ts';
 import { ApprovalError, causeOf, hasCode } from './errors.ts';
-import { createApproverKey, parsePrivateKey } from './keys.ts';
 
 /** Private keys of approvers, in a folder of the voter's own: never in a state folder, never in a configuration. */
 

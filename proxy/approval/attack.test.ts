@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { parse, stringify } from 'yaml';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { type Decision, keyId, signVote } from '../../approval/vote.ts';
 import type { ApprovalTicket } from '../ports.ts';
 import {
   at,
@@ -17,7 +18,6 @@ import {
   requirement,
   ticketOf,
 } from './approval.fixture.ts';
-import { type Decision, keyId, signVote } from './vote.ts';
 
 /** Somebody who may write to the store as they like, and has nobody's key. */
 const ada = person('ada');

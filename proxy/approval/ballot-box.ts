@@ -1,65 +1,36 @@
 import type { KeyObject } from 'node:crypto';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { COUNT_WANTED, MAX_VOTES, whyClosed } from '../../approval/state.ts';
+import { asksForThemselves, isApprover } from '../../approval/tally.ts';
+import { type Ballot, keyId, shownDigest, signVote } from '../../approval/vote.ts';
 import { ApprovalError } from './errors.ts';
-import { isRequestRef, type RequestFiles, refOf, type StoredRequest } from './files.ts';
-import { COUNT_WANTED, stateOf } from './request.ts';
-import type { Signers } from './signers.ts';
-import { asksForThemselves, isApprover } from './tally.ts';
-import { type Ballot, keyId, shownDigest, signVote } from './vote.ts';
+import { isRequestRef, type RequestStore, refOf, type StoredRequest } from './request-store.ts';
 
 /** What a voter does to a store: find a request, vote on it, ask for a count. Nothing here grants anything. */
 
-/** As many as the resource kind takes. */
-const MAX_VOTES = 20;
-
 /** @throws ApprovalError SPV022, SPV023, SPV020 */
 export async function findRequest(
-  files: RequestFiles,
+  requests: RequestStore,
   name: string,
   namespace: string | undefined,
 ): Promise<StoredRequest> {
   const [before, after] = name.split('/', 2);
   const wanted = after === undefined ? { namespace, name } : { namespace: before, name: after };
-  const candidates = wanted.namespace === undefined ? await files.namespaces() : [wanted.namespace];
+  const candidates = wanted.namespace === undefined ? await requests.namespaces() : [wanted.namespace];
   const found: StoredRequest[] = [];
   for (const each of candidates) {
     const ref = { namespace: each, name: wanted.name };
-    const stored = isRequestRef(ref) ? await files.read(ref) : undefined;
+    const stored = isRequestRef(ref) ? await requests.read(ref) : undefined;
     if (stored !== undefined) found.push(stored);
   }
   const [first, second] = found;
-  if (first === undefined) throw new ApprovalError('SPV022', [JSON.stringify(name), files.root]);
+  if (first === undefined) throw new ApprovalError('SPV022', [JSON.stringify(name), requests.place]);
   if (second !== undefined) {
     const places = found.map(({ request }) => request.metadata.namespace).join(', ');
     throw new ApprovalError('SPV023', [name, places]);
   }
   return first;
-}
-
-/** Why nobody can vote on the request any more; undefined while somebody can. */
-export function whyClosed(request: ApprovalRequest, now: number): string | undefined {
-  const { decidedBy, outcome } = request.status ?? {};
-  const state = stateOf(request);
-  switch (state) {
-    case 'Pending':
-    case 'Orphaned':
-    case 'Approved':
-      return Date.parse(request.spec.expiresAt) <= now ? `it expired at ${request.spec.expiresAt}` : undefined;
-    case 'Denied':
-      return `it was denied${decidedBy === undefined ? '' : ` by ${decidedBy}`}`;
-    case 'Expired':
-      return `it expired at ${request.spec.expiresAt}`;
-    case 'Withdrawn':
-      return `it was withdrawn${outcome === undefined ? '' : `: ${outcome}`}`;
-    case 'Consumed':
-    case 'Executed':
-    case 'Failed':
-      return 'its command was run already';
-    default: {
-      const never: never = state;
-      throw new Error(`request in unknown state ${String(never)}`);
-    }
-  }
 }
 
 /** Why the gateway would not count the vote, as far as its configuration tells; undefined when it would. */
@@ -86,13 +57,13 @@ export async function whyNotCounted(
  * @throws ApprovalError SPV024 when it is over, SPV025 when they voted, SPV027 when it is no longer what was shown
  */
 export async function castVote(
-  files: RequestFiles,
+  requests: RequestStore,
   shown: ApprovalRequest,
   ballot: Ballot,
   key: KeyObject,
 ): Promise<ApprovalRequest> {
   const { name } = shown.metadata;
-  const stored = await files.update(refOf(shown), (request) => {
+  const stored = await requests.update(refOf(shown), (request) => {
     if (request.metadata.uid !== shown.metadata.uid || shownDigest(request) !== shownDigest(shown))
       throw new ApprovalError('SPV027', [name]);
     const closed = whyClosed(request, ballot.now);
@@ -105,14 +76,14 @@ export async function castVote(
       throw new ApprovalError('SPV025', [ballot.voter, name]);
     return { ...request, spec: { ...request.spec, decisions: [...decisions, signVote(request, ballot, key)] } };
   });
-  if (stored === undefined) throw new ApprovalError('SPV022', [name, files.root]);
+  if (stored === undefined) throw new ApprovalError('SPV022', [name, requests.place]);
   return stored.request;
 }
 
 /** Asks the session that waits to count exactly what the command would touch. @throws ApprovalError SPV024 */
-export async function wantCount(files: RequestFiles, shown: ApprovalRequest, now: number): Promise<string> {
+export async function wantCount(requests: RequestStore, shown: ApprovalRequest, now: number): Promise<string> {
   const wanted = new Date(now).toISOString();
-  await files.update(refOf(shown), (request) => {
+  await requests.update(refOf(shown), (request) => {
     const closed = whyClosed(request, now);
     if (closed !== undefined) throw new ApprovalError('SPV024', [request.metadata.name, closed]);
     const annotations = { ...request.metadata.annotations, [COUNT_WANTED]: wanted };

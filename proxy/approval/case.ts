@@ -1,13 +1,14 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { COUNT_WANTED, isOpen, stateOf } from '../../approval/state.ts';
+import type { CountedVote } from '../../approval/tally.ts';
 import { neutralise } from '../../record/display.ts';
 import type { ApprovalDecision, ApprovalGrant, ApprovalRefusal, EffectPreview } from '../ports.ts';
 import type { ApprovalContext } from './context.ts';
-import { approvalText, causeOf } from './errors.ts';
-import { type Examined, type ExamineFacts, examine, refusal } from './examine.ts';
-import { type RequestRef, refOf } from './files.ts';
-import { COUNT_WANTED, isOpen, measuredOf, stateOf } from './request.ts';
-import type { Signers } from './signers.ts';
-import type { CountedVote } from './tally.ts';
+import { ApprovalError, approvalText, causeOf } from './errors.ts';
+import { type Examined, type ExamineFacts, examine, isUsed, refusal } from './examine.ts';
+import { measuredOf } from './request.ts';
+import { type RequestRef, refOf } from './request-store.ts';
 
 /** One request that this process waits for or may use: what is in its file is looked at, and never believed without signatures. */
 export interface Case {
@@ -36,7 +37,7 @@ export interface CaseFacts extends Omit<ExamineFacts, 'expired'> {
 const MAX_TIMER_MS = 2_147_483_647;
 
 export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
-  const { files, used, log } = context;
+  const { requests, used, log } = context;
   const { hash, request: own } = facts;
   const ref = refOf(own);
   const uid = own.metadata.uid ?? '';
@@ -112,7 +113,7 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
   ): Promise<void> {
     let changed: ApprovalRequest | undefined;
     try {
-      const stored = await files.update(ref, (request) => {
+      const stored = await requests.update(ref, (request) => {
         changed = request.metadata.uid === uid ? change(request) : undefined;
         return changed;
       });
@@ -253,16 +254,16 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       votes: tally.approvals.map(({ id }) => id),
       at: nowText(),
     };
-    if (!(await used.shared.claim(claim))) return refusal('SPV010', [ref.name]);
     try {
-      if (!(await used.own.claim(claim))) return refusal('SPV010', [ref.name]);
+      if (!(await used.claim(claim))) return refusal('SPV010', [ref.name]);
     } catch (error) {
-      // It is used up for everybody, and nothing ran.
-      await write((request) => withStatus(request, { state: 'Failed', outcome: 'it was not let go' }), 'Failed');
+      // It may be used up for everybody, and nothing ran.
+      if (await isUsed(context, uid))
+        await write((request) => withStatus(request, { state: 'Failed', outcome: 'it was not let go' }), 'Failed');
       throw error;
     }
     let consumed: ApprovalRequest | undefined;
-    await files.update(ref, (request) => {
+    await requests.update(ref, (request) => {
       if (request.metadata.uid !== uid) return undefined;
       const { votes } = tally;
       const decidedBy = votersOf(tally.approvals);
@@ -296,7 +297,7 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       // A vote that does not count yet may count later, as one of a voter whose clock is ahead.
       if (rejectedVotes || expired()) return look();
       // A file that is gone, or a folder that cannot be read, is for the look to judge.
-      const stamp = await files.stamp(ref).catch(() => undefined);
+      const stamp = await requests.stamp(ref).catch(() => undefined);
       const signers = await context.signers.current().catch(() => undefined);
       if (stamp === undefined || stamp !== lastStamp || signers !== lastSigners) await look();
     },
@@ -320,12 +321,16 @@ export function createCase(context: ApprovalContext, facts: CaseFacts): Case {
       try {
         return await release();
       } catch (error) {
+        if (error instanceof ApprovalError && error.code < 'SPV020') {
+          warn('an approved request cannot be released', { code: error.code, error: error.message });
+          return { state: 'Refused', code: error.code, message: error.message, hint: error.hint };
+        }
         warn('an approved request cannot be released', { code: 'SPV004', error: causeOf(error) });
         return refusal('SPV004', [causeOf(error)]);
       }
     },
     async withdraw(reason) {
-      if (await used.shared.has(uid)) return;
+      if (await isUsed(context, uid)) return;
       const outcome = neutralise(reason).slice(0, 512);
       end('Withdrawn', approvalText('SPV009', [ref.name, outcome]).message);
       await write((request) => {

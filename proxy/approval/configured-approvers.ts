@@ -1,12 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { type ApproverConfiguration, readConfiguration } from '../../api/configuration.ts';
+import { parsePublicKey } from '../../approval/keys.ts';
+import type { ConnectionName, Signer, SignerDirectory, Signers, Voter } from '../../approval/signers.ts';
+import { NO_SIGNERS } from '../../approval/signers.ts';
+import { keyId } from '../../approval/vote.ts';
 import { compileGlob } from '../../policy/glob.ts';
 import type { ApprovalLog } from './context.ts';
 import { causeOf } from './errors.ts';
-import { parsePublicKey } from './keys.ts';
-import type { ConnectionName, Signer, SignerDirectory, Signers, Voter } from './signers.ts';
-import { NO_SIGNERS } from './signers.ts';
-import { keyId } from './vote.ts';
 
 /** The approvers of a configuration: each has a key of their own and signs for themselves alone. */
 export function signersOf(approvers: readonly ApproverConfiguration[]): Signers {

@@ -17,7 +17,7 @@ export const APPROVAL_ERRORS = {
   },
   SPV004: {
     message: 'the request for approval cannot be kept ({}), so the command is not run',
-    hint: 'Try again later. The operator of the gateway makes the folder of approvals writable and frees space there.',
+    hint: 'Try again later. Whoever runs the gateway sees that requests for approval can be stored: in the folder of approvals, or by the API server.',
   },
   SPV005: {
     message: '{} commands of yours wait for approval already',
@@ -43,6 +43,10 @@ export const APPROVAL_ERRORS = {
     hint: 'Send the command again: a new request is made. The operator of the gateway finds out who changed it.',
   },
   SPV013: { message: 'the text of the command is not Unicode', hint: 'Send it in valid UTF-8.' },
+  SPV014: {
+    message: 'that an approval is used up cannot be noted in the archive ({}), so the command is not run',
+    hint: 'Send the command again later: the approval stays good until it expires. The operator of the gateway sees to the archive.',
+  },
 
   SPV020: {
     message: 'the request in {} cannot be used, and approves nothing: {}',

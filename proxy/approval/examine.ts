@@ -1,13 +1,14 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import type { Signers } from '../../approval/signers.ts';
+import { stateOf } from '../../approval/state.ts';
+import { type Tally, tallyVotes } from '../../approval/tally.ts';
+import { shownDigest } from '../../approval/vote.ts';
 import { neutralise } from '../../record/display.ts';
 import type { ApprovalRefusal, HeldCommand } from '../ports.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError, type ApprovalErrorCode, approvalText } from './errors.ts';
-import { refOf, type StoredRequest } from './files.ts';
-import { stateOf, timeoutMs } from './request.ts';
-import type { Signers } from './signers.ts';
-import { type Tally, tallyVotes } from './tally.ts';
-import { shownDigest } from './vote.ts';
+import { timeoutMs } from './request.ts';
+import { refOf, type StoredRequest } from './request-store.ts';
 
 /** What a request is at one moment. */
 export type Examined =
@@ -35,6 +36,16 @@ export function refusal(code: ApprovalErrorCode, fills: readonly (string | numbe
   return { state: 'Refused', ...approvalText(code, fills) };
 }
 
+/** Whether it is known to be used. Where that cannot be asked just now, noting the use is what decides: nothing runs without it. */
+export async function isUsed({ used }: ApprovalContext, uid: string): Promise<boolean> {
+  try {
+    return await used.has(uid);
+  } catch (error) {
+    if (error instanceof ApprovalError && error.code === 'SPV014') return false;
+    throw error;
+  }
+}
+
 /**
  * Looks everything up anew: file, markers of use, clock, keys and rights. What stands in the file can end a request; only signatures
  * over exactly what this process knows of the command can approve it.
@@ -51,19 +62,19 @@ export async function examine(context: ApprovalContext, facts: ExamineFacts): Pr
     refusal: refusal(code, [ref.name, ...fills]),
   });
   try {
-    stored = await context.files.read(ref);
+    stored = await context.requests.read(ref);
   } catch (error) {
     if (!(error instanceof ApprovalError)) throw error;
     return { state: 'Unknown', error, refusal: refusal('SPV012', [ref.name]) };
   }
-  if (stored === undefined) return over('Withdrawn', 'SPV009', 'its file was removed');
+  if (stored === undefined) return over('Withdrawn', 'SPV009', 'it was removed');
   const { request } = stored;
   const { uid = '' } = own.metadata;
   const same = request.metadata.uid === uid && request.metadata.creationTimestamp === own.metadata.creationTimestamp;
   if (!same || request.spec.request.hash !== hash || shownDigest(request) !== shownDigest(own)) {
     return over('Withdrawn', 'SPV012');
   }
-  if ((await context.used.shared.has(uid)) || (await context.used.own.has(uid))) return over('Withdrawn', 'SPV010');
+  if (await isUsed(context, uid)) return over('Withdrawn', 'SPV010');
   const { decidedBy = 'an approver', outcome = 'the client left' } = request.status ?? {};
   const state = stateOf(request);
   switch (state) {

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { shownDigest } from '../../approval/vote.ts';
 import { at, held } from './approval.fixture.ts';
 import { createRequestFiles, type RequestFiles } from './files.ts';
 import { createHolder } from './folders.ts';
 import { commandHash } from './hash.ts';
 import { buildRequest } from './request.ts';
-import { shownDigest } from './vote.ts';
 
 let folder: string;
 let files: RequestFiles;

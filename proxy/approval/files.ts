@@ -11,56 +11,31 @@ import { withFileLock } from './file-lock.ts';
 import { createParsedCache } from './parsed-cache.ts';
 import { createQueues } from './queues.ts';
 import type { Holder } from './request.ts';
-
-export interface RequestRef {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** A request as read, with what tells whether its file is still the one that was read. */
-export interface StoredRequest {
-  readonly request: ApprovalRequest;
-  readonly stamp: string;
-}
+import {
+  isNamespaceName,
+  isRequestName,
+  isRequestRef,
+  type RequestRef,
+  type RequestStore,
+  refOf,
+  type StoredRequest,
+} from './request-store.ts';
+import { watchRequests } from './watch.ts';
 
 /** Requests as YAML files DIR/NAMESPACE/NAME.yaml, which several processes share. */
-export interface RequestFiles {
+export interface RequestFiles extends RequestStore {
   readonly root: string;
   path(ref: RequestRef): string;
-  /** Makes the folder of a namespace where it is not there. */
-  prepare(namespace: string): Promise<void>;
-  namespaces(): Promise<readonly string[]>;
-  /** Names in a namespace, whatever is in the files. */
-  names(namespace: string): Promise<readonly string[]>;
-  /** Undefined: no such file. @throws ApprovalError SPV020 when it is broken */
-  read(ref: RequestRef): Promise<StoredRequest | undefined>;
-  /** Changes exactly when the file does; undefined when there is none. */
-  stamp(ref: RequestRef): Promise<string | undefined>;
-  /** Makes the file, durably. False: the name is taken. */
-  create(request: ApprovalRequest): Promise<boolean>;
-  /**
-   * Reads, changes and replaces under a lock. `change` returns undefined where nothing is to be written.
-   * @returns what is in the file now; undefined when there is none. @throws ApprovalError SPV020, SPV021
-   */
-  update(
-    ref: RequestRef,
-    change: (request: ApprovalRequest) => ApprovalRequest | undefined,
-  ): Promise<StoredRequest | undefined>;
 }
 
 /** A request is at most 64 KiB of command, escaped, and 20 votes. */
 const MAX_FILE_BYTES = 1_048_576;
-const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const NAME = /^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$/;
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const EXTENSION = '.yaml';
+const POLL_MS = 1000;
 
-/** Whether both are names that Kubernetes takes, and so nothing that leads out of the folder. */
-export function isRequestRef({ namespace, name }: RequestRef): boolean {
-  return LABEL.test(namespace) && NAME.test(name);
-}
-
-export function createRequestFiles(root: string, holder: Holder): RequestFiles {
+/** @param pollMs milliseconds between regular looks of a watch, besides those at what the system reports */
+export function createRequestFiles(root: string, holder: Holder, pollMs = POLL_MS): RequestFiles {
   const path = (ref: RequestRef): string => {
     if (!isRequestRef(ref)) throw new ApprovalError('SPV022', [JSON.stringify(`${ref.namespace}/${ref.name}`), root]);
     return join(root, ref.namespace, `${ref.name}${EXTENSION}`);
@@ -110,9 +85,10 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
 
   return {
     root,
+    place: root,
     path,
     async prepare(namespace) {
-      if (!LABEL.test(namespace)) throw new ApprovalError('SPV004', ['the namespace is no name']);
+      if (!isNamespaceName(namespace)) throw new ApprovalError('SPV004', ['the namespace is no name']);
       await mkdir(root, { recursive: true, mode: 0o700 });
       const folder = join(root, namespace);
       try {
@@ -124,17 +100,23 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
       await chmod(folder, (await modes()).folder);
     },
     async namespaces() {
-      return (await list(root)).filter((name) => LABEL.test(name)).sort();
+      return (await list(root)).filter((name) => isNamespaceName(name)).sort();
     },
     async names(namespace) {
-      if (!LABEL.test(namespace)) return [];
+      if (!isNamespaceName(namespace)) return [];
       return (await list(join(root, namespace)))
         .filter((name) => name.endsWith(EXTENSION))
         .map((name) => name.slice(0, -EXTENSION.length))
-        .filter((name) => NAME.test(name))
+        .filter((name) => isRequestName(name))
         .sort();
     },
     read,
+    // A file is as it is: there is nothing older to look at.
+    peek: read,
+    writtenAt: (stamp) => Number(stamp.split(' ').at(-1)),
+    remove: (ref) => rm(path(ref), { force: true }),
+    removeDrafts: (namespace, before) => removeDrafts(join(root, namespace), before),
+    watch: (namespace, onChange) => watchRequests(join(root, namespace), pollMs, onChange),
     async stamp(ref) {
       try {
         return stampOf(await lstat(path(ref)));
@@ -150,12 +132,12 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
         // Unlike rename, link does not replace: of two processes that make one request, one wins and both use it.
         await link(draft, file);
       } catch (error) {
-        if (hasCode(error, 'EEXIST')) return false;
+        if (hasCode(error, 'EEXIST')) return undefined;
         throw error;
       } finally {
         await rm(draft, { force: true });
       }
-      return true;
+      return { request, stamp: stampOf(await lstat(file)) };
     },
     update(ref, change) {
       const file = path(ref);
@@ -178,10 +160,6 @@ export function createRequestFiles(root: string, holder: Holder): RequestFiles {
   };
 }
 
-export function refOf({ metadata }: ApprovalRequest): RequestRef {
-  return { namespace: metadata.namespace, name: metadata.name };
-}
-
 function stampOf({ ino, size, ctimeMs, mtimeMs }: Stats): string {
   return `${ino} ${size} ${ctimeMs} ${mtimeMs}`;
 }
@@ -201,6 +179,18 @@ async function writeDraft(file: string, request: ApprovalRequest, mode: number, 
     await handle.close();
   }
   return draft;
+}
+
+async function removeDrafts(folder: string, before: number): Promise<void> {
+  for (const file of await readdir(folder)) {
+    if (file.endsWith(EXTENSION)) continue;
+    const path = join(folder, file);
+    const found = await stat(path).catch((error: unknown) => {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    });
+    if (found?.isFile() === true && found.mtimeMs < before) await rm(path, { force: true });
+  }
 }
 
 /** As a person reads it: long texts as blocks, never folded. */

@@ -1,8 +1,6 @@
-import { join } from 'node:path';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { ApprovalError } from './errors.ts';
-import type { RequestFiles, RequestRef } from './files.ts';
-import { type NamespaceWatch, watchRequests } from './watch.ts';
+import type { RequestRef, RequestStore, RequestWatch } from './request-store.ts';
 
 const POLL_MS = 500;
 
@@ -11,13 +9,13 @@ const POLL_MS = 500;
  * @returns undefined when the signal ends the wait first
  */
 export async function awaitRequest(
-  files: RequestFiles,
+  requests: RequestStore,
   ref: RequestRef,
   test: (request: ApprovalRequest) => boolean,
   signal: AbortSignal,
 ): Promise<ApprovalRequest | undefined> {
   for await (const request of changes(
-    files,
+    requests,
     ref.namespace,
     signal,
     (name) => name === undefined || name === ref.name,
@@ -29,22 +27,22 @@ export async function awaitRequest(
 
 /** Every request of the namespaces, and again whenever one changes, until the signal. Broken files are told to `onBroken`. */
 export async function* followRequests(
-  files: RequestFiles,
+  requests: RequestStore,
   namespace: string | undefined,
   signal: AbortSignal,
   onBroken: (error: ApprovalError) => void,
 ): AsyncGenerator<ApprovalRequest> {
-  yield* changes(files, namespace, signal, () => true, onBroken);
+  yield* changes(requests, namespace, signal, () => true, onBroken);
 }
 
 async function* changes(
-  files: RequestFiles,
+  requests: RequestStore,
   only: string | undefined,
   signal: AbortSignal,
   concerns: (name: string | undefined) => boolean,
   onBroken: (error: ApprovalError) => void = () => {},
 ): AsyncGenerator<ApprovalRequest> {
-  const watches = new Map<string, NamespaceWatch>();
+  const watches = new Map<string, RequestWatch>();
   const seen = new Map<string, string>();
   let due = Promise.withResolvers<void>();
   const wake = (): void => due.resolve();
@@ -54,19 +52,19 @@ async function* changes(
   try {
     while (!signal.aborted) {
       due = Promise.withResolvers<void>();
-      for (const namespace of only === undefined ? await files.namespaces() : [only]) {
+      for (const namespace of only === undefined ? await requests.namespaces() : [only]) {
         if (!watches.has(namespace)) {
-          const watch = watchRequests(join(files.root, namespace), POLL_MS, (name) => concerns(name) && wake());
+          const watch = requests.watch(namespace, (name) => concerns(name) && wake());
           watches.set(namespace, watch);
         }
-        for (const name of await files.names(namespace)) {
+        for (const name of await requests.names(namespace)) {
           if (!concerns(name)) continue;
           const key = `${namespace}/${name}`;
-          const stamp = await files.stamp({ namespace, name });
+          const stamp = await requests.stamp({ namespace, name });
           if (stamp === undefined || seen.get(key) === stamp) continue;
           seen.set(key, stamp);
           try {
-            const stored = await files.read({ namespace, name });
+            const stored = await requests.read({ namespace, name });
             if (stored !== undefined) yield stored.request;
           } catch (error) {
             if (!(error instanceof ApprovalError)) throw error;

@@ -1,9 +1,9 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { type State, stateOf } from '../../approval/state.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError } from './errors.ts';
-import type { RequestRef } from './files.ts';
 import { splitName } from './hash.ts';
-import { type State, stateOf } from './request.ts';
+import type { RequestRef } from './request-store.ts';
 
 /** What is remembered of a request, for limits and reuse; nothing is released on it. */
 interface Entry {
@@ -31,8 +31,10 @@ export interface NamespaceIndex {
   };
   /** Used requests whose approval may cover the same statement with other values, the newest first. */
   reusable(fingerprint: string): readonly RequestRef[];
-  /** Counts a request from now on, before its file is there: others that come meanwhile see it. */
+  /** Counts a request from now on, before it is made: others that come meanwhile see it. */
   put(request: ApprovalRequest, stamp: string): void;
+  /** The name is somebody else's, whether what is behind it was seen or not: it is not proposed again. */
+  taken(name: string): void;
   remove(name: string): void;
 }
 
@@ -40,7 +42,7 @@ export interface NamespaceIndex {
 const OVER_MS = 9 * 86_400_000;
 
 export function createNamespaceIndex(context: ApprovalContext, namespace: string): NamespaceIndex {
-  const { files, log } = context;
+  const { requests, log } = context;
   const entries = new Map<string, Entry>();
   const numbers = new Map<string, number>();
   const changed = new Set<string>();
@@ -70,16 +72,15 @@ export function createNamespaceIndex(context: ApprovalContext, namespace: string
   async function readOne(name: string): Promise<void> {
     const ref = { namespace, name };
     try {
-      const stamp = await files.stamp(ref);
+      const stamp = await requests.stamp(ref);
       if (stamp === undefined) {
         entries.delete(name);
         return;
       }
       know(name);
       if (entries.get(name)?.stamp === stamp) return;
-      const touched = Number(stamp.split(' ').at(-1));
-      if (touched < context.now() - OVER_MS) return;
-      const stored = await files.read(ref);
+      if (requests.writtenAt(stamp) < context.now() - OVER_MS) return;
+      const stored = await requests.peek(ref);
       if (stored !== undefined) put(stored.request, stored.stamp);
     } catch (error) {
       if (!(error instanceof ApprovalError)) throw error;
@@ -90,7 +91,7 @@ export function createNamespaceIndex(context: ApprovalContext, namespace: string
 
   async function refreshNow(): Promise<void> {
     if (everything) {
-      for (const name of await files.names(namespace)) changed.add(name);
+      for (const name of await requests.names(namespace)) changed.add(name);
       everything = false;
     }
     for (const name of [...changed]) {
@@ -132,6 +133,7 @@ export function createNamespaceIndex(context: ApprovalContext, namespace: string
         .sort((a, b) => b.expiresAt - a.expiresAt)
         .map(({ name }) => ({ namespace, name })),
     put,
+    taken: know,
     remove: (name) => void entries.delete(name),
   };
 }

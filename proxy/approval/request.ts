@@ -9,24 +9,13 @@ import { neutralise } from '../../record/display.ts';
 import type { EffectPreview, HeldCommand, Presentation } from '../ports.ts';
 import { ApprovalError } from './errors.ts';
 
-export type State = NonNullable<NonNullable<ApprovalRequest['status']>['state']>;
 export type Holder = NonNullable<NonNullable<ApprovalRequest['status']>['holder']>;
-
-/** Set by whoever wants an exact count; its value is when it was asked for. */
-export const COUNT_WANTED = 'sallyport.dev/count-wanted';
 
 /** Longest command that is shown, in bytes: a longer one is refused. */
 export const MAX_DISPLAY_BYTES = 65_536;
 const MAX_PLAN = 16_384;
 const MAX_CASCADES = 64;
 const MAX_LINE = 512;
-
-/** States in which a request may still be decided, or used. */
-export function isOpen(state: State): boolean {
-  return state === 'Pending' || state === 'Approved' || state === 'Orphaned';
-}
-
-export const stateOf = ({ status }: ApprovalRequest): State => status?.state ?? 'Pending';
 
 /** Text of others, safe wherever the file is shown: control and direction characters as escapes, lines kept. */
 function shown(text: string): string {
@@ -148,7 +137,8 @@ export interface RequestFacts {
 export function buildRequest(command: HeldCommand, facts: RequestFacts): ApprovalRequest {
   const { namespace } = command.connection;
   checkPresentation(command.presentation);
-  const { reuseFor, request, ...rest } = comparable(command, facts.hash, facts.fingerprint);
+  const { reuseFor, request, requester, ...rest } = comparable(command, facts.hash, facts.fingerprint);
+  const { pod } = command.subject;
   const preview = previewOf(command.presentation.preview);
   const made: ApprovalRequest = {
     apiVersion: 'sallyport.dev/v1alpha1',
@@ -161,6 +151,8 @@ export function buildRequest(command: HeldCommand, facts: RequestFacts): Approva
     },
     spec: {
       ...rest,
+      // The pod that asked first: others of the same account with the same command share the request.
+      requester: { ...requester, ...(pod === undefined ? {} : { pod }) },
       request: { ...request, sessionId: command.sessionId },
       ...(Object.keys(preview).length === 0 ? {} : { preview }),
       ...(reuseFor === undefined ? {} : { reuseFor }),
@@ -195,6 +187,7 @@ export function isRequestFor(
 ): boolean {
   const { expiresAt: _e, decisions: _d, preview: _p, ...spec } = stored.spec;
   const { sessionId: _s, ...request } = spec.request;
+  const { pod: _pod, ...requester } = spec.requester;
   const same = (value: { readonly requirements: readonly { readonly policyRef: object }[] }): string =>
     canonicalJson({
       ...value,
@@ -203,7 +196,7 @@ export function isRequestFor(
         policyRef: { ...policyRef, generation: undefined },
       })),
     });
-  return same({ ...spec, request } as typeof spec) === same(comparable(command, hash, fingerprint));
+  return same({ ...spec, request, requester } as typeof spec) === same(comparable(command, hash, fingerprint));
 }
 
 /** Who may approve, in words, one entry for each requirement. */

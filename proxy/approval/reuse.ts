@@ -1,13 +1,13 @@
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { tallyVotes } from '../../approval/tally.ts';
 import { durationMs } from '../../policy/duration.ts';
 import type { ApprovalGrant, ApprovalRefusal, HeldCommand } from '../ports.ts';
 import { votedBy } from './case.ts';
 import type { ApprovalContext } from './context.ts';
 import { ApprovalError, causeOf } from './errors.ts';
 import { refusal } from './examine.ts';
-import type { RequestRef } from './files.ts';
 import { reuseMs } from './request.ts';
-import { tallyVotes } from './tally.ts';
+import type { RequestRef } from './request-store.ts';
 
 /** An approval of the same statement with other values that still covers this command. */
 export interface Reusable {
@@ -34,11 +34,11 @@ async function covers(
   fingerprint: string,
 ): Promise<Covered | undefined> {
   const reuse = reuseMs(command);
-  const stored = reuse === undefined ? undefined : await context.files.read(ref);
+  const stored = reuse === undefined ? undefined : await context.requests.read(ref);
   if (reuse === undefined || stored === undefined) return undefined;
   const { request } = stored;
   const { uid = '' } = request.metadata;
-  const note = await context.used.own.find(uid);
+  const note = await context.used.find(uid);
   const same = note?.fingerprint === fingerprint && request.spec.request.fingerprint === fingerprint;
   const granted = request.spec.reuseFor === undefined ? undefined : durationMs(request.spec.reuseFor);
   if (note === undefined || !same || granted === undefined || note.hash !== request.spec.request.hash) return undefined;

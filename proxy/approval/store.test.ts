@@ -1,6 +1,7 @@
 import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { stateOf } from '../../approval/state.ts';
 import {
   AGENT,
   at,
@@ -15,7 +16,6 @@ import {
   requirement,
   ticketOf,
 } from './approval.fixture.ts';
-import { stateOf } from './request.ts';
 
 const ada = person('ada');
 const bob = person('bob', { groups: ['dba'] });

@@ -1,81 +1,38 @@
-import { join } from 'node:path';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { NO_SIGNERS, type Signers } from '../../approval/signers.ts';
+import { isOpen, stateOf } from '../../approval/state.ts';
+import { asksForThemselves, isApprover } from '../../approval/tally.ts';
 import type { ApprovalRefusal, ApprovalStore, ApprovalTicket, HeldCommand } from '../ports.ts';
 import { type Case, createCase } from './case.ts';
-import type { ApprovalContext, ApprovalEvent, ApprovalLog } from './context.ts';
+import type { ApprovalContext } from './context.ts';
 import { ApprovalError, causeOf } from './errors.ts';
 import { refusal } from './examine.ts';
-import { holderIsGone } from './file-lock.ts';
-import { createRequestFiles, type StoredRequest } from './files.ts';
 import { baseName, commandHash, fingerprintHash, numberedName } from './hash.ts';
 import { createNamespaceIndex, type NamespaceIndex } from './namespace-index.ts';
 import { createQueues } from './queues.ts';
-import { approverWords, buildRequest, firstRule, type Holder, isOpen, isRequestFor, stateOf } from './request.ts';
+import { approverWords, buildRequest, firstRule, isRequestFor } from './request.ts';
+import { type RequestWatch, refOf, type StoredRequest } from './request-store.ts';
 import { findReusable, type Reusable } from './reuse.ts';
-import { NO_SIGNERS, type SignerDirectory, type Signers } from './signers.ts';
-import { asksForThemselves, isApprover } from './tally.ts';
-import { createUsedRequests } from './used.ts';
-import { type NamespaceWatch, watchRequests } from './watch.ts';
 
-export interface FolderApprovalsOptions {
-  /** Where requests are, a folder for each namespace; several gateways may share it. */
-  readonly folder: string;
-  /** Where this gateway keeps what it used up, apart from the store; its workers share it. */
-  readonly usedFolder: string;
-  readonly signers: SignerDirectory;
-  readonly holder: Holder;
-  readonly now: () => number;
-  readonly monotonic: () => number;
-  readonly log: ApprovalLog;
-  /** Told of each change that this process made, such as for a notification. What it throws ends nothing. */
-  readonly onChange?: (request: ApprovalRequest, event: ApprovalEvent) => void;
-  /** Milliseconds between regular looks, besides those at what the system reports. */
-  readonly pollMs?: number;
-}
-
-export interface FolderApprovals extends ApprovalStore {
+export interface Approvals extends ApprovalStore {
   close(): Promise<void>;
 }
 
 const MAX_PENDING_OF_SUBJECT = 5;
 const MAX_PENDING_ON_CONNECTION = 100;
-const POLL_MS = 1000;
 /** A name is taken by others at most this often in a row before the store counts as unusable. */
 const ATTEMPTS = 20;
 
 interface Namespace {
   readonly index: NamespaceIndex;
-  readonly watch: NamespaceWatch;
+  readonly watch: RequestWatch;
 }
 
-/** The context that the parts of a store in this folder share; also what looks at the store from outside needs. */
-export function createContext(options: FolderApprovalsOptions): ApprovalContext {
-  return {
-    files: createRequestFiles(options.folder, options.holder),
-    used: {
-      // No namespace begins with a dot.
-      shared: createUsedRequests(join(options.folder, '.used')),
-      own: createUsedRequests(options.usedFolder),
-    },
-    signers: options.signers,
-    holder: options.holder,
-    now: options.now,
-    monotonic: options.monotonic,
-    log: options.log,
-    changed(request, event) {
-      try {
-        options.onChange?.(request, event);
-      } catch (error) {
-        options.log.warn({ event, error: causeOf(error) }, 'somebody who is told of approvals failed');
-      }
-    },
-  };
-}
-
-/** Approvals in a folder of YAML files. Votes are believed for their signatures; everything else in the files is for people. */
-export function createFolderApprovals(options: FolderApprovalsOptions): FolderApprovals {
-  const context = createContext(options);
-  const { files } = context;
+/**
+ * Approvals over any store of requests. Votes are believed for their signatures; everything else that the store holds is for people.
+ */
+export function createApprovals(context: ApprovalContext): Approvals {
+  const { requests } = context;
   const namespaces = new Map<string, Namespace>();
   const cases = new Map<string, Case & { tickets: number }>();
   const queue = createQueues();
@@ -83,11 +40,11 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
   async function open(name: string): Promise<Namespace> {
     const known = namespaces.get(name);
     if (known !== undefined) return known;
-    await files.prepare(name);
+    await requests.prepare(name);
     const opened = namespaces.get(name);
     if (opened !== undefined) return opened;
     const index = createNamespaceIndex(context, name);
-    const watch = watchRequests(join(options.folder, name), options.pollMs ?? POLL_MS, (changed) => {
+    const watch = requests.watch(name, (changed) => {
       index.dirty(changed);
       if (changed !== undefined) void cases.get(`${name}/${changed}`)?.lookIfDue();
       else for (const [key, each] of cases) if (key.startsWith(`${name}/`)) void each.lookIfDue();
@@ -142,7 +99,7 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
     const ref = { namespace: command.connection.namespace, name };
     let stored: StoredRequest | undefined;
     try {
-      stored = await files.read(ref);
+      stored = await requests.read(ref);
     } catch (error) {
       if (!(error instanceof ApprovalError)) throw error;
       context.log.warn({ code: error.code, hint: error.hint }, error.message);
@@ -160,13 +117,14 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
 
   /** A request whose holder is gone waits in this process from now on. */
   async function adopt(request: ApprovalRequest): Promise<void> {
-    const gone = (found: ApprovalRequest): boolean =>
-      stateOf(found) === 'Orphaned' ||
-      (stateOf(found) === 'Pending' && holderIsGone(found.status?.holder, options.holder.host) === true);
-    if (!gone(request)) return;
-    await files.update({ namespace: request.metadata.namespace, name: request.metadata.name }, (found) =>
-      found.metadata.uid === request.metadata.uid && gone(found)
-        ? { ...found, status: { ...found.status, state: 'Pending', holder: options.holder } }
+    const holder = request.status?.holder;
+    const state = stateOf(request);
+    if (state !== 'Orphaned' && !(state === 'Pending' && (await context.isGone(holder)) === true)) return;
+    await requests.update(refOf(request), (found) =>
+      found.metadata.uid === request.metadata.uid &&
+      (stateOf(found) === 'Orphaned' ||
+        (stateOf(found) === 'Pending' && found.status?.holder?.process === holder?.process))
+        ? { ...found, status: { ...found.status, state: 'Pending', holder: context.holder } }
         : undefined,
     );
   }
@@ -178,28 +136,31 @@ export function createFolderApprovals(options: FolderApprovalsOptions): FolderAp
     name: string,
     index: NamespaceIndex,
   ): Promise<ApprovalTicket | ApprovalRefusal | undefined> {
-    const now = options.now();
+    const now = context.now();
     const pending = index.pending(now);
     const ofSubject = pending.ofSubject(command.subject.username);
     if (ofSubject >= MAX_PENDING_OF_SUBJECT) return refusal('SPV005', [ofSubject]);
     const onConnection = pending.onConnection(command.connection.name);
     if (onConnection >= MAX_PENDING_ON_CONNECTION) return refusal('SPV006', [onConnection]);
-    const request = buildRequest(command, { name, hash, fingerprint, holder: options.holder, now });
+    const request = buildRequest(command, { name, hash, fingerprint, holder: context.holder, now });
     index.put(request, '');
+    let stored: StoredRequest | undefined;
     try {
-      if (!(await files.create(request))) {
-        index.remove(name);
-        index.dirty(name);
-        await index.refresh();
-        return undefined;
-      }
+      stored = await requests.create(request);
     } catch (error) {
       index.remove(name);
       throw error;
     }
-    index.put(request, (await files.stamp({ namespace: request.metadata.namespace, name })) ?? '');
-    const made = caseOf(command, hash, request);
-    context.changed(request, 'Created');
+    if (stored === undefined) {
+      index.remove(name);
+      index.taken(name);
+      index.dirty(name);
+      await index.refresh();
+      return undefined;
+    }
+    index.put(stored.request, stored.stamp);
+    const made = caseOf(command, hash, stored.request);
+    context.changed(stored.request, 'Created');
     return ticket(made, command);
   }
 

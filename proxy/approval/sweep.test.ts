@@ -2,8 +2,9 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { ground, held, person, ticketOf } from './approval.fixture.ts';
+import { folderContext } from './folder-approvals.ts';
 import { createHolder } from './folders.ts';
-import { keepSwept } from './sweep.ts';
+import { keepSwept, SWEEP_FOLDER } from './sweep.ts';
 
 test('a gateway that was killed between use and its note leaves no request that looks as if it could still run', async () => {
   const ada = person('ada');
@@ -32,7 +33,7 @@ test('a gateway that was killed between use and its note leaves no request that 
       monotonic: () => performance.now(),
       log: { warn: () => {} },
     };
-    await keepSwept(options, AbortSignal.abort());
+    await keepSwept(folderContext(options), SWEEP_FOLDER, AbortSignal.abort());
     expect((await g.request(name)).status?.state).toBe('Consumed');
   } finally {
     await g.close();

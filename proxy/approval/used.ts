@@ -15,20 +15,21 @@ export interface UsedRequest {
   readonly at: string;
 }
 
-/**
- * A folder with one file for each request that was used. Making the file is the compare-and-set: the file system lets exactly one
- * of all processes that share the folder make it, and it is on the disk before the command goes on.
- */
+/** What was used up, apart from the requests themselves: noting it is the compare-and-set that lets a command run. */
 export interface UsedRequests {
   has(uid: string): Promise<boolean>;
-  /** Undefined: not used here, or what is there cannot be read. */
+  /** As a gateway noted it, and nobody who can write to the requests. Undefined: not used, or what is there cannot be read. */
   find(uid: string): Promise<UsedRequest | undefined>;
-  /** True for exactly one caller. @throws when the folder cannot be written: then nothing may run */
+  /** True for exactly one caller, once it is durable. @throws when it cannot be noted: then nothing may run */
   claim(used: UsedRequest): Promise<boolean>;
   /** Forgets what was used before `time`, in milliseconds since 1970. */
   removeBefore(time: number): Promise<void>;
 }
 
+/**
+ * A folder with one file for each request that was used. The file system lets exactly one of all processes that share the folder
+ * make it, and it is on the disk before the command goes on.
+ */
 export function createUsedRequests(folder: string): UsedRequests {
   const path = (uid: string): string => join(folder, uid);
   return {
@@ -82,6 +83,22 @@ export function createUsedRequests(folder: string): UsedRequests {
         });
         if (found !== undefined && found.mtimeMs < time) await rm(join(folder, name), { force: true });
       }
+    },
+  };
+}
+
+/**
+ * Two notes of everything: one that all who share the requests have in common, and this gateway's own, which whoever writes to the
+ * requests cannot reach. A restored copy of the first brings nothing back.
+ */
+export function bothUsed(shared: UsedRequests, own: UsedRequests): UsedRequests {
+  return {
+    has: async (uid) => (await shared.has(uid)) || (await own.has(uid)),
+    find: (uid) => own.find(uid),
+    claim: async (used) => (await shared.claim(used)) && (await own.claim(used)),
+    async removeBefore(time) {
+      await shared.removeBefore(time);
+      await own.removeBefore(time);
     },
   };
 }

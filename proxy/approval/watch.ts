@@ -1,8 +1,5 @@
 import { type FSWatcher, watch } from 'node:fs';
-
-export interface NamespaceWatch {
-  close(): void;
-}
+import type { RequestWatch } from './request-store.ts';
 
 /**
  * Tells at once which requests of a folder changed, where the system can watch it, and that everything may have changed at each
@@ -13,7 +10,7 @@ export function watchRequests(
   folder: string,
   pollMs: number,
   onChange: (name: string | undefined) => void,
-): NamespaceWatch {
+): RequestWatch {
   let watcher: FSWatcher | undefined;
 
   function attach(): void {

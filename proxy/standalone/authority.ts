@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, X509Certificate } from 'node:crypto';
 import { join } from 'node:path';
 import { ApiError } from '../../api/errors.ts';
-import { issueCertificate } from '../certificate/x509.ts';
+import { issueCertificate } from '../../certificate/x509.ts';
 import { createPrivate, privateFolder, readPrivate } from '../identity/state-files.ts';
 
 const DAY_MS = 86_400_000;

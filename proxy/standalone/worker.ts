@@ -11,9 +11,10 @@ import { ownerIsAlive, ownerOf } from '../../record/owner.ts';
 import { keepRetention } from '../../record/retention.ts';
 import { createConfiguredApprovers } from '../approval/configured-approvers.ts';
 import type { ApprovalEvent } from '../approval/context.ts';
+import { folderContext } from '../approval/folder-approvals.ts';
 import { approvalFolders, createHolder } from '../approval/folders.ts';
-import { createFolderApprovals } from '../approval/store.ts';
-import { keepSwept } from '../approval/sweep.ts';
+import { createApprovals } from '../approval/store.ts';
+import { keepSwept, SWEEP_FOLDER } from '../approval/sweep.ts';
 import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
@@ -148,7 +149,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     environment: options.environment,
   });
   const notify = createNotifier({ webhooks: configuration.notifications.webhooks, state, now: Date.now, log });
-  const approvalOptions = {
+  const approvalContext = folderContext({
     ...approvalFolders(configuration, state),
     signers: createConfiguredApprovers(options.configurationFile, log),
     holder: createHolder(options.pid),
@@ -160,10 +161,10 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
       log.info({ request: `${namespace}/${name}`, event }, 'request for approval');
       notify(request, event);
     },
-  };
+  });
   // Before anything new is held: what is open and held by nobody has no session any more.
-  if (options.worker === 0) await keepSwept(approvalOptions, retaining.signal);
-  const approvals = createFolderApprovals(approvalOptions);
+  if (options.worker === 0) await keepSwept(approvalContext, SWEEP_FOLDER, retaining.signal);
+  const approvals = createApprovals(approvalContext);
   const runtime = await startRuntime({
     bundles,
     credentials,

@@ -296,11 +296,14 @@ describe('a client of bytes', () => {
   });
 
   test('that came on a stream with a proved identity is not asked for a token', async () => {
-    settings = { ...settings, tls: undefined, identity: await verifier.verify(await token(), signal, '::1') };
+    const proved = await verifier.verify(await token(), signal, '::1');
+    settings = { ...settings, tls: undefined, proof: async () => proved };
     const client = await rawClient(false);
     client.write(startup());
     expect((await once(client, 'data'))[0].toString('latin1', 0, 9)).toBe('R\0\0\0\x08\0\0\0\0');
-    expect((await session()).identity).toBe(settings.identity);
+    const { identity, method } = await session();
+    expect(identity).toBe(proved);
+    expect(method).toBe('connector');
     client.destroy();
   });
 

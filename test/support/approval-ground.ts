@@ -2,10 +2,10 @@
 import { writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import type { ApprovalRequest } from '../../api/resources.ts';
+import { signVote } from '../../approval/vote.ts';
 import { type Person, person } from '../../proxy/approval/approval.fixture.ts';
 import { createRequestFiles, type RequestFiles } from '../../proxy/approval/files.ts';
 import { createHolder } from '../../proxy/approval/folders.ts';
-import { signVote } from '../../proxy/approval/vote.ts';
 import { type LaneGround, type LaneGroundOptions, startLaneGround } from './lane-ground.ts';
 
 export interface ApprovalGround extends AsyncDisposable {

@@ -30,18 +30,24 @@ trap 'exit 1' INT TERM HUP
 mv "$OUT/$product" "$target"
 `;
 
+/** A word of the shell in which only `$OUT`, where it begins one, means something. */
+const quotedForShell = (word: string): string =>
+  word.startsWith('$OUT') ? `"$OUT"${quotedForShell(word.slice(4))}` : `'${word.replaceAll("'", `'\\''`)}'`;
+
 /**
  * The file, made by the command when it is not there. Processes that ask at once wait for the one that makes it: the lock is the
  * kernel's (flock), so it ends with its holder however that ends.
  * @param target absolute path below the cache
- * @param command program and arguments; `$OUT` in an argument or in the environment is an empty folder
+ * @param command program and arguments; `$OUT` at the start of an argument or of a variable is an empty folder
  * @throws with all that the command printed
  */
 export async function cached(target: string, command: readonly string[], making: Making = {}): Promise<string> {
   if (existsSync(target)) return target;
   await mkdir(path.dirname(target), { recursive: true });
-  const quoted = command.map((word) => `"${word.replaceAll(/["\\`]/g, '\\$&')}"`).join(' ');
-  const exported = Object.entries(making.environment ?? {}).map(([name, value]) => `export ${name}="${value}"`);
+  const quoted = command.map(quotedForShell).join(' ');
+  const exported = Object.entries(making.environment ?? {}).map(
+    ([name, value]) => `export ${name}=${quotedForShell(value)}`,
+  );
   const script = SCRIPT.replace('"$@"', [...exported, quoted].join('\n'));
   const shell = ['sh', '-c', script, 'cached', target, making.product ?? 'program'] as const;
   const flock = findProgram('flock');

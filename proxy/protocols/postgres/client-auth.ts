@@ -2,7 +2,7 @@ import type tls from 'node:tls';
 import { isLoopback } from '../../listener/loopback.ts';
 import { acceptTls } from '../../listener/tls.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type { TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import type { Proof, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import {
   bearerToken,
   errorResult,
@@ -31,10 +31,10 @@ export interface ClientAuthOptions {
   /** Lets clients on this machine, and only them, in without TLS. */
   readonly plaintextLoopback: boolean;
   /**
-   * Proved already by the stream that the client came on, such as a connector's tunnel: then nothing is asked for, and the tunnel
-   * is the encryption.
+   * The identity is proved by the stream that the client came on, such as a connector's tunnel: then nothing is asked for, and the
+   * tunnel is the encryption; a client that wants TLS inside gets it.
    */
-  readonly identity?: VerifiedIdentity;
+  readonly proof?: Proof;
   /** How a token is asked for when the client does not say. Default `password`, which every client can do. */
   readonly authentication?: 'password' | 'oauthbearer';
   /** From the first byte to the verified token, in milliseconds. Default 10 s. */
@@ -52,6 +52,8 @@ export interface AuthenticatedClient {
   readonly residual: Buffer;
   readonly startup: StartupRequest;
   readonly protocolMinor: 0 | 2;
+  /** How the identity came: `password`, `oauthbearer`, or `connector`. */
+  readonly method: string;
   readonly identity: VerifiedIdentity;
 }
 
@@ -100,7 +102,7 @@ export async function acceptClient(
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
   const timeout = AbortSignal.timeout(timeoutMs);
   const deadline = AbortSignal.any([signal, timeout]);
-  const connection = { reader: startupReader(accepted) };
+  const connection = { reader: startupReader(accepted), upgraded: false };
   try {
     const first = await negotiate(connection, options, deadline);
     if (first.type === 'CancelRequest') {
@@ -108,9 +110,9 @@ export async function acceptClient(
       return { type: 'cancel', wire: connection.reader.wire, processId: first.processId, secret: first.secret };
     }
     const { reader } = connection;
-    const { identity: proved } = options;
+    const { proof } = options;
     if (
-      proved === undefined &&
+      proof === undefined &&
       !reader.wire.encrypted &&
       !(options.plaintextLoopback && isLoopback(reader.wire.remoteAddress))
     ) {
@@ -119,10 +121,22 @@ export async function acceptClient(
     const startup = startupRequest(first, options.isSettingAllowed);
     const negotiation = negotiateProtocolVersion(first);
     if (negotiation !== undefined) reader.wire.write(negotiation);
-    const method = startup.authentication ?? options.authentication ?? 'password';
-    const identity = proved ?? (await authenticate(reader, method, startup, options.verifier, deadline));
+    const asked = startup.authentication ?? options.authentication ?? 'password';
+    const identity =
+      proof === undefined
+        ? await authenticate(reader, asked, startup, options.verifier, deadline)
+        : await asClientSees(proof(deadline), startup, deadline);
     const residual = reader.release();
-    return { type: 'session', wire: reader.wire, residual, startup, protocolMinor: agreedMinor(first), identity };
+    const method = proof === undefined ? asked : 'connector';
+    return {
+      type: 'session',
+      wire: reader.wire,
+      residual,
+      startup,
+      protocolMinor: agreedMinor(first),
+      method,
+      identity,
+    };
   } catch (error) {
     const { reader } = connection;
     reader.release();
@@ -143,7 +157,7 @@ export async function acceptClient(
 
 /** Everything before the StartupMessage: requests for encryption, each at most once, and direct TLS. */
 async function negotiate(
-  connection: { reader: StartupReader },
+  connection: { reader: StartupReader; upgraded: boolean },
   options: ClientAuthOptions,
   signal: AbortSignal,
 ): Promise<StartupMessage | Extract<StartupPacket, { type: 'CancelRequest' }>> {
@@ -162,6 +176,7 @@ async function negotiate(
       throw new StartupError('SPG113', error instanceof Error ? shown(error.message) : '', { cause: error });
     }
     connection.reader = startupReader(wire);
+    connection.upgraded = true;
   };
 
   const beginsWithTls = await connection.reader.read((bytes) => {
@@ -180,7 +195,7 @@ async function negotiate(
       case 'SSLRequest':
         // Bytes behind it were sent before encryption by somebody who may not be the client (CVE-2021-23214).
         if (reader.buffered > 0) throw new StartupError('SPG103');
-        if (reader.wire.encrypted || sslRefused) throw new StartupError('SPG104', 'a second request for TLS');
+        if (connection.upgraded || sslRefused) throw new StartupError('SPG104', 'a second request for TLS');
         if (options.tls === undefined) {
           sslRefused = true;
           reader.wire.write(NEGATIVE);
@@ -191,7 +206,7 @@ async function negotiate(
         break;
       case 'GSSENCRequest':
         if (reader.buffered > 0) throw new StartupError('SPG103');
-        if (reader.wire.encrypted || gssRefused) throw new StartupError('SPG104', 'a second request for GSSAPI');
+        if (connection.upgraded || gssRefused) throw new StartupError('SPG104', 'a second request for GSSAPI');
         gssRefused = true;
         reader.wire.write(NEGATIVE);
         break;
@@ -244,6 +259,9 @@ async function authenticate(
   }
 }
 
+/** What went wrong between Sallyport and whoever says which tokens are good. */
+const BETWEEN_US: ReadonlySet<string> = new Set(['SPI015', 'SPI016', 'SPI029', 'SPI032']);
+
 /** What an error of identity looks like; `proxy/identity` is known here by its port only. */
 function hasCode(error: unknown): error is Error & { code: string; hint: string } {
   return (
@@ -262,13 +280,21 @@ async function verify(
   verifier: TokenVerifier,
   signal: AbortSignal,
 ): Promise<VerifiedIdentity> {
+  return asClientSees(verifier.verify(token, signal, wire.remoteAddress), startup, signal);
+}
+
+/** What a refused identity looks like to a client. @throws StartupError */
+async function asClientSees(
+  verifying: Promise<VerifiedIdentity>,
+  startup: StartupRequest,
+  signal: AbortSignal,
+): Promise<VerifiedIdentity> {
   try {
-    return await verifier.verify(token, signal, wire.remoteAddress);
+    return await verifying;
   } catch (error) {
     if (signal.aborted || !hasCode(error)) throw error;
     // What is wrong between Sallyport and an issuer is the platform team's business, and holds addresses.
-    if (error.code === 'SPI015' || error.code === 'SPI016')
-      throw new StartupError('SPG114', '', { detail: error.code, cause: error });
+    if (BETWEEN_US.has(error.code)) throw new StartupError('SPG114', '', { detail: error.code, cause: error });
     throw new StartupError('SPG112', shown(startup.user), {
       hint: error.hint,
       detail: `${error.code}: ${error.message}`,

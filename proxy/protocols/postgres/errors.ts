@@ -1,3 +1,5 @@
+import type { GateRefusal } from '../../ports.ts';
+
 /**
  * Errors of the PostgreSQL lane: one table. `state` is the SQLSTATE that the client sees (manual, appendix A); the code stands in
  * DETAIL, with the session's id, so that a person can find the moment in the record. `{}` is filled by the place that raises it.
@@ -151,6 +153,19 @@ export interface LaneReport {
   readonly message: string;
   readonly detail?: string;
   readonly hint: string;
+}
+
+/** What the gate says, as the client sees it: a denial, with the code of whoever denied. */
+export function gateReport({ code, message, hint }: GateRefusal): LaneReport {
+  return { code: code as LaneErrorCode, state: '42501', message, hint };
+}
+
+/** Why an identity ended before its time, as its sessions are told. */
+export function withdrawnReport({ reason }: AbortSignal): LaneReport {
+  const { code, message, hint } = reason as Partial<GateRefusal>;
+  if (typeof code !== 'string' || typeof message !== 'string')
+    return laneError('SPG014', 'your identity was withdrawn');
+  return { code: code as LaneErrorCode, state: '28000', message: `the session ends: ${message}`, hint: hint ?? '' };
 }
 
 /** Fills a row of the table. `detail` and `hint` of the caller stand in place of the table's. */

@@ -2,12 +2,12 @@ import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bu
 import { sessionAuthenticated, sessionEnd, sessionRefused, sessionStart } from '../../../record/events.ts';
 import type { RecordingSink, RecordStream } from '../../../record/port.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type { LeaseRequest, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import type { LeaseRequest, Proof, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
 import { createRates } from '../../session/rates.ts';
 import type { CatalogCache } from './catalog/cache.ts';
 import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
-import { laneError } from './errors.ts';
+import { gateReport, laneError, withdrawnReport } from './errors.ts';
 import { createPreviewDialler } from './held/dial.ts';
 import { type HeldUpstream, holdUpstream } from './held-upstream.ts';
 import type { LeasedConnection } from './per-command/succession.ts';
@@ -33,7 +33,7 @@ import { STATUS } from './wire/messages.ts';
 export interface LaneOptions {
   readonly ports: LanePorts;
   readonly verifier: TokenVerifier;
-  readonly authentication: Omit<ClientAuthOptions, 'verifier'>;
+  readonly authentication: Omit<ClientAuthOptions, 'verifier' | 'proof'>;
   readonly recorder: RecordingSink;
   readonly cancelKeys: CancelKeys;
   /** A CancelRequest whose key another worker gave out. */
@@ -54,11 +54,15 @@ export interface LaneObserver {
 }
 
 export interface PostgresLane {
-  /** Serves one accepted client to its end. `connections` are those behind the address that was dialled. */
+  /**
+   * Serves one accepted client to its end. `connections` are those behind the address that was dialled; with `proof` the client is not
+   * asked who it is.
+   */
   serve(
     wire: Wire,
     connections: readonly { readonly namespace: string; readonly name: string }[],
     signal: AbortSignal,
+    proof?: Proof,
   ): Promise<void>;
   readonly sessions: ReadonlySet<LaneSession>;
   /** Once a second: ends sessions whose time, or whose right to be here, is over. */
@@ -98,6 +102,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     connection: CompiledConnection,
     identity: VerifiedIdentity,
   ): NonNullable<ReturnType<LanePorts['judgement']>> {
+    const kept = ports.gate.suspension(connection) ?? ports.gate.refusal(connection, identity);
+    if (kept !== undefined) throw new Refused(gateReport(kept));
+    if (identity.withdrawn?.aborted === true) throw new Refused(withdrawnReport(identity.withdrawn));
     const judgement = ports.judgement(ports.bundles.current(), connection, identity);
     if (judgement === undefined) throw new Refused(laneError('SPG022', identity.subject.username));
     const { revoked } = judgement.scope;
@@ -168,13 +175,12 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
         bundle: bundle.hash,
       }),
     );
-    const method = client.startup.authentication ?? options.authentication.authentication ?? 'password';
     stream.append(
       'session.authenticated',
       sessionAuthenticated({
         session: id,
         subject: identity.subject,
-        method,
+        method: client.method,
         tokenId: identity.tokenId,
         sessionExpiresAt: identity.sessionExpiresAt,
       }),
@@ -248,7 +254,12 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     session.dial = (signal) => previews(session, signal);
     session.rescope = () => rescope(session);
     helds.set(session, held);
+    const { withdrawn } = session.identity;
+    const dismiss = (): void => {
+      if (withdrawn !== undefined) session.fail(withdrawnReport(withdrawn));
+    };
     session.onEnd = (reason) => {
+      withdrawn?.removeEventListener('abort', dismiss);
       key.revoke();
       sessions.delete(session);
       const end = sessionEnd({
@@ -270,15 +281,23 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     session.client.resume();
     if (upstream.residual.length > 0) backend.feed(upstream.residual);
     session.upstream.resume();
+    withdrawn?.addEventListener('abort', dismiss, { once: true });
+    // It may have ended while the target was dialled.
+    if (withdrawn?.aborted === true) dismiss();
   }
 
   return {
     sessions,
-    async serve(accepted, connections, signal) {
+    async serve(accepted, connections, signal, proof) {
       const id = newSessionId(Date.now());
       let client: Awaited<ReturnType<typeof acceptClient>>;
       try {
-        client = await acceptClient(accepted, { verifier: options.verifier, ...options.authentication }, signal);
+        const proved = proof === undefined ? {} : { proof };
+        client = await acceptClient(
+          accepted,
+          { verifier: options.verifier, ...options.authentication, ...proved },
+          signal,
+        );
       } catch (error) {
         if (!(error instanceof Error)) throw error;
         observer.refused(accepted.peer, error);
@@ -393,7 +412,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
 
   function sweepOne(session: LaneSession, now: number, bundle: Bundle): void {
     const over = overdue(session, now);
+    const kept = ports.gate.refusal(session.connection, session.identity);
     if (over !== undefined) session.fail(over);
+    else if (kept !== undefined) session.fail(gateReport(kept));
     else if (bundle !== session.bundle) endWhenWithdrawn(session, bundle);
   }
 

@@ -5,10 +5,10 @@ import path from 'node:path';
 import type pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ApprovalRequest } from '../../../api/resources.ts';
+import { signVote } from '../../../approval/vote.ts';
 import { type Person, person } from '../../../proxy/approval/approval.fixture.ts';
 import { createRequestFiles, type RequestFiles } from '../../../proxy/approval/files.ts';
 import { createHolder } from '../../../proxy/approval/folders.ts';
-import { signVote } from '../../../proxy/approval/vote.ts';
 import { type CredentialGround, startCredentialGround } from '../../support/credential-ground.ts';
 import { describeWith, postgresServer } from '../../support/requires.ts';
 

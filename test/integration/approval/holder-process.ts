@@ -6,9 +6,10 @@ import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { held, requirement } from '../../../proxy/approval/approval.fixture.ts';
 import { createConfiguredApprovers } from '../../../proxy/approval/configured-approvers.ts';
+import { type FolderApprovalsOptions, folderContext } from '../../../proxy/approval/folder-approvals.ts';
 import { createHolder } from '../../../proxy/approval/folders.ts';
-import { createFolderApprovals, type FolderApprovalsOptions } from '../../../proxy/approval/store.ts';
-import { keepSwept } from '../../../proxy/approval/sweep.ts';
+import { createApprovals } from '../../../proxy/approval/store.ts';
+import { keepSwept, SWEEP_FOLDER } from '../../../proxy/approval/sweep.ts';
 import type { ApprovalTicket } from '../../../proxy/ports.ts';
 
 export interface HolderSetup {
@@ -45,8 +46,9 @@ if (text !== undefined) {
     monotonic: () => performance.now(),
     log: { warn: () => {} },
   };
-  await keepSwept(options, new AbortController().signal);
-  const store = createFolderApprovals(options);
+  const context = folderContext(options);
+  await keepSwept(context, SWEEP_FOLDER, new AbortController().signal);
+  const store = createApprovals(context);
   const tickets = new Map<number, ApprovalTicket>();
   const tell = (value: object): void => void process.stdout.write(`${JSON.stringify(value)}\n`);
   const obey = async (order: Order): Promise<void> => {

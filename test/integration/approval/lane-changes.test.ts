@@ -5,7 +5,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { loadConfiguration } from '../../../api/configuration.ts';
 import { checkRules } from '../../../api/rules.ts';
-import { COUNT_WANTED } from '../../../proxy/approval/request.ts';
+import { COUNT_WANTED } from '../../../approval/state.ts';
 import * as encode from '../../../proxy/protocols/postgres/wire/encode.ts';
 import { startWorker } from '../../../proxy/standalone/worker.ts';
 import { type ApprovalGround, startApprovalGround, stateOf } from '../../support/approval-ground.ts';

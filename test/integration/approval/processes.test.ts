@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { stateOf } from '../../../approval/state.ts';
 import { type Person, person } from '../../../proxy/approval/approval.fixture.ts';
 import { castVote, findRequest } from '../../../proxy/approval/ballot-box.ts';
 import { createRequestFiles, type RequestFiles } from '../../../proxy/approval/files.ts';
 import { createHolder } from '../../../proxy/approval/folders.ts';
-import { stateOf } from '../../../proxy/approval/request.ts';
 import type { HolderSetup, Order } from './holder-process.ts';
 
 let root: string;

@@ -1,6 +1,6 @@
 import { createPrivateKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
+import { issueCertificate } from '../../../../certificate/x509.ts';
 import type { ClientCertificate } from '../../../../policy/bundle.ts';
-import { issueCertificate } from '../../../certificate/x509.ts';
 import type { PostgresCredential } from '../../../ports.ts';
 import { CredentialError } from './errors.ts';
 

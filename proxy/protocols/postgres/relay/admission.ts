@@ -1,4 +1,4 @@
-import { type LaneReport, laneError } from '../errors.ts';
+import { gateReport, type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
@@ -30,7 +30,9 @@ export class Admission {
 
   /** Why a command that was decided must not run. */
   refused(verdict: Verdict): LaneReport | undefined {
-    return verdict.denial;
+    if (verdict.denial !== undefined) return verdict.denial;
+    const suspended = this.#session.ports.gate.suspension(this.#session.connection);
+    return suspended === undefined ? undefined : gateReport(suspended);
   }
 
   /** Counts a command that is about to run. Preparing and binding are no commands. */

@@ -1,6 +1,7 @@
 import type { Bundle, CompiledConnection, SessionFacts } from '../../../../policy/bundle.ts';
 import type { Wire } from '../../../listener/wire.ts';
 import type {
+  AdmissionGate,
   ApprovalStore,
   BundleSource,
   CredentialLeases,
@@ -23,6 +24,7 @@ import { type Portal, type Prepared, Reply, ReplyQueue } from './replies.ts';
 /** What a session needs from outside; the same for all sessions of a process. */
 export interface LanePorts {
   readonly bundles: BundleSource;
+  readonly gate: AdmissionGate;
   readonly approvals: ApprovalStore;
   readonly credentials: CredentialSource;
   readonly leases: CredentialLeases<PostgresCredential>;

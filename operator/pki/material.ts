@@ -1,0 +1,144 @@
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  X509Certificate,
+} from 'node:crypto';
+import { issueCertificate } from '../../certificate/x509.ts';
+
+/**
+ * What the Secret `sallyport-keys` holds, and when it changes. Pure but for randomness: who stores it is elsewhere.
+ *
+ * An authority is renewed in two steps, so that nobody ever sees a certificate of one that it does not trust yet: at two thirds of
+ * its life the next one is made and *trusted*; a day later, when every mounted copy has it, it *signs*. The old one stays trusted
+ * until its end.
+ */
+
+export interface Pair {
+  /** PEM. */
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface KeyMaterial {
+  readonly signer: Pair;
+  /** Trusted already, signs later. */
+  readonly next: Pair | undefined;
+  /** Certificates of authorities that do not sign any more, but whose certificates may still be in use. */
+  readonly former: readonly string[];
+  /** Ed25519, PKCS #8 in PEM: signs bundles and votes. */
+  readonly signingKey: string;
+}
+
+export const AUTHORITY_DAYS = 730;
+/** From being trusted to signing. */
+export const OVERLAP_MS = 86_400_000;
+const DAY_MS = 86_400_000;
+/** A machine whose clock is behind by less than this takes a new certificate at once. */
+export const CLOCK_SKEW_MS = 3_600_000;
+
+export function newAuthority(now: number): Pair {
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  // Two authorities of one name could be confused in a trust bundle.
+  const commonName = `Sallyport ${randomBytes(4).toString('hex')}`;
+  const certificate = issueCertificate({
+    commonName,
+    publicKey: createPublicKey(privateKey),
+    notBefore: new Date(now - CLOCK_SKEW_MS),
+    notAfter: new Date(now + AUTHORITY_DAYS * DAY_MS),
+    use: { type: 'authority' },
+    issuer: { commonName, key: privateKey },
+  });
+  return { certificate, key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
+}
+
+export function newMaterial(now: number): KeyMaterial {
+  const { privateKey } = generateKeyPairSync('ed25519');
+  return {
+    signer: newAuthority(now),
+    next: undefined,
+    former: [],
+    signingKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
+const validity = (pem: string): { readonly from: number; readonly to: number } => {
+  const certificate = new X509Certificate(pem);
+  return { from: certificate.validFromDate.getTime(), to: certificate.validToDate.getTime() };
+};
+
+/** When two thirds of the certificate's life are over. */
+export function renewalTime(pem: string): number {
+  const { from, to } = validity(pem);
+  return from + ((to - from) * 2) / 3;
+}
+
+/** The material as it should be now; the same object when nothing has to change. */
+export function renewed(material: KeyMaterial, now: number): KeyMaterial {
+  const former = material.former.filter((pem) => validity(pem).to > now);
+  const expired = validity(material.signer.certificate).to <= now;
+  const { next } = material;
+  if (next !== undefined && (expired || validity(next.certificate).from + CLOCK_SKEW_MS + OVERLAP_MS <= now)) {
+    const still = expired ? [] : [material.signer.certificate];
+    return renewed({ ...material, signer: next, next: undefined, former: [...still, ...former] }, now);
+  }
+  // The operator was away for longer than the overlap: better a new authority that connectors trust a minute later than none.
+  if (expired) return { ...material, signer: newAuthority(now), next: undefined, former };
+  if (next === undefined && renewalTime(material.signer.certificate) <= now) {
+    return { ...material, next: newAuthority(now), former };
+  }
+  return former.length === material.former.length ? material : { ...material, former };
+}
+
+/** When to look again, as milliseconds since the epoch. */
+export function nextChange(material: KeyMaterial): number {
+  const { next, former, signer } = material;
+  const promotion =
+    next === undefined ? renewalTime(signer.certificate) : validity(next.certificate).from + CLOCK_SKEW_MS + OVERLAP_MS;
+  return Math.min(promotion, ...former.map((pem) => validity(pem).to));
+}
+
+const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g;
+
+/** `data` of the Secret, not yet in base64. */
+export function writeMaterial({ signer, next, former, signingKey }: KeyMaterial): Record<string, string> {
+  return {
+    'ca.crt': [signer.certificate, ...(next === undefined ? [] : [next.certificate]), ...former].join(''),
+    'ca.key': signer.key,
+    ...(next === undefined ? {} : { 'next.key': next.key }),
+    'signing.key': signingKey,
+  };
+}
+
+/** The other way round. @throws Error that says what is wrong, without what stands there */
+export function readMaterial(data: Readonly<Record<string, string | undefined>>): KeyMaterial {
+  const certificates = data['ca.crt']?.match(PEM) ?? [];
+  const owner = (name: string): Pair | undefined => {
+    const key = data[name];
+    if (key === undefined) return undefined;
+    const parsed = parseKey(key, name);
+    const certificate = certificates.find((pem) => new X509Certificate(pem).checkPrivateKey(parsed));
+    if (certificate === undefined) throw new Error(`ca.crt has no certificate for ${name}`);
+    return { certificate, key };
+  };
+  const signer = owner('ca.key');
+  if (signer === undefined) throw new Error('ca.key is missing');
+  const next = owner('next.key');
+  const signingKey = data['signing.key'];
+  if (signingKey === undefined) throw new Error('signing.key is missing');
+  if (parseKey(signingKey, 'signing.key').asymmetricKeyType !== 'ed25519')
+    throw new Error('signing.key is not Ed25519');
+  const former = certificates.filter((pem) => pem !== signer.certificate && pem !== next?.certificate);
+  return { signer, next, former, signingKey };
+}
+
+function parseKey(pem: string, name: string): KeyObject {
+  try {
+    return createPrivateKey(pem);
+  } catch {
+    // OpenSSL's message may quote what it read.
+    throw new Error(`${name} is no private key in PEM`);
+  }
+}

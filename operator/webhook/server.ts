@@ -1,0 +1,161 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer, type Server } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { type AdmissionHandler, type AdmissionResponse, parseReview, renderReview } from './admission.ts';
+import { type WebhookErrorCode, webhookMessage } from './errors.ts';
+
+/** pino's shape, as far as this folder writes. */
+export interface WebhookLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+export interface WebhookServerOptions {
+  readonly host?: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  /** By path, such as `/inject`. */
+  readonly handlers: Readonly<Record<string, AdmissionHandler>>;
+  /** Asked for at each handshake, so that a new certificate needs no restart. */
+  readonly certificate: () => SecureContext;
+  readonly log: WebhookLog;
+  /** An object in etcd has at most 1.5 MiB; a review carries it twice. Default 6 MiB. */
+  readonly maxBodyBytes?: number;
+  /** Less than `timeoutSeconds` of the webhook, so that the person reads our words and not "context deadline exceeded". Default 8000. */
+  readonly decideWithinMs?: number;
+  /** Told of every review that was judged; for metrics. */
+  readonly observe?: (path: string, outcome: 'allowed' | 'refused' | 'failed', seconds: number) => void;
+}
+
+export interface WebhookServer {
+  readonly address: AddressInfo;
+  /** Takes no new connections, lets what runs end, then closes. */
+  close(): Promise<void>;
+}
+
+const MIB = 1024 * 1024;
+
+function refusal(status: number, code: WebhookErrorCode, fills: readonly (string | number)[] = []): AdmissionResponse {
+  return { allowed: false, status, code, message: webhookMessage(code, fills) };
+}
+
+/** The body, or undefined when it is longer than the limit. @throws Error when the request breaks off */
+async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
+  if (Number(request.headers['content-length'] ?? 0) > limit) return undefined;
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > limit) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function parseJson(body: Buffer): unknown {
+  try {
+    return JSON.parse(body.toString('utf8'));
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+/** The handler's answer; what it throws, or does not say in time, is a refusal. */
+async function judge(
+  handler: AdmissionHandler,
+  request: NonNullable<ReturnType<typeof parseReview>>,
+  options: Pick<WebhookServerOptions, 'log'> & { readonly decideWithinMs: number },
+): Promise<{ response: AdmissionResponse; failed: boolean }> {
+  const signal = AbortSignal.timeout(options.decideWithinMs);
+  const late = Promise.withResolvers<never>();
+  const onAbort = (): void => late.reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const subject = { namespace: request.namespace, name: request.name, resource: request.resource.resource };
+  try {
+    return { response: await Promise.race([handler(request, signal), late.promise]), failed: false };
+  } catch (error) {
+    const code = signal.aborted ? 'SPW023' : 'SPW022';
+    options.log.error({ code, ...subject, err: error }, 'an admission review was refused unjudged');
+    return { response: refusal(500, code, [options.decideWithinMs]), failed: true };
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** HTTPS server for admission reviews. Resolves once it listens. */
+export async function serveWebhooks(options: WebhookServerOptions): Promise<WebhookServer> {
+  const { handlers, log, maxBodyBytes = 6 * MIB, decideWithinMs = 8000 } = options;
+
+  const answer = (response: ServerResponse, status: number, body: string, type = 'text/plain'): void => {
+    // The rest of a body that was too long is not read: the connection cannot go on.
+    response.writeHead(status, { 'content-type': type, ...(status === 413 ? { connection: 'close' } : {}) });
+    response.end(body);
+  };
+
+  async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const handler = Object.hasOwn(handlers, path) ? handlers[path] : undefined;
+    if (handler === undefined) return answer(response, 404, 'no such webhook\n');
+    if (request.method !== 'POST') return answer(response, 405, 'only POST\n');
+    if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
+      return answer(response, 415, 'only application/json\n');
+    const body = await bodyOf(request, maxBodyBytes);
+    if (body === undefined) return answer(response, 413, 'the review is too long\n');
+    const review = parseReview(parseJson(body));
+    if (review === undefined) return answer(response, 400, 'not an AdmissionReview of admission.k8s.io/v1\n');
+    const started = performance.now();
+    const { response: decided, failed } = await judge(handler, review, { log, decideWithinMs });
+    const outcome = failed ? 'failed' : decided.allowed ? 'allowed' : 'refused';
+    options.observe?.(path, outcome, (performance.now() - started) / 1000);
+    if (!decided.allowed)
+      log.info({ code: decided.code, namespace: review.namespace, name: review.name, path }, decided.message);
+    answer(response, 200, JSON.stringify(renderReview(review.uid, decided)), 'application/json');
+  }
+
+  const server: Server = createServer(
+    {
+      // Clients that ask for no name get the same certificate: SNICallback alone would leave them without one.
+      SNICallback: (_name, callback) => {
+        try {
+          callback(null, options.certificate());
+        } catch (error) {
+          callback(error instanceof Error ? error : new Error(String(error)));
+        }
+      },
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: 5000,
+      headersTimeout: 5000,
+      requestTimeout: 10_000,
+      keepAliveTimeout: 60_000,
+      maxHeaderSize: 16 * 1024,
+    },
+    (request, response) => {
+      serve(request, response).catch((error: unknown) => {
+        log.warn({ err: error }, 'an admission review broke off');
+        if (!response.headersSent) answer(response, 500, 'failed\n');
+        else response.destroy();
+      });
+    },
+  );
+  server.maxConnections = 512;
+  server.on('tlsClientError', (error) => log.warn({ err: error }, 'a TLS handshake with the webhooks failed'));
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, () => {
+      server.removeListener('error', reject);
+      resolve();
+    });
+  });
+  server.on('error', (error) => log.error({ err: error }, 'the webhook server failed'));
+  return {
+    address: server.address() as AddressInfo,
+    close: () =>
+      new Promise<void>((resolve, reject) => {
+        server.close((error) => (error === undefined ? resolve() : reject(error)));
+        server.closeIdleConnections();
+      }),
+  };
+}
