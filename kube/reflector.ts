@@ -1,6 +1,6 @@
 import { type Backoff, backoffMs, sleep } from './backoff.ts';
 import { PAGE, watchError } from './client.ts';
-import { isExpired, isForbidden, isNotFound, KubeError } from './errors.ts';
+import { KubeError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { describeSelection } from './paths.ts';
 import { createStore } from './store.ts';
@@ -16,23 +16,16 @@ import type {
   Selection,
   WatchEvent,
 } from './types.ts';
+import { askedMs, isOlder, judge, type Step } from './watch-end.ts';
+
+export { isOlder };
 
 /**
- * A store that follows the API server. One loop owns all of it: list → watch → judge why it ended → perhaps wait → again. What comes
- * next is decided in one place (`judge`), from how the last step ended:
+ * A store that follows the API server. One loop owns all of it: list → watch → judge why it ended → perhaps wait → again. What the end
+ * of a step means is decided in one place, watch-end.ts.
  *
- * | what happened | next |
- * |---|---|
- * | the watch ended as it should (`timeoutSeconds`, a server that stops) | watch on from the last version |
- * | three such ends in a row without one event or bookmark | list |
- * | 410, as a status or as an event: history is gone | list |
- * | an event that cannot be understood, a part of one, or one older than the one before it | list: it may have been the one that mattered |
- * | network, 5xx, 429, silence | wait, then watch on; silence, "not yet there" (504) and the third in a row list |
- * | 401 | the client has read the token again already; wait, then watch on |
- * | 403, 404 | wait, then list; said once. The store keeps what it has: rights that are gone for a moment delete nothing |
- *
- * Before it watches on, it asks for the newest version: an etcd that was restored from an older
- * snapshot counts again from there, and a watch from the future would be silent until the count is reached.
+ * Before it watches on, it asks for the newest version: an etcd that was restored from an older snapshot counts again from there, and
+ * a watch from the future says nothing until the count is reached.
  */
 
 export interface ReflectorOptions<T extends KubeObject> extends Selection {
@@ -72,14 +65,6 @@ export const REFLECTOR_TIMING: ReflectorTiming = {
   emptyWatches: 3,
   outageFailures: 3,
 };
-
-/** How a step ended, with what is done next. */
-interface Step {
-  readonly next: 'list' | 'watch';
-  /** For the metric. */
-  readonly end: 'closed' | 'empty' | 'expired' | 'silent' | 'garbled' | 'refused' | 'broken' | 'stopped';
-  readonly problem?: Error;
-}
 
 export function createReflector<T extends KubeObject>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, type, log, metrics, namespace } = options;
@@ -276,40 +261,6 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
     status: () => status,
     run,
   };
-}
-
-/** What the end of a step by an error means for the next. */
-function judge(error: unknown, step: 'list' | 'watch', signal: AbortSignal): Step {
-  if (signal.aborted) return { next: step, end: 'stopped' };
-  const problem = error instanceof Error ? error : new Error(String(error));
-  if (isExpired(error)) return { next: 'list', end: 'expired', problem };
-  if (isForbidden(error) || isNotFound(error)) return { next: 'list', end: 'refused', problem };
-  if (!(error instanceof KubeError)) return { next: 'list', end: 'garbled', problem };
-  switch (error.code) {
-    case 'SPB012':
-    case 'SPB013':
-    case 'SPB007':
-    case 'SPB011':
-      return { next: 'list', end: 'garbled', problem };
-    case 'SPB019':
-      return { next: 'list', end: 'silent', problem };
-    case 'SPB010':
-      // A version that this server has not seen yet: of another server that was ahead, or of a history that is no more.
-      return { next: error.reason === 'Timeout' ? 'list' : step, end: 'broken', problem };
-    default:
-      return { next: step, end: 'broken', problem };
-  }
-}
-
-const askedMs = (problem: Error): number => (problem instanceof KubeError ? (problem.retryAfterMs ?? 0) : 0);
-
-/**
- * Versions of one type count upwards (KEP-5504; so they did before it was promised). Where they are no numbers, nothing is said.
- * @returns whether `a` is from before `b`
- */
-export function isOlder(a: string, b: string): boolean {
-  if (!/^\d{1,20}$/.test(a) || !/^\d{1,20}$/.test(b)) return false;
-  return BigInt(a) < BigInt(b);
 }
 
 /** What several read must not be changed by one of them. */
