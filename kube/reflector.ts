@@ -66,6 +66,9 @@ export const REFLECTOR_TIMING: ReflectorTiming = {
   outageFailures: 3,
 };
 
+/** What comes and goes is warned of once in so many milliseconds. */
+const WARN_MS = 300_000;
+
 export function createReflector<T extends KubeObject>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, type, log, metrics, namespace } = options;
   const timing = { ...REFLECTOR_TIMING, ...options.timing };
@@ -87,8 +90,12 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   let status: ReflectorStatus = { heardAt: undefined, phase: 'stopped', problem: undefined };
   const filled = Promise.withResolvers<void>();
   let hasSynced = false;
+  /** Watches in a row that ended as they should, and had said nothing. */
   let emptyWatches = 0;
+  let said = false;
   let announced = '';
+  const warnedAt = new Map<string, number>();
+  let failures = 0;
 
   const keep = (object: T): T => {
     // Which manager set which field: half of many an object, and nobody reads it here.
@@ -117,7 +124,7 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
     log.info({ type: type.plural, namespace }, 'the API server answers again');
   };
 
-  /** @returns undefined when the store is filled */
+  /** Makes the store equal to what is there now. */
   const list = async (signal: AbortSignal): Promise<Step> => {
     const { items, resourceVersion } = await client.listAll(type, { ...selection, limit: timing.pageSize, signal });
     heard();
@@ -129,7 +136,7 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       hasSynced = true;
       filled.resolve();
     }
-    return { next: 'watch', end: 'closed' };
+    return { next: 'watch', end: 'listed' };
   };
 
   const take = (event: Exclude<WatchEvent<T>, { type: 'ERROR' }>): void => {
@@ -157,7 +164,6 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       () => new KubeError('SPB019', [timing.silenceMs, what], { object: what }),
     );
     const timeoutSeconds = Math.ceil(timing.watchSeconds * (1 + random()));
-    let said = false;
     for await (const event of client.watch(type, {
       ...selection,
       resourceVersion: version,
@@ -169,61 +175,72 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       take(event);
       said = true;
     }
-    emptyWatches = said ? 0 : emptyWatches + 1;
-    if (emptyWatches < timing.emptyWatches) return { next: 'watch', end: said ? 'closed' : 'empty' };
-    emptyWatches = 0;
-    return { next: 'list', end: 'empty' };
+    return { next: 'watch', end: said ? 'closed' : 'empty' };
   };
 
   /** Whether the API server still counts from where we are. Fails like every call. */
   const isBehind = async (signal: AbortSignal): Promise<boolean> => {
     const newest = await client.list(type, { ...selection, limit: 1, signal });
+    heard();
     return isOlder(newest.resourceVersion, version);
+  };
+
+  /** One step, whatever comes of it. A watch becomes a list where the API server counts from an older version. */
+  const advance = async (planned: 'list' | 'watch', fromList: boolean, signal: AbortSignal): Promise<Step> => {
+    let doing = planned;
+    let step: Step;
+    const startedAt = now();
+    said = false;
+    try {
+      if (doing === 'watch' && !fromList && (await isBehind(signal))) {
+        log.warn({ type: type.plural, namespace }, 'the API server counts from an older version: everything is listed');
+        doing = 'list';
+      }
+      status = { ...status, phase: doing === 'list' ? 'listing' : 'watching' };
+      step = doing === 'list' ? await list(signal) : await watch(signal);
+    } catch (error) {
+      step = judge(error, doing, signal);
+    }
+    if (doing === 'list') {
+      if (step.problem !== undefined) metrics?.lists.inc({ ...label, result: 'error' });
+      return step;
+    }
+    metrics?.watches.inc({ ...label, end: step.end });
+    // A list that succeeds between two watches that fail at once ends no row of failures.
+    if (said || step.problem === undefined || now() - startedAt > timing.maxBackoffMs) failures = 0;
+    if (step.problem !== undefined) return step;
+    emptyWatches = said ? 0 : emptyWatches + 1;
+    return emptyWatches >= timing.emptyWatches ? { ...step, next: 'list' } : step;
+  };
+
+  /** Before the next step: not at all, or for as long as the failures in a row ask for. @returns the next step */
+  const rest = async (step: Step, signal: AbortSignal): Promise<'list' | 'watch'> => {
+    const { problem } = step;
+    if (problem === undefined) {
+      if (step.end === 'silent') log.debug({ code: 'SPB019', type: type.plural, namespace }, 'nothing was heard');
+      // A server that ends each watch at once would be asked without a pause.
+      if (step.end === 'empty') await sleep(backoffMs(emptyWatches + 1, backoff), signal);
+      return step.next;
+    }
+    failures++;
+    const waitMs = step.end === 'expired' && failures === 1 ? 0 : backoffMs(failures, backoff, askedMs(problem));
+    status = { heardAt: status.heardAt, phase: 'waiting', problem };
+    announce(problem, waitMs);
+    await sleep(waitMs, signal);
+    // Who was away for that long may have come back with another history.
+    return failures >= timing.outageFailures ? 'list' : step.next;
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
     if (started) throw new Error(`the reflector of ${type.plural} was started before`);
     started = true;
     let next: 'list' | 'watch' = 'list';
-    let failures = 0;
-    let rewatch = false;
+    let fromList = false;
     while (!signal.aborted) {
-      status = { ...status, phase: next === 'list' ? 'listing' : 'watching' };
-      let step: Step;
-      const heardBefore = status.heardAt;
-      const before: 'list' | 'watch' = next;
-      try {
-        if (next === 'watch' && rewatch && (await isBehind(signal))) {
-          log.warn(
-            { type: type.plural, namespace },
-            'the API server counts from an older version: everything is listed',
-          );
-          next = 'list';
-        }
-        step = next === 'list' ? await list(signal) : await watch(signal);
-      } catch (error) {
-        step = judge(error, next, signal);
-        if (next === 'list' && step.end !== 'stopped') metrics?.lists.inc({ ...label, result: 'error' });
-      }
-      if (before === 'watch') metrics?.watches.inc({ ...label, end: step.end });
-      next = step.next;
-      rewatch = before === 'watch' || step.problem !== undefined;
+      const step = await advance(next, fromList, signal);
       if (step.end === 'stopped') break;
-      // What was heard in between ends a row of failures; what only ever fails at once waits longer each time.
-      if (step.problem === undefined || status.heardAt !== heardBefore) failures = 0;
-      const { problem } = step;
-      if (problem !== undefined) {
-        failures++;
-        // Who was away for that long may have come back with another history.
-        if (failures >= timing.outageFailures) next = 'list';
-        const waitMs = step.end === 'expired' && failures === 1 ? 0 : backoffMs(failures, backoff, askedMs(problem));
-        status = { heardAt: status.heardAt, phase: 'waiting', problem };
-        announce(problem, waitMs);
-        await sleep(waitMs, signal);
-      } else if (step.end === 'empty') {
-        // A server that ends each watch at once would be asked without a pause.
-        await sleep(backoffMs(emptyWatches + 1, backoff), signal);
-      }
+      fromList = step.end === 'listed';
+      next = await rest(step, signal);
     }
     status = { ...status, phase: 'stopped' };
   };
@@ -232,11 +249,13 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   const announce = (problem: Error, waitMs: number): void => {
     const code = problem instanceof KubeError ? problem.code : problem.name;
     const fields = { code, type: type.plural, namespace, waitMs, err: problem };
-    if (code === announced || code === 'SPB008') {
+    const warned = warnedAt.get(code) ?? Number.NEGATIVE_INFINITY;
+    if (code === announced || code === 'SPB008' || now() - warned < WARN_MS) {
       log.debug(fields, problem.message);
       return;
     }
     announced = code;
+    warnedAt.set(code, now());
     if (problem instanceof KubeError) log.warn(fields, `${problem.message}. ${problem.hint}`);
     else log.error(fields, 'a mistake in following the API server');
   };

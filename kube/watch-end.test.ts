@@ -18,7 +18,6 @@ it.each<[KubeErrorCode, 'list' | 'watch']>([
   ['SPB012', 'list'],
   ['SPB013', 'list'],
   ['SPB014', 'watch'],
-  ['SPB019', 'list'],
 ])('after %s of a watch comes a %s', (code, next) => {
   expect(judge(new KubeError(code, []), 'watch', live)).toMatchObject({ next, problem: { code } });
   expect(judge(new KubeError(code, []), 'list', live).next).toBe('list');
@@ -29,6 +28,10 @@ it('lists when the server has not seen our version, and after what is no error o
   expect(judge(ahead, 'watch', live).next).toBe('list');
   expect(judge(new TypeError('a mistake'), 'watch', live)).toMatchObject({ next: 'list', end: 'garbled' });
   expect(judge('text', 'watch', live).problem).toBeInstanceOf(Error);
+});
+
+it('watches on after a silence, which is no trouble', () => {
+  expect(judge(new KubeError('SPB019', []), 'watch', live)).toEqual({ next: 'watch', end: 'silent' });
 });
 
 it('stops, whatever the error, when it was told to', () => {

@@ -6,10 +6,11 @@ import { isExpired, isForbidden, isNotFound, KubeError } from './errors.ts';
  * | what happened | next |
  * |---|---|
  * | the watch ended as it should (`timeoutSeconds`, a server that stops) | watch on from the last version |
+ * | a silence, which the watchdog ends | the same: bookmarks come about once a minute, but not for types in which nothing ever changes |
  * | three such ends in a row without one event or bookmark | list |
  * | 410, as a status or as an event: history is gone | list |
  * | an event that cannot be understood, a part of one, or one older than the one before it | list: it may have been the one that mattered |
- * | network, 5xx, 429, silence | wait, then watch on; silence, "not yet there" (504) and the third in a row list |
+ * | network, 5xx, 429 | wait, then watch on; "not yet there" (504) and the third in a row list |
  * | 401 | the client has read the token again already; wait, then watch on |
  * | 403, 404 | wait, then list; said once. The store keeps what it has: rights that are gone for a moment delete nothing |
  */
@@ -17,7 +18,7 @@ import { isExpired, isForbidden, isNotFound, KubeError } from './errors.ts';
 export interface Step {
   readonly next: 'list' | 'watch';
   /** For the metric. */
-  readonly end: 'closed' | 'empty' | 'expired' | 'silent' | 'garbled' | 'refused' | 'broken' | 'stopped';
+  readonly end: 'listed' | 'closed' | 'empty' | 'expired' | 'silent' | 'garbled' | 'refused' | 'broken' | 'stopped';
   readonly problem?: Error;
 }
 
@@ -35,7 +36,8 @@ export function judge(error: unknown, step: 'list' | 'watch', signal: AbortSigna
     case 'SPB011':
       return { next: 'list', end: 'garbled', problem };
     case 'SPB019':
-      return { next: 'list', end: 'silent', problem };
+      // No trouble by itself: of a type without a change since the API server started there are no bookmarks either.
+      return { next: step, end: 'silent' };
     case 'SPB010':
       // A version that this server has not seen yet: of another server that was ahead, or of a history that is no more.
       return { next: error.reason === 'Timeout' ? 'list' : step, end: 'broken', problem };

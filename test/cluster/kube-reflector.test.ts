@@ -124,6 +124,7 @@ describeWith(controlPlaneNeeds, 'a reflector in front of a real API server', () 
       ['503', { kind: 'status', code: 503 }],
       ['401', { kind: 'status', code: 401 }],
       ['events that come twice', { kind: 'repeat', times: 2 }],
+      ['a silence', midWatch('stall')],
     ])('after %s', async (_, fault) => {
       await using ground = await follow();
       await ground.suffer(fault);
@@ -153,28 +154,26 @@ describeWith(controlPlaneNeeds, 'a reflector in front of a real API server', () 
       expect(await ground.lists()).toBeGreaterThan(1);
     });
 
-    it('after a silence', async () => {
-      await using ground = await follow();
-      await ground.suffer(midWatch('stall'));
-      await ground.log.said('SPB019');
-      await ground.caughtUp();
-      ground.expectSound();
-      expect(await ground.lists()).toBeGreaterThan(1);
-    });
-
-    it('after three watches that said nothing', async () => {
-      let empty = 0;
-      await using ground = await follow((request) => {
-        if (!request.isWatch || empty === 3) return undefined;
-        empty++;
-        return { kind: 'empty' };
-      });
+    it.each<[string, Fault, number]>([
+      ['ended at once', { kind: 'empty' }, 90_000],
+      ['were silent', midWatch('stall', 0), 500],
+    ])('after three watches that %s', async (_, fault, silenceMs) => {
+      let times = 0;
+      await using ground = await follow(
+        (request) => {
+          if (!request.isWatch || times === 3) return undefined;
+          times++;
+          return fault;
+        },
+        { silenceMs },
+      );
       await ground.churn.step(10);
       await ground.caughtUp();
-      ground.expectSound();
       // Which of the watches saw the changes depends on the moment; that all was listed again does not.
       while ((await ground.lists()) < 2) await ground.churn.step(1);
-      expect(empty).toBe(3);
+      expect(times).toBe(3);
+      await ground.caughtUp();
+      ground.expectSound();
     });
   });
 
