@@ -355,6 +355,17 @@ describeWith(controlPlaneNeeds, 'a reflector in front of a real API server', () 
     client.close();
   });
 
+  it('follows by lists alone while no watch can be had, and warns of it once', async () => {
+    await using ground = await follow((request) => (request.isWatch ? { kind: 'status', code: 500 } : undefined));
+    for (let round = 0; round < 4; round++) {
+      await ground.churn.step(5);
+      await ground.caughtUp();
+    }
+    ground.expectSound();
+    expect(await ground.lists()).toBeGreaterThan(1);
+    expect(ground.log.lines.filter(({ level }) => level === 'warn')).toHaveLength(1);
+  });
+
   it('goes on although a listener throws', async () => {
     await using ground = await follow();
     const seen: string[] = [];
