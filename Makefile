@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 NODE := node_modules/node/bin/node
 TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs run
-SOURCES := $(wildcard api policy record delivery certificate kube operator proxy archive cli scripts test bench demo)
+SOURCES := $(wildcard api policy approval record delivery certificate kube operator proxy archive cli scripts test bench demo)
 # Each writes files that are checked in, and with --check fails when they differ.
 GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts)
 READY := node_modules/.installed
@@ -39,7 +39,7 @@ test: build debian-tests ## Run every test; the last line is "N passed, N failed
 	@$(VITEST)
 
 test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
-	@$(VITEST) api policy record delivery certificate kube operator proxy archive cli scripts demo bench
+	@$(VITEST) api policy approval record delivery certificate kube operator proxy archive cli scripts demo bench
 
 test-integration: build debian-tests ## Run the tests against real servers and programs
 	@$(VITEST) test/integration test/support

@@ -37,7 +37,7 @@ export const WEBHOOK_ERRORS = {
     hint: 'Write names separated by commas, such as orders,platform/warehouse.',
   },
   SPW010: {
-    message: 'the pod cannot do without connection {}, whose target {} is an address: a connector needs a name',
+    message: 'connection {} has an address as its target ({}), and a connector needs a name',
     hint: 'Use a DNS name as target.host, or routing: Gateway.',
   },
   SPW011: {
@@ -64,6 +64,14 @@ export const WEBHOOK_ERRORS = {
   SPW016: {
     message: 'port {} of the target of connection {} is the one where the connector answers the kubelet',
     hint: 'Use routing: Gateway for this connection.',
+  },
+  SPW017: {
+    message: 'connection {} is for {}, and so is {}, which serves this pod',
+    hint: 'Narrow allowedNamespaces of one of the two, so that a pod may use one only.',
+  },
+  SPW018: {
+    message: 'hostAliases of the pod use {}, an address on which connectors listen',
+    hint: 'Remove the alias, or use another address.',
   },
   SPW020: {
     message: 'what was sent is not a pod',
