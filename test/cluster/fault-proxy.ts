@@ -29,7 +29,7 @@ export type Fault =
   | {
       readonly kind: 'watch';
       readonly afterEvents: number;
-      readonly then:
+      readonly how:
         | 'reset'
         | 'close'
         /** nothing comes any more, the connection stays */
@@ -208,8 +208,8 @@ async function spoilWatch(
         spoiled = true;
         tell();
         // Read on: an API server that cannot get rid of its events would end the watch.
-        if (fault.then === 'stall') mute = true;
-        else if (!spoil(response, line, fault.then)) return;
+        if (fault.how === 'stall') mute = true;
+        else if (!spoil(response, line, fault.how)) return;
         continue;
       }
       if (mute) continue;
@@ -234,7 +234,7 @@ async function spoilWatch(
 function spoil(
   response: ServerResponse,
   line: string,
-  how: Exclude<(Fault & { kind: 'watch' })['then'], 'stall'>,
+  how: Exclude<(Fault & { kind: 'watch' })['how'], 'stall'>,
 ): boolean {
   const half = line.slice(0, Math.floor(line.length / 2));
   switch (how) {

@@ -24,10 +24,10 @@ const PROMISED_MS = 15_000;
 const TIMING: Partial<ReflectorTiming> = { silenceMs: 3_000, firstBackoffMs: 50, maxBackoffMs: 1_000 };
 const LABEL = 'churn=true';
 
-type Then = (Fault & { kind: 'watch' })['then'];
+type How = (Fault & { kind: 'watch' })['how'];
 
 /** A fault that comes in the middle of a watch. */
-const midWatch = (then: Then, afterEvents = 4): Fault => ({ kind: 'watch', afterEvents, then });
+const midWatch = (how: How, afterEvents = 4): Fault => ({ kind: 'watch', afterEvents, how });
 
 describeWith(controlPlaneNeeds, 'a reflector in front of a real API server', () => {
   let cluster: ControlPlane & AsyncDisposable;
@@ -225,8 +225,8 @@ describeWith(controlPlaneNeeds, 'a reflector in front of a real API server', () 
       { kind: 'repeat', times: 3 },
       { kind: 'replay' },
       ...([401, 403, 404, 410, 429, 500, 503] as const).map((code): Fault => ({ kind: 'status', code })),
-      ...(['reset', 'close', 'cut-reset', 'cut-close', 'garble', 'hollow', 'stall'] as const).map((then) =>
-        midWatch(then, Math.floor(random() * 6)),
+      ...(['reset', 'close', 'cut-reset', 'cut-close', 'garble', 'hollow', 'stall'] as const).map((how) =>
+        midWatch(how, Math.floor(random() * 6)),
       ),
       ...([410, 429, 500] as const).map((error) => midWatch({ error }, Math.floor(random() * 6))),
     ];
