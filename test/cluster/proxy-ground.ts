@@ -71,6 +71,8 @@ export interface ProxyGround extends AsyncDisposable {
   readonly kubeconfig: string;
   readonly trustedKey: string;
   readonly tlsFolder: string;
+  readonly credentials: string;
+  readonly tokenKeyFile: string;
   /** A pod with that address, running as service account `agent` of the namespace. */
   pod(name: string, address: string, namespace?: string): Promise<Pod>;
   token(pod: Pod, options?: { readonly audience?: string; readonly seconds?: number }): Promise<string>;
@@ -265,6 +267,8 @@ export async function startProxyGround(): Promise<ProxyGround> {
     kubeconfig,
     trustedKey,
     tlsFolder,
+    credentials,
+    tokenKeyFile: path.join(folder, 'token-key'),
 
     async pod(name, address, namespace = AGENTS) {
       await cluster.apply(
