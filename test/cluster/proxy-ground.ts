@@ -18,7 +18,7 @@ import type { AccessConnection, AccessPolicy } from '../../api/resources.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { type CertificateAuthority, createAuthority } from '../support/certificates.ts';
-import { type Postgres, startPostgres } from '../support/postgres.ts';
+import { type Postgres, type PostgresOptions, startPostgres } from '../support/postgres.ts';
 import { entryFile, repositoryRoot } from '../support/sallyport.ts';
 import { fieldsOf, rowOf, WireClient } from '../support/wire-client.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
@@ -71,6 +71,8 @@ export interface ProxyGround extends AsyncDisposable {
   readonly kubeconfig: string;
   readonly trustedKey: string;
   readonly tlsFolder: string;
+  readonly credentials: string;
+  readonly tokenKeyFile: string;
   /** A pod with that address, running as service account `agent` of the namespace. */
   pod(name: string, address: string, namespace?: string): Promise<Pod>;
   token(pod: Pod, options?: { readonly audience?: string; readonly seconds?: number }): Promise<string>;
@@ -209,13 +211,14 @@ export function bundleMaps(document: BundleDocument, key: KeyObject, namespace =
   }));
 }
 
-export async function startProxyGround(): Promise<ProxyGround> {
+/** @param settings lines of postgresql.conf */
+export async function startProxyGround(settings: PostgresOptions['settings'] = {}): Promise<ProxyGround> {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-replica-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const [cluster, server, authority] = await Promise.all([
     startControlPlane(),
-    startPostgres({ version: 18, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
+    startPostgres({ version: 18, settings, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
     createAuthority(folder, 'cluster'),
   ]);
   cleanup.use(cluster);
@@ -265,6 +268,8 @@ export async function startProxyGround(): Promise<ProxyGround> {
     kubeconfig,
     trustedKey,
     tlsFolder,
+    credentials,
+    tokenKeyFile: path.join(folder, 'token-key'),
 
     async pod(name, address, namespace = AGENTS) {
       await cluster.apply(
