@@ -2,15 +2,14 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, glob, mkdir, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { chmod, glob, readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { promisify } from 'node:util';
+import { cached, cacheFolder, type Making } from './cache.ts';
 import { type Need, program } from './requires.ts';
-import { repositoryRoot } from './sallyport.ts';
 import { findProgram } from './server-binaries.ts';
 
 const run = promisify(execFile);
-const cache = path.join(repositoryRoot, '.cache', 'go-programs');
 /** What the programs need, and the toolchain that is taken where the machine's is older. */
 const MINOR = 26;
 const TOOLCHAIN = 'v0.0.1-go1.26.8';
@@ -28,7 +27,7 @@ async function fetchedToolchain(go: string): Promise<string> {
   const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
   const module = `golang.org/toolchain@${TOOLCHAIN}.${process.platform}-${architecture}`;
   const { stdout } = await run(go, ['mod', 'download', '-json', module], {
-    env: { ...process.env, GOFLAGS: '-modcacherw', GOMODCACHE: path.join(cache, 'toolchain') },
+    env: { ...process.env, GOFLAGS: '-modcacherw', GOMODCACHE: path.join(cacheFolder, 'go-programs', 'toolchain') },
   });
   const { Dir: folder } = JSON.parse(stdout) as { readonly Dir: string };
   // Files of modules are not executable.
@@ -48,46 +47,32 @@ function goCommand(): Promise<string> {
   return command;
 }
 
-/** Builds into a file of its own and puts it in place whole: two test processes may do so at once. */
-async function once(name: string, build: (folder: string) => Promise<string>): Promise<string> {
-  const target = path.join(cache, name);
-  if (existsSync(target)) return target;
-  const folder = `${target}.${process.pid}`;
-  await mkdir(folder, { recursive: true });
-  try {
-    await rename(await build(folder), target);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
-  return target;
+/** Such as `go build`, with the flags that make the same program of the same sources wherever they lie. */
+async function built(name: string, parameters: readonly string[], making: Making = {}): Promise<string> {
+  const file = path.join(cacheFolder, 'go-programs', name);
+  if (existsSync(file)) return file;
+  const environment = { CGO_ENABLED: '0', GOTOOLCHAIN: 'local', ...making.environment };
+  return cached(file, [await goCommand(), ...parameters], { ...making, environment });
 }
-
-const environment = (extra: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv => ({
-  ...process.env,
-  CGO_ENABLED: '0',
-  GOTOOLCHAIN: 'local',
-  ...extra,
-});
-const FLAGS = ['-trimpath', '-ldflags=-s -w'];
 
 /** versitygw: an S3 server over a folder, with Object Lock. */
 export function versitygw(): Promise<string> {
   const version = 'v1.8.0';
-  return once(`versitygw-${version}`, async (folder) => {
-    const module = `github.com/versity/versitygw/cmd/versitygw@${version}`;
-    await run(await goCommand(), ['install', ...FLAGS, module], { env: environment({ GOBIN: folder }) });
-    return path.join(folder, 'versitygw');
+  const module = `github.com/versity/versitygw/cmd/versitygw@${version}`;
+  return built(`versitygw-${version}`, ['install', '-trimpath', '-ldflags=-s -w', module], {
+    environment: { GOBIN: '$OUT' },
+    product: 'versitygw',
   });
 }
 
-/** The program in a folder with its go.mod and go.sum. */
-export async function goProgram(source: string): Promise<string> {
-  const hash = createHash('sha256');
+/**
+ * The program in a folder with its go.mod and go.sum.
+ * @param linkerFlags further ones, such as `-X importpath.name=value`
+ */
+export async function goProgram(source: string, linkerFlags = ''): Promise<string> {
+  const hash = createHash('sha256').update(linkerFlags);
   for (const file of (await readdir(source)).sort()) hash.update(file).update(await readFile(path.join(source, file)));
   const key = hash.digest('hex').slice(0, 16);
-  return once(`${path.basename(source)}-${key}`, async (folder) => {
-    const built = path.join(folder, 'program');
-    await run(await goCommand(), ['build', ...FLAGS, '-o', built, '.'], { cwd: source, env: environment() });
-    return built;
-  });
+  const flags = ['-trimpath', `-ldflags=-s -w ${linkerFlags}`.trim()];
+  return built(`${path.basename(source)}-${key}`, ['build', ...flags, '-o', '$OUT/program', '.'], { cwd: source });
 }

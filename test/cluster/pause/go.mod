@@ -1,0 +1,3 @@
+module sallyport.dev/test/pause
+
+go 1.24
