@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { type Program, startProgram } from '../support/program.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { kubectl } from './programs.ts';
 
@@ -15,6 +16,8 @@ export interface PluginAnswer {
 export interface Plugin extends AsyncDisposable {
   /** Runs `kubectl sallyport …` with this kubeconfig to its end. */
   run(kubeconfig: string, ...words: string[]): Promise<PluginAnswer>;
+  /** Runs one that does not end by itself. */
+  start(kubeconfig: string, ...words: string[]): Program;
   /** JSON lines of its output; throws when it did not succeed. */
   json<T>(kubeconfig: string, ...words: string[]): Promise<T[]>;
 }
@@ -48,6 +51,8 @@ export async function createPlugin(): Promise<Plugin> {
     });
   return {
     run,
+    // Without kubectl in between, which would not pass on a signal.
+    start: (kubeconfig, ...words) => startProgram(process.execPath, [main, ...words], { KUBECONFIG: kubeconfig }),
     async json<T>(kubeconfig: string, ...words: string[]) {
       const { status, stdout, stderr } = await run(kubeconfig, ...words, '-o', 'json');
       if (status !== 0)
