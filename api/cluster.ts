@@ -13,6 +13,8 @@ export const LABELS = {
   quarantine: `${GROUP}/quarantine`,
   /** `locked` on a namespace: injected pods reach DNS, the proxies and nothing else that is not declared. */
   egress: `${GROUP}/egress`,
+  /** `"true"` on a namespace: its pods may read the metrics of proxies and archive. */
+  scrape: `${GROUP}/scrape`,
   /** On everything that the operator applies: the namespace of the connections that it serves. */
   servedNamespace: `${GROUP}/served-namespace`,
   managedBy: 'app.kubernetes.io/managed-by',
@@ -55,6 +57,12 @@ export const NAMES = {
   /** Service of the operator's admission webhooks. */
   webhook: 'sallyport-webhook',
   archive: 'sallyport-archive',
+  /** ClusterRole that lets a proxy read pods; bound in each namespace of agents by a RoleBinding of this name. */
+  podReader: 'sallyport-pod-reader',
+  /** ClusterRole that lets a proxy create TokenReviews and SubjectAccessReviews; bound by ClusterRoleBindings `NAME:NAMESPACE`. */
+  tokenReviewer: 'sallyport-token-reviewer',
+  /** Secret with the archive's certificate, in the operator's namespace: tls.crt, tls.key, ca.crt. */
+  archiveTls: 'sallyport-archive-tls',
   /** Secret with the operator's keys: `ca.crt`, `ca.key`, `signing.key` (Ed25519, bundles and votes). */
   keys: 'sallyport-keys',
   /** The injected container, and its volumes. */

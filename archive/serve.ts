@@ -64,7 +64,6 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     tls,
     store,
     proxies: configuration.proxies,
-    namespacesFromNames: configuration.namespacesFromNames,
     observer: {
       received(proxy, bytes) {
         received.inc({ proxy }, bytes);

@@ -6,6 +6,7 @@ import { register as registerCa } from './commands/ca.ts';
 import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
+import { register as registerOperator } from './commands/operator.ts';
 import { register as registerRecordKey } from './commands/record-key.ts';
 import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRequests } from './commands/requests.ts';
@@ -72,6 +73,7 @@ export function createProgram(io: CliIo): Command {
   registerConnect(program, io);
   registerToken(program, io);
   registerArchive(program, io);
+  registerOperator(program, io);
   registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);

@@ -55,6 +55,10 @@ export const KUBE_ERRORS = {
     message: 'an object has no proper name or namespace: {}',
     hint: 'This is a mistake in the program: report it.',
   },
+  SPB023: {
+    message: 'the reconcile of {} took longer than {} ms',
+    hint: 'It is tried again by itself; what it waited for is in the log before this.',
+  },
 } as const;
 
 export type KubeErrorCode = keyof typeof KUBE_ERRORS;

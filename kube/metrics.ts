@@ -8,6 +8,8 @@ export interface KubeMetrics {
   readonly registry: Registry;
   /** For `ClientOptions.observe`. */
   request(method: string, status: number): void;
+  /** Called before metrics are read: for what is computed only then. */
+  onScrape(observe: () => void): void;
   readonly reconcileTotal: Counter<'controller' | 'result'>;
   readonly reconcileErrors: Counter<'controller'>;
   readonly reconcilePanics: Counter<'controller'>;
@@ -44,9 +46,11 @@ export function createKubeMetrics(registry: Registry, host: string): KubeMetrics
     new Counter({ name, help, labelNames, registers });
   const gauge = <L extends string>(name: string, help: string, labelNames: readonly L[]): Gauge<L> =>
     new Gauge({ name, help, labelNames, registers });
+  const observers: (() => void)[] = [];
   const requests = counter('rest_client_requests_total', 'Requests to the API server', ['code', 'method', 'host']);
   return {
     registry,
+    onScrape: (observe) => void observers.push(observe),
     request: (method, status) => requests.inc({ code: status === 0 ? '<error>' : String(status), method, host }),
     reconcileTotal: counter('controller_runtime_reconcile_total', 'Reconciliations', ['controller', 'result']),
     reconcileErrors: counter('controller_runtime_reconcile_errors_total', 'Reconciliations that failed', [
@@ -85,7 +89,15 @@ export function createKubeMetrics(registry: Registry, host: string): KubeMetrics
       registers,
     }),
     queueRetries: counter('workqueue_retries_total', 'Keys that were added again after a failure', QUEUE),
-    unfinishedWorkSeconds: gauge('workqueue_unfinished_work_seconds', 'Sum of the work in progress', QUEUE),
+    unfinishedWorkSeconds: new Gauge({
+      name: 'workqueue_unfinished_work_seconds',
+      help: 'Sum of the work in progress',
+      labelNames: QUEUE,
+      registers,
+      collect() {
+        for (const observe of observers) observe();
+      },
+    }),
     longestRunningSeconds: gauge(
       'workqueue_longest_running_processor_seconds',
       'Age of the longest work in progress',

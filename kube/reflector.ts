@@ -4,6 +4,7 @@ import { isExpired, isForbidden, isNotFound, KubeError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { describeSelection } from './paths.ts';
 import { createStore } from './store.ts';
+import { orAborted, timeLimit } from './time-limit.ts';
 import type {
   Change,
   KubeClient,
@@ -162,7 +163,11 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   };
 
   const watch = async (signal: AbortSignal): Promise<Step> => {
-    using guard = silenceGuard(signal, timing.silenceMs, what);
+    using guard = timeLimit(
+      signal,
+      timing.silenceMs,
+      () => new KubeError('SPB019', [timing.silenceMs, what], { object: what }),
+    );
     const timeoutSeconds = Math.ceil(timing.watchSeconds * (1 + random()));
     let said = false;
     for await (const event of client.watch(type, {
@@ -170,7 +175,7 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       resourceVersion: version,
       timeoutSeconds,
       signal: guard.signal,
-      onBytes: guard.heard,
+      onBytes: guard.restart,
     })) {
       if (event.type === 'ERROR') throw watchError(event.status, what);
       take(event);
@@ -300,40 +305,6 @@ const askedMs = (problem: Error): number => (problem instanceof KubeError ? (pro
 export function isOlder(a: string, b: string): boolean {
   if (!/^\d{1,20}$/.test(a) || !/^\d{1,20}$/.test(b)) return false;
   return BigInt(a) < BigInt(b);
-}
-
-/** Aborts when nothing is heard for so long, or with the signal it is made of. */
-function silenceGuard(
-  outer: AbortSignal,
-  silenceMs: number,
-  what: string,
-): Disposable & { readonly signal: AbortSignal; readonly heard: () => void } {
-  const controller = new AbortController();
-  const stop = (): void => controller.abort(outer.reason);
-  if (outer.aborted) stop();
-  outer.addEventListener('abort', stop, { once: true });
-  const timer = setTimeout(
-    () => controller.abort(new KubeError('SPB019', [silenceMs, what], { object: what })),
-    silenceMs,
-  );
-  return {
-    signal: controller.signal,
-    heard: () => void timer.refresh(),
-    [Symbol.dispose]() {
-      clearTimeout(timer);
-      outer.removeEventListener('abort', stop);
-    },
-  };
-}
-
-/** The promise's result, unless the signal comes first. */
-export function orAborted<R>(promise: Promise<R>, signal: AbortSignal): Promise<R> {
-  return new Promise((resolve, reject) => {
-    const stop = (): void => reject(signal.reason);
-    if (signal.aborted) return stop();
-    signal.addEventListener('abort', stop, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop));
-  });
 }
 
 /** What several read must not be changed by one of them. */

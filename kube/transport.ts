@@ -2,6 +2,7 @@ import http from 'node:http';
 import https from 'node:https';
 import type { ClusterAccess, TlsMaterial } from './access.ts';
 import { KubeError } from './errors.ts';
+import { type TimeLimit, timeLimit } from './time-limit.ts';
 
 /**
  * HTTP/1.1 to one API server over connections that are kept. Calls share a pool; each watch has a connection of its own while it
@@ -180,28 +181,13 @@ class StaleConnection extends Error {
   }
 }
 
-/** The caller's signal and a time-out in one, without a trace on the caller's signal afterwards. */
-function deadline(exchange: Exchange): Disposable & { readonly signal: AbortSignal; disarm(): void } {
-  const controller = new AbortController();
-  const giveUp = (): void => controller.abort(exchange.signal?.reason);
-  if (exchange.signal?.aborted === true) giveUp();
-  exchange.signal?.addEventListener('abort', giveUp, { once: true });
-  const timer = setTimeout(
-    () =>
-      controller.abort(
-        new KubeError('SPB002', [exchange.timeoutMs, exchange.object], { object: exchange.object, reason: 'Timeout' }),
-      ),
+const deadline = (exchange: Exchange): TimeLimit =>
+  timeLimit(
+    exchange.signal,
     exchange.timeoutMs,
+    () =>
+      new KubeError('SPB002', [exchange.timeoutMs, exchange.object], { object: exchange.object, reason: 'Timeout' }),
   );
-  return {
-    signal: controller.signal,
-    disarm: () => clearTimeout(timer),
-    [Symbol.dispose]() {
-      clearTimeout(timer);
-      exchange.signal?.removeEventListener('abort', giveUp);
-    },
-  };
-}
 
 function readBody(
   response: http.IncomingMessage,

@@ -1,7 +1,13 @@
 import type { Registry } from 'prom-client';
-import type { AccessConnection } from '../api/resources.ts';
+import type { AccessConnection, AccessPolicy, MaskingRule } from '../api/resources.ts';
+import type { Lease, Namespace } from '../kube/builtin.ts';
+import type { EventRecorder } from '../kube/event-recorder.ts';
+import type { KubeMetrics } from '../kube/metrics.ts';
 import type { KubeClient, KubeObject, Log, ObjectMeta, Reflector } from '../kube/types.ts';
+import type { Applier } from './apply/applier.ts';
 import type { KeyRing } from './pki/key-ring.ts';
+
+export type { Namespace } from '../kube/builtin.ts';
 
 /** What every part of the operator may use; made once, in serve.ts. Webhooks run on every replica, controllers on the leader alone. */
 export interface OperatorContext {
@@ -14,9 +20,9 @@ export interface OperatorContext {
   /** Image of the injected connector. */
   readonly connectorImage: string;
   readonly keys: KeyRing;
-  /** All AccessConnections of the cluster; synced before webhooks are served. */
+  /** All AccessConnections of the cluster; synced before webhooks are ready. */
   readonly connections: Reflector<Stored<AccessConnection>>;
-  /** All Namespaces; synced before webhooks are served. */
+  /** All Namespaces; synced before webhooks are ready. */
   readonly namespaces: Reflector<Namespace>;
   readonly registry: Registry;
   readonly log: Log;
@@ -26,8 +32,60 @@ export interface OperatorContext {
 
 /** An object of ours as the API server has it. */
 export type Stored<T extends { metadata: object }> = Omit<T, 'metadata'> &
-  KubeObject & { readonly metadata: ObjectMeta & { readonly namespace: string } };
+  KubeObject & { readonly metadata: T['metadata'] & ObjectMeta & { readonly namespace: string } };
 
-export interface Namespace extends KubeObject {
-  readonly status?: { readonly phase?: string };
+/** What controllers use besides. */
+export interface ControllerContext extends OperatorContext {
+  readonly policies: Reflector<Stored<AccessPolicy>>;
+  readonly maskingRules: Reflector<Stored<MaskingRule>>;
+  readonly pods: Reflector<AgentPod>;
+  /** Of proxies. */
+  readonly leases: Reflector<Lease>;
+  /** The API server's own, in `default`. */
+  readonly apiServerSlices: Reflector<EndpointSlice>;
+  readonly applier: Applier;
+  readonly failures: Failures;
+  readonly targets: Targets;
+  readonly metrics: KubeMetrics;
+  readonly events: EventRecorder;
+  readonly settings: Settings;
+}
+
+/** What the installation decides. */
+export interface Settings {
+  readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
+  readonly proxyReplicas: number;
+  readonly proxyArguments: readonly string[];
+  readonly archiveVolumeSize: string;
+  readonly archiveStorageClass: string | undefined;
+  readonly archiveRetentionDays: number;
+  /** Days that ended ApprovalRequests are kept. */
+  readonly requestDays: number;
+}
+
+/** What could not be applied, by the namespace of the connections that it is for. */
+export interface Failures {
+  set(namespace: string, messages: readonly string[]): void;
+  get(namespace: string): readonly string[];
+  onChange(listener: (namespace: string) => void): () => void;
+}
+
+/** Addresses of targets that are known by name alone. */
+export interface Targets {
+  /** CIDR ranges, as they were last resolved; undefined: not yet, or the name does not resolve. */
+  ranges(host: string, connectionNamespace: string): readonly string[] | undefined;
+  onChange(listener: () => void): () => void;
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** As much of a pod as is kept. */
+export interface AgentPod extends KubeObject {
+  /** Runs no more, and does not come back. */
+  readonly finished?: boolean;
+}
+
+export interface EndpointSlice extends KubeObject {
+  readonly addressType?: string;
+  readonly endpoints?: readonly { readonly addresses: readonly string[] }[];
+  readonly ports?: readonly { readonly port?: number; readonly name?: string }[];
 }

@@ -16,17 +16,9 @@ export const OPERATOR_ERRORS = {
     message: '{} could not be applied: {}',
     hint: 'It is tried again by itself; mend what the API server says.',
   },
-  SPO005: {
-    message: 'the CustomResourceDefinition of {} is not installed',
-    hint: 'Apply the files in crds/, or install the chart with its CRDs.',
-  },
   SPO006: {
     message: 'the option {} cannot be used: {}',
     hint: 'Correct it; sallyport operator --help lists them all.',
-  },
-  SPO007: {
-    message: 'webhooks cannot be served: {}',
-    hint: 'Check the port and the rights of the operator; admission is refused until then.',
   },
 } as const;
 

@@ -74,6 +74,34 @@ export const IDENTITY_ERRORS = {
   SPI021: { message: '{} is not a group', hint: 'Write ALIAS:GROUP, such as team:data.' },
   SPI022: { message: 'claim {} cannot be set', hint: 'It has a meaning of its own in a token.' },
   SPI023: { message: 'a lifetime of {} s is not possible', hint: 'Give 1 s to 24 h, such as --ttl 10m.' },
+  SPI024: {
+    message: 'the token is not bound to a pod',
+    hint: 'Mount a projected service-account token with audience sallyport; a token of kubectl create token needs --bound-object-kind Pod.',
+  },
+  SPI025: {
+    message: 'pod {} of the token {}',
+    hint: 'A new pod gets a token of its own.',
+  },
+  SPI026: {
+    message: 'the token of pod {} came from {}, which is not its address',
+    hint: 'A token works from its own pod only.',
+  },
+  SPI027: {
+    message: 'pod {} is in quarantine',
+    hint: 'The platform team put it there (label sallyport.dev/quarantine) and takes it out again.',
+  },
+  SPI028: {
+    message: 'the API server does not accept the token: {}',
+    hint: 'Get a fresh token; the kubelet renews a projected one by itself.',
+  },
+  SPI029: {
+    message: 'the pods of namespace {} are not known: {}',
+    hint: 'The platform team checks that the RoleBinding of the proxies is in that namespace, and the way to the API server.',
+  },
+  SPI032: {
+    message: 'the API server does not answer about tokens: {}',
+    hint: 'The platform team checks the right to create TokenReviews.',
+  },
   SPI030: {
     message: 'the server certificate in {} cannot be used: {}',
     hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again.',

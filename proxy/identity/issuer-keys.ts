@@ -13,6 +13,10 @@ export interface IssuerKeysOptions {
   readonly caFile?: string;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
+  /** Fetches the JWK set in another way than by discovery; what it throws is told to operators. */
+  readonly fetchSet?: (signal: AbortSignal) => Promise<unknown>;
+  /** How long keys serve without a successful fetch, in milliseconds. Default one hour. */
+  readonly staleMs?: number;
   /** One fetch, discovery included, takes at most this long. */
   readonly timeoutMs?: number;
 }
@@ -54,6 +58,7 @@ function waitFor<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
  */
 export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
   const { alias, now } = options;
+  const staleMs = options.staleMs ?? STALE_MS;
   let keys: { find: FindKey; fetchedAt: number } | undefined;
   let pending: Promise<void> | undefined;
   let lastAttempt = Number.NEGATIVE_INFINITY;
@@ -68,6 +73,8 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
   }
 
   async function fetchKeys(): Promise<FindKey> {
+    if (options.fetchSet !== undefined)
+      return keysOf(await options.fetchSet(AbortSignal.timeout(options.timeoutMs ?? 5_000)));
     const ca = options.caFile === undefined ? undefined : await readFile(options.caFile, 'utf8');
     const signal = AbortSignal.timeout(options.timeoutMs ?? 5_000);
     const get = (url: URL): Promise<unknown> =>
@@ -83,7 +90,10 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
       if (typeof document.jwks_uri !== 'string') throw identityError('SPI016', [alias, 'jwks_uri is missing']);
       jwksUri = document.jwks_uri;
     }
-    const set = await get(addressOf(jwksUri, 'jwks_uri'));
+    return keysOf(await get(addressOf(jwksUri, 'jwks_uri')));
+  }
+
+  function keysOf(set: unknown): FindKey {
     if (!isObject(set) || !Array.isArray(set.keys) || set.keys.length > MAX_KEYS || !set.keys.every(isObject)) {
       throw identityError('SPI016', [alias, `its key set is not a list of at most ${MAX_KEYS} keys`]);
     }
@@ -112,9 +122,9 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
 
   async function current(signal: AbortSignal): Promise<FindKey> {
     const age = keys === undefined ? Number.POSITIVE_INFINITY : now() - keys.fetchedAt;
-    if (age > STALE_MS) await waitFor(refresh(), signal);
+    if (age > staleMs) await waitFor(refresh(), signal);
     else if (age > REFRESH_MS) void refresh();
-    if (keys !== undefined && now() - keys.fetchedAt <= STALE_MS) return keys.find;
+    if (keys !== undefined && now() - keys.fetchedAt <= staleMs) return keys.find;
     throw unreachable();
   }
 

@@ -68,7 +68,12 @@ const instant = (seconds: unknown): string =>
   typeof seconds === 'number' && Math.abs(seconds) < 8.64e12 ? new Date(seconds * 1000).toISOString() : quoted(seconds);
 
 /** What jose found wrong, in our own codes. */
-function translate(error: unknown, options: OidcIssuer, algorithm: string | undefined, payload: JWTPayload): unknown {
+export function translate(
+  error: unknown,
+  options: OidcIssuer,
+  algorithm: string | undefined,
+  payload: JWTPayload,
+): unknown {
   const alias = options.alias;
   if (error instanceof errors.JWTExpired) return identityError('SPI008', [instant(payload.exp)], error);
   if (error instanceof errors.JWTClaimValidationFailed) {

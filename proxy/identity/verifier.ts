@@ -18,7 +18,9 @@ export interface IssuerVerifier {
   readonly issuer: string;
   /** Refuses a peer that may not use this issuer at all; asked before anything else, also on a cached success. */
   admit?(peer: string | undefined): void;
-  verify(presented: PresentedToken, signal: AbortSignal): Promise<VerifiedIdentity>;
+  verify(presented: PresentedToken, signal: AbortSignal, peer: string | undefined): Promise<VerifiedIdentity>;
+  /** What may change from one moment or peer to the next; asked on each success, also a cached one. @throws IdentityError */
+  confirm?(identity: VerifiedIdentity, peer: string | undefined): void;
 }
 
 export interface TokenVerifierOptions {
@@ -89,9 +91,13 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       verifier.admit?.(peer);
       const digest = createHash('sha256').update(token).digest('base64');
       const cached = cache.get(digest);
-      if (cached !== undefined && options.now() < cached.until) return cached.identity;
+      if (cached !== undefined && options.now() < cached.until) {
+        verifier.confirm?.(cached.identity, peer);
+        return cached.identity;
+      }
       cache.delete(digest);
-      const identity = await verifier.verify(presented, signal);
+      const identity = await verifier.verify(presented, signal, peer);
+      verifier.confirm?.(identity, peer);
       remember(digest, identity, typeof exp === 'number' ? exp * 1000 : 0);
       return identity;
     },

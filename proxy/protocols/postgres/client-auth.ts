@@ -259,6 +259,9 @@ async function authenticate(
   }
 }
 
+/** What went wrong between Sallyport and whoever says which tokens are good. */
+const BETWEEN_US: ReadonlySet<string> = new Set(['SPI015', 'SPI016', 'SPI029', 'SPI032']);
+
 /** What an error of identity looks like; `proxy/identity` is known here by its port only. */
 function hasCode(error: unknown): error is Error & { code: string; hint: string } {
   return (
@@ -291,8 +294,7 @@ async function asClientSees(
   } catch (error) {
     if (signal.aborted || !hasCode(error)) throw error;
     // What is wrong between Sallyport and an issuer is the platform team's business, and holds addresses.
-    if (error.code === 'SPI015' || error.code === 'SPI016')
-      throw new StartupError('SPG114', '', { detail: error.code, cause: error });
+    if (BETWEEN_US.has(error.code)) throw new StartupError('SPG114', '', { detail: error.code, cause: error });
     throw new StartupError('SPG112', shown(startup.user), {
       hint: error.hint,
       detail: `${error.code}: ${error.message}`,

@@ -1,0 +1,298 @@
+import { ANNOTATIONS, LABELS, NAMES } from '../../api/cluster.ts';
+import type { AccessConnection, AccessPolicy, MaskingRule, Problem } from '../../api/resources.ts';
+import { CONFIG_MAPS, DEPLOYMENTS, type Deployment } from '../../kube/builtin.ts';
+import { type Controller, createController, type ReconcileResult } from '../../kube/controller.ts';
+import { isConflict, isNotFound } from '../../kube/errors.ts';
+import type { KubeObject, ResourceType } from '../../kube/types.ts';
+import { apiVersionOf } from '../../kube/types.ts';
+import { compile } from '../../policy/compile.ts';
+import { selectsConnection } from '../../policy/select-connection.ts';
+import { allowedNamespaces } from '../bundle/document.ts';
+import type { AgentPod, ControllerContext, Stored } from '../context.ts';
+import { ACCESS_CONNECTIONS, ACCESS_POLICIES, MASKING_RULES } from '../resources.ts';
+import { type Condition, type Finding, withTimes } from '../status/conditions.ts';
+import { connectionFindings, type ProxyState, type SidecarState, sessionsOf } from '../status/connection.ts';
+import { policyFindings, proxyCount } from '../status/policy.ts';
+import { endOfLease, reportOf } from '../status/reports.ts';
+import { presentBundle } from './bundle.ts';
+import { followSpec } from './follow.ts';
+
+const MANAGER = 'sallyport-status';
+/** Session counts change with every session: written at most so often. */
+const COUNT_MS = 10_000;
+
+/** Tells injected pods that would be injected differently today; undefined: has no connector. */
+export type JudgePod = (pod: AgentPod) => 'Current' | 'Outdated' | 'Changed' | undefined;
+
+export interface StatusOptions {
+  /** A judge of all pods as connections and namespaces are now. */
+  readonly judge: () => JudgePod;
+}
+
+/** Writes the status of AccessConnections, AccessPolicies and MaskingRules. Key: their namespace. */
+export function createStatusController(context: ControllerContext, options: StatusOptions): Controller {
+  const { connections, policies, maskingRules, leases, pods, failures, log, metrics } = context;
+  const writer = createStatusWriter(context);
+  const controller = createController({
+    name: 'status',
+    workers: 2,
+    log,
+    metrics,
+    reconcile: (key, signal) => reconcileStatus(context, options, writer, key, signal),
+  });
+  const all = (): Set<string> =>
+    new Set(
+      [...connections.list(), ...policies.list(), ...maskingRules.list()].map(({ metadata }) => metadata.namespace),
+    );
+  // Guardrails are about every namespace, and every namespace about guardrails.
+  const concerned = (namespace: string): Iterable<string> =>
+    namespace === context.namespace ? all() : [namespace, context.namespace];
+  for (const copy of [connections, policies, maskingRules] as const) {
+    followSpec(controller, copy as unknown as typeof connections, ({ metadata }) => concerned(metadata.namespace));
+  }
+  const both = (namespace: string | undefined): string[] =>
+    namespace === undefined ? [] : [...new Set([namespace, context.namespace])];
+  for (const { metadata } of leases.list()) for (const key of both(metadata.namespace)) controller.add(key);
+  leases.onChange((change) => {
+    const { namespace = '', annotations } = change.object.metadata;
+    const before = change.type === 'updated' ? change.previous.metadata.annotations : undefined;
+    // That a Lease was renewed says nothing new, and happens all the time; its end is waited for by a timer.
+    if (before !== undefined && before[ANNOTATIONS.proxyReport] === annotations?.[ANNOTATIONS.proxyReport]) return;
+    controller.add(namespace);
+    if (before?.[ANNOTATIONS.bundleHash] !== annotations?.[ANNOTATIONS.bundleHash]) controller.add(context.namespace);
+  });
+  followSpec(controller, context.applier.copy(DEPLOYMENTS), ({ metadata }) => both(metadata.namespace));
+  controller.follow(context.applier.copy(CONFIG_MAPS), ({ metadata }) =>
+    metadata.name === NAMES.bundle ? both(metadata.namespace) : [],
+  );
+  failures.onChange((namespace) => {
+    controller.add(namespace);
+    controller.add(context.namespace);
+  });
+  pods.onChange((change) => {
+    const before = change.type === 'updated' ? change.previous : undefined;
+    if (before !== undefined && podEssence(before) === podEssence(change.object)) return;
+    if (change.object.metadata.annotations?.[ANNOTATIONS.injectedVersion] === undefined) return;
+    for (const namespace of new Set(connections.list().map(({ metadata }) => metadata.namespace))) {
+      controller.addAfter(namespace, 1000);
+    }
+  });
+  return controller;
+}
+
+const podEssence = ({ metadata, finished }: AgentPod): string => JSON.stringify([metadata.annotations, finished]);
+
+async function reconcileStatus(
+  context: ControllerContext,
+  { judge }: StatusOptions,
+  writer: StatusWriter,
+  namespace: string,
+  signal: AbortSignal,
+): Promise<ReconcileResult | undefined> {
+  const guardrails = namespace === context.namespace;
+  const scope = guardrails ? undefined : namespace;
+  const connections = context.connections.list(scope);
+  const policies = context.policies.list(namespace);
+  const maskingRules = context.maskingRules.list(namespace);
+  if (connections.length + policies.length + maskingRules.length === 0) return undefined;
+  const home = context.namespaces.get(undefined, namespace);
+  if (home === undefined || home.metadata.deletionTimestamp !== undefined) return undefined;
+  const both = [...new Set([namespace, context.namespace])];
+  const { problems } = compile(
+    {
+      connections: [...connections],
+      policies: guardrails ? policies : both.flatMap((each) => context.policies.list(each)),
+      maskingRules: guardrails ? maskingRules : both.flatMap((each) => context.maskingRules.list(each)),
+    },
+    { guardrailNamespace: context.namespace },
+  );
+  const about = problemsByObject(problems);
+  const proxies = new Map<string, ProxyState>();
+  const proxiesOf = (of: string): ProxyState => {
+    const known = proxies.get(of) ?? proxyState(context, of);
+    proxies.set(of, known);
+    return known;
+  };
+  const waits: number[] = [];
+  for (const connection of context.connections.list(namespace)) {
+    const state = proxiesOf(namespace);
+    const findings = connectionFindings({
+      connection,
+      problems: about(connection),
+      proxies: state,
+      sidecars: sidecarState(context, connection, judge),
+    });
+    const isProgrammed = findings.some(({ type, status }) => type === 'Programmed' && status === 'True');
+    const fields = {
+      ...(isProgrammed && state.bundle !== undefined ? { policyHash: state.bundle } : {}),
+      policies: countPolicies(context, connection),
+      sessions: sessionsOf(connection.metadata.name, state.reports),
+    };
+    waits.push(await writer.write(ACCESS_CONNECTIONS, connection, findings, fields, signal));
+  }
+  for (const [type, objects] of [
+    [ACCESS_POLICIES, policies],
+    [MASKING_RULES, maskingRules],
+  ] as const) {
+    for (const object of objects as readonly Stored<AccessPolicy | MaskingRule>[]) {
+      const selected = connections.filter((connection) => selects(object, connection, context.namespace));
+      const of = [...new Set(selected.map(({ metadata }) => metadata.namespace))].map(proxiesOf);
+      const findings = policyFindings({ problems: about(object), connections: selected.length, proxies: of });
+      const fields = {
+        connections: selected.length,
+        ...(type.kind === 'AccessPolicy' ? { proxies: proxyCount(of) } : {}),
+      };
+      waits.push(await writer.write(type as ResourceType, object, findings, fields, signal));
+    }
+  }
+  const ends = context.leases
+    .list(namespace)
+    .map((lease) => endOfLease(lease) - context.now())
+    .filter((left) => left > 0);
+  const next = Math.min(...waits.filter((wait) => wait > 0), ...ends.map((left) => left + 1000));
+  return Number.isFinite(next) ? { requeueAfterMs: next } : undefined;
+}
+
+function problemsByObject(problems: readonly Problem[]): (object: KubeObject) => readonly Problem[] {
+  const key = (kind: string, namespace: string | undefined, name: string): string => `${kind}/${namespace}/${name}`;
+  const found = Map.groupBy(problems, ({ object }) => key(object.kind, object.namespace, object.name));
+  return ({ kind, metadata }) => found.get(key(kind, metadata.namespace, metadata.name)) ?? [];
+}
+
+function selects(
+  { metadata, spec }: Pick<AccessPolicy | MaskingRule, 'metadata' | 'spec'>,
+  connection: Pick<AccessConnection, 'metadata'>,
+  guardrailNamespace: string,
+): boolean {
+  const { namespace, name, labels = {} } = connection.metadata;
+  return selectsConnection(spec.connections, metadata.namespace, { namespace, name, labels }, guardrailNamespace);
+}
+
+function countPolicies(context: ControllerContext, connection: Stored<AccessConnection>): number {
+  return [...new Set([connection.metadata.namespace, context.namespace])]
+    .flatMap((namespace) => context.policies.list(namespace))
+    .filter((policy) => selects(policy, connection, context.namespace)).length;
+}
+
+export function proxyState(context: ControllerContext, namespace: string): ProxyState {
+  const deployment: Deployment | undefined = context.applier.current(DEPLOYMENTS, namespace, NAMES.proxy);
+  return {
+    bundle: presentBundle(context, namespace)?.hash,
+    replicas: deployment?.spec?.replicas ?? context.settings.proxyReplicas,
+    reports: context.leases
+      .list(namespace)
+      .filter(({ metadata }) => metadata.labels?.[LABELS.component] === 'proxy')
+      .map((lease) => reportOf(lease, context.now()))
+      .filter((report) => report !== undefined),
+    failures: context.failures.get(namespace),
+  };
+}
+
+function sidecarState(
+  { pods, namespaces }: ControllerContext,
+  connection: Stored<AccessConnection>,
+  judge: StatusOptions['judge'],
+): SidecarState {
+  const allowed = allowedNamespaces(connection, namespaces.list());
+  const candidates = allowed.includes('*') ? pods.list() : allowed.flatMap((namespace) => pods.list(namespace));
+  const judged = judge();
+  let count = 0;
+  const stale: string[] = [];
+  for (const pod of candidates) {
+    if (pod.finished === true || pod.metadata.annotations?.[ANNOTATIONS.injectedVersion] === undefined) continue;
+    count++;
+    if (judged(pod) !== 'Current') stale.push(`${pod.metadata.namespace}/${pod.metadata.name}`);
+  }
+  return { pods: count, stale: stale.sort() };
+}
+
+interface StatusWriter {
+  /** @returns milliseconds after which to write what was held back; 0: nothing was */
+  write(
+    type: ResourceType,
+    object: Stored<AccessConnection | AccessPolicy | MaskingRule>,
+    findings: readonly Finding[],
+    fields: Readonly<Record<string, unknown>>,
+    signal: AbortSignal,
+  ): Promise<number>;
+}
+
+interface StatusShape {
+  readonly observedGeneration?: number;
+  readonly conditions?: readonly Partial<Condition>[];
+  readonly [field: string]: unknown;
+}
+
+function createStatusWriter({ client, now, events }: ControllerContext): StatusWriter {
+  /** What was written last, by object: the copy is a moment behind. */
+  const last = new Map<
+    string,
+    { readonly status: StatusShape; readonly at: number; readonly seen: string | undefined }
+  >();
+  return {
+    async write(type, object, findings, fields, signal) {
+      const { namespace, name, uid = '', generation, resourceVersion } = object.metadata;
+      const recent = last.get(uid);
+      const copied = object.status as StatusShape | undefined;
+      const present = recent !== undefined && recent.seen === resourceVersion ? recent.status : (copied ?? {});
+      const conditions = withTimes(findings, present.conditions ?? [], generation, now());
+      const status: StatusShape = {
+        ...(generation === undefined ? {} : { observedGeneration: generation }),
+        conditions,
+        ...fields,
+      };
+      if (sameStatus(status, present)) return 0;
+      const { sessions: _now, ...rest } = status;
+      const { sessions: _before, ...known } = present;
+      const wait = (recent?.at ?? 0) + COUNT_MS - now();
+      if (sameStatus(rest, known) && wait > 0) return wait;
+      try {
+        await client.apply(
+          type,
+          { apiVersion: apiVersionOf(type), kind: type.kind, metadata: { namespace, name, uid }, status } as KubeObject,
+          { fieldManager: MANAGER, force: true, subresource: 'status', signal },
+        );
+      } catch (error) {
+        // It was deleted meanwhile, and perhaps made anew: then that is another object, with a turn of its own.
+        if (isNotFound(error) || isConflict(error)) return 0;
+        throw error;
+      }
+      last.set(uid, { status, at: now(), seen: resourceVersion });
+      if (last.size > MAX_REMEMBERED) last.delete(last.keys().next().value ?? '');
+      tell(object, present, conditions);
+      return 0;
+    },
+  };
+
+  /** An Event for each change of Ready, and of what a person should hear of besides. */
+  function tell(object: KubeObject, before: StatusShape, conditions: readonly Condition[]): void {
+    for (const { type, status, reason, message } of conditions) {
+      if (type !== 'Ready' && type !== 'EgressEnforced') continue;
+      const old = before.conditions?.find((condition) => condition.type === type);
+      if (old?.status === status && old.reason === reason) continue;
+      if (status === 'Unknown' || (old === undefined && status === 'False' && reason === 'NoProxies')) continue;
+      events.event(object, {
+        type: status === 'True' ? 'Normal' : 'Warning',
+        reason: status === 'True' && type !== 'Ready' ? type : reason,
+        action: 'Reconcile',
+        note: message,
+      });
+    }
+  }
+}
+
+const MAX_REMEMBERED = 10_000;
+
+/** What we write of a status; the rest belongs to others. */
+function sameStatus(mine: StatusShape, present: StatusShape): boolean {
+  return Object.entries(mine).every(([name, value]) => stable(value) === stable(present[name]));
+}
+
+/** JSON with sorted members: the API server gives them back in its own order. */
+function stable(value: unknown): string {
+  return JSON.stringify(value, (_name, each: unknown) =>
+    typeof each === 'object' && each !== null && !Array.isArray(each)
+      ? Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : each,
+  );
+}

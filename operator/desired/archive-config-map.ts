@@ -1,0 +1,32 @@
+import { PORTS } from '../../api/cluster.ts';
+import type { ConfigMap } from '../../kube/builtin.ts';
+import { ARCHIVE_PATHS, type ArchiveInputs, archiveMetadata } from './archive-inputs.ts';
+
+/** Room for the system and for what is written while old segments are removed. */
+const MIN_FREE_BYTES = 256 * 1024 * 1024;
+
+/** `SallyportConfiguration` of the archive. A proxy's certificate says its namespace, and it may write nothing else. */
+export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs): ConfigMap {
+  const configuration = {
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'SallyportConfiguration',
+    metrics: { address: `0.0.0.0:${PORTS.metrics}` },
+    archiveServer: {
+      address: `0.0.0.0:${PORTS.archive}`,
+      directory: ARCHIVE_PATHS.record,
+      certificateFile: `${ARCHIVE_PATHS.tls}/tls.crt`,
+      keyFile: `${ARCHIVE_PATHS.tls}/tls.key`,
+      clientCaFile: `${ARCHIVE_PATHS.tls}/ca.crt`,
+      namespacesFromNames: true,
+      minFreeBytes: MIN_FREE_BYTES,
+      retentionDays,
+    },
+  };
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: archiveMetadata(namespace),
+    // JSON is YAML.
+    data: { 'archive.yaml': `${JSON.stringify(configuration, null, 2)}\n` },
+  };
+}

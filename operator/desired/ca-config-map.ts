@@ -1,0 +1,14 @@
+import { NAMES } from '../../api/cluster.ts';
+import type { ConfigMap } from '../../kube/builtin.ts';
+import type { AgentsInputs } from './agents-inputs.ts';
+import { labelsOf } from './labels.ts';
+
+/** The authorities whose certificates are proxies, for connectors and for agents that verify. */
+export function caConfigMap({ namespace, trust }: AgentsInputs): ConfigMap {
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name: NAMES.ca, namespace, labels: labelsOf(NAMES.ca, 'agents') },
+    data: { 'ca.crt': trust },
+  };
+}

@@ -1,0 +1,91 @@
+import type { AccessConnection, MaskingRule } from '../../api/resources.ts';
+import { allowedNamespaces, gatewayPorts } from '../bundle/document.ts';
+import type { AgentsInputs } from './agents-inputs.ts';
+import type { ArchiveInputs } from './archive-inputs.ts';
+import { ownersOf } from './owners.ts';
+import type { ProxyInputs } from './proxy-inputs.ts';
+
+export function connection(name: string, spec: Partial<AccessConnection['spec']> = {}): AccessConnection {
+  return {
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'AccessConnection',
+    metadata: { namespace: 'shop', name, uid: `uid-of-${name}`, generation: 1 },
+    spec: {
+      protocol: 'Postgres',
+      target: { host: `${name}.db.example`, port: 5432, database: name },
+      credential: { secretRef: { name: `${name}-login` } },
+      ...spec,
+    },
+  };
+}
+
+const CONNECTIONS: readonly AccessConnection[] = [
+  connection('orders', {
+    target: {
+      host: 'orders.db.example',
+      port: 5432,
+      database: 'orders',
+      addresses: ['192.0.2.0/28', '2001:db8::/64'],
+      tls: { caRef: { name: 'db-ca' } },
+    },
+    allowedNamespaces: { from: 'Selector', selector: { matchLabels: { team: 'agents' } } },
+  }),
+  connection('stock', {
+    target: { host: 'stock.warehouse', port: 5433, database: 'stock' },
+    routing: 'Gateway',
+    credential: { clientCertificate: { caSecretRef: { name: 'pg-ca' }, role: 'app' } },
+  }),
+];
+
+const MASKING: MaskingRule = {
+  apiVersion: 'sallyport.dev/v1alpha1',
+  kind: 'MaskingRule',
+  metadata: { namespace: 'shop', name: 'mail' },
+  spec: {
+    connections: { all: true },
+    columns: [{ match: ['*.*.email'], transform: { tokenize: { keySecretRef: { name: 'token-keys', key: 'mail' } } } }],
+  },
+};
+
+const NAMESPACES = [
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'bots', labels: { team: 'agents' } } },
+  { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
+];
+
+/** A namespace with a connection by sidecar, one by gateway, and a key of its own. */
+export const PROXY_INPUTS: ProxyInputs = {
+  namespace: 'shop',
+  owners: ownersOf(CONNECTIONS),
+  connections: CONNECTIONS,
+  maskingRules: [MASKING],
+  allowedNamespaces: Object.fromEntries(
+    CONNECTIONS.map((each) => [each.metadata.name, allowedNamespaces(each, NAMESPACES)]),
+  ),
+  gatewayPorts: gatewayPorts(CONNECTIONS),
+  operatorNamespace: 'sallyport-system',
+  image: 'registry.example/sallyport:1.2.3',
+  imagePullPolicy: 'IfNotPresent',
+  replicas: 2,
+  trustedKeys: ['AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA='],
+  apiServer: [{ address: '203.0.113.5', port: 6443 }],
+  extraArguments: [],
+};
+
+export const AGENTS_INPUTS: AgentsInputs = {
+  namespace: 'bots',
+  locked: false,
+  wholeNamespace: false,
+  proxies: [{ namespace: 'shop', ports: [8443, 21234] }],
+  targetRanges: ['192.0.2.0/28', '2001:db8::/64', '10.0.0.9/32'],
+  targetNamespaces: ['warehouse'],
+  trust: '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n',
+};
+
+export const ARCHIVE_INPUTS: ArchiveInputs = {
+  namespace: 'sallyport-system',
+  image: 'registry.example/sallyport:1.2.3',
+  imagePullPolicy: 'IfNotPresent',
+  volumeSize: '20Gi',
+  storageClass: undefined,
+  retentionDays: 400,
+};

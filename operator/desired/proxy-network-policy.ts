@@ -1,0 +1,87 @@
+import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
+import type { AnyObject } from '../../kube/builtin.ts';
+import { clusterNamespaceOf } from '../targets/in-cluster.ts';
+import { labelsOf, podLabels } from './labels.ts';
+import {
+  DNS_PORTS,
+  type EgressRule,
+  hostRange,
+  type IngressRule,
+  podsOf,
+  podsOfNamespaces,
+  ranges,
+  tcp,
+} from './network-policy-parts.ts';
+import type { ProxyInputs } from './proxy-inputs.ts';
+
+/**
+ * Who may dial the proxies of a namespace: the namespaces of its agents. Where they may go: names, the API server, the archive, and the
+ * targets. A target without `target.addresses` is known by name alone, so its port is open to every address.
+ */
+export function proxyNetworkPolicy(inputs: ProxyInputs): AnyObject {
+  const { namespace, owners } = inputs;
+  return {
+    apiVersion: 'networking.k8s.io/v1',
+    kind: 'NetworkPolicy',
+    metadata: {
+      name: NAMES.proxy,
+      namespace,
+      labels: labelsOf(NAMES.proxy, 'proxy', namespace),
+      ownerReferences: owners,
+    },
+    spec: {
+      podSelector: { matchLabels: podLabels(NAMES.proxy, 'proxy') },
+      policyTypes: ['Ingress', 'Egress'],
+      ingress: ingress(inputs),
+      egress: egress(inputs),
+    },
+  };
+}
+
+function ingress({ connections, allowedNamespaces, gatewayPorts, operatorNamespace }: ProxyInputs): IngressRule[] {
+  const all = connections.flatMap(({ metadata }) => allowedNamespaces[metadata.name] ?? []);
+  const gateways = connections.flatMap(({ metadata }): IngressRule[] => {
+    const port = gatewayPorts[metadata.name];
+    const from = podsOfNamespaces(allowedNamespaces[metadata.name] ?? []);
+    return port === undefined || from.length === 0 ? [] : [{ from, ports: tcp(port) }];
+  });
+  const agents = podsOfNamespaces(all);
+  return [
+    ...(agents.length === 0 ? [] : [{ from: agents, ports: tcp(PORTS.tunnel) }]),
+    ...gateways,
+    {
+      from: [
+        ...podsOfNamespaces([operatorNamespace]),
+        { namespaceSelector: { matchLabels: { [LABELS.scrape]: 'true' } } },
+      ],
+      ports: tcp(PORTS.metrics),
+    },
+  ];
+}
+
+function egress(inputs: ProxyInputs): EgressRule[] {
+  const { operatorNamespace, connections, apiServer } = inputs;
+  const targets = connections.flatMap(({ metadata, spec }): EgressRule[] => {
+    const { host, port, addresses } = spec.target;
+    if (addresses !== undefined) return [{ to: ranges([...addresses].sort()), ports: tcp(port) }];
+    const inside = clusterNamespaceOf(host, metadata.namespace);
+    return [
+      { ports: tcp(port) },
+      // Behind a Service the pods' own port counts, which may be another.
+      ...(inside === undefined ? [] : [{ to: podsOfNamespaces([inside]) }]),
+    ];
+  });
+  const archive = podsOf(operatorNamespace, podLabels(NAMES.archive, 'archive'));
+  return unique([
+    { ports: DNS_PORTS },
+    ...(apiServer.length === 0
+      ? [{ ports: tcp(443, 6443) }]
+      : apiServer.map(({ address, port }): EgressRule => ({ to: ranges([hostRange(address)]), ports: tcp(port) }))),
+    { to: [archive], ports: tcp(PORTS.archive) },
+    ...targets,
+  ]);
+}
+
+function unique(rules: readonly EgressRule[]): EgressRule[] {
+  return [...new Map(rules.map((rule) => [JSON.stringify(rule), rule])).values()];
+}

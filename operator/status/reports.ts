@@ -1,0 +1,57 @@
+import type { ProxyReport } from '../../api/bundle-document.ts';
+import { ANNOTATIONS } from '../../api/cluster.ts';
+import type { Lease } from '../../kube/builtin.ts';
+
+/** What one replica says of itself. A proxy may be in the wrong hands: everything is checked, cut and counted for no more than a word. */
+export interface ReplicaReport extends ProxyReport {
+  readonly replica: string;
+}
+
+const MAX_BYTES = 256 * 1024;
+const MAX_TEXT = 512;
+
+type Json = Readonly<Record<string, unknown>>;
+const isRecord = (value: unknown): value is Json =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+const line = (value: unknown): string =>
+  typeof value === 'string' ? value.slice(0, MAX_TEXT).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, ' ') : '';
+
+/** @returns undefined when the Lease is over, or has no report */
+export function reportOf(lease: Lease, now: number): ReplicaReport | undefined {
+  const { renewTime, leaseDurationSeconds } = lease.spec ?? {};
+  const renewed = Date.parse(renewTime ?? '');
+  if (Number.isNaN(renewed) || renewed + (leaseDurationSeconds ?? 0) * 1000 < now) return undefined;
+  const text = lease.metadata.annotations?.[ANNOTATIONS.proxyReport];
+  if (text === undefined || text.length > MAX_BYTES) return undefined;
+  let report: unknown;
+  try {
+    report = JSON.parse(text);
+  } catch {
+    // Not ours; a replica that says nothing is one that enforces nothing.
+    return undefined;
+  }
+  if (!isRecord(report)) return undefined;
+  const { bundle, sequence, sessions, auditFailure, egress, problems } = report;
+  return {
+    replica: lease.metadata.name,
+    bundle: line(bundle),
+    sequence: typeof sequence === 'number' ? sequence : 0,
+    sessions: mapped(sessions, (count) => (Number.isSafeInteger(count) && Number(count) > 0 ? Number(count) : 0)),
+    ...(auditFailure === undefined ? {} : { auditFailure: line(auditFailure) }),
+    egress: mapped(egress, (each) => {
+      const { open, probed } = isRecord(each) ? each : {};
+      return { open: Array.isArray(open) ? open.slice(0, 16).map(line) : [], probed: line(probed) };
+    }),
+    problems: mapped(problems, line),
+  };
+}
+
+const mapped = <T>(value: unknown, read: (value: unknown) => T): Record<string, T> =>
+  isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, read(each)])) : {};
+
+/** When the Lease is over: milliseconds since the epoch. */
+export function endOfLease(lease: Lease): number {
+  const { renewTime, leaseDurationSeconds } = lease.spec ?? {};
+  const renewed = Date.parse(renewTime ?? '');
+  return Number.isNaN(renewed) ? 0 : renewed + (leaseDurationSeconds ?? 0) * 1000;
+}
