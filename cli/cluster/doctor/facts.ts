@@ -111,7 +111,7 @@ export async function gatherFacts(
     many(() => client.listAll(VALIDATING_POLICY_BINDINGS)),
     many(() => client.listAll(DEPLOYMENTS, { fieldSelector: `metadata.name=${NAMES.proxy}` })),
     one(client.get(STATEFUL_SETS, { namespace, name: NAMES.archive })),
-    one(client.get(CONFIG_MAPS, { namespace, name: NAMES.ca })),
+    one(client.get(CONFIG_MAPS, { namespace, name: NAMES.archive })),
     many(() => client.listAll(PODS)),
     many(() => client.listAll(NAMESPACES)),
   ]);
