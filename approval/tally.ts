@@ -47,7 +47,9 @@ const namesOf = ({ name, subjects }: Voter): readonly string[] => [name, ...subj
 export const samePerson = (a: Voter, b: Voter): boolean => namesOf(a).some((name) => namesOf(b).includes(name));
 
 export function asksForThemselves(voter: Voter, requester: TallyFacts['requester']): boolean {
-  return namesOf(voter).some((name) => name === requester.username || name === requester.onBehalfOf);
+  const { username, onBehalfOf } = requester;
+  if (onBehalfOf !== undefined && voter.mayBe?.(onBehalfOf) === true) return true;
+  return namesOf(voter).some((name) => name === username || name === onBehalfOf);
 }
 
 /** Whether the rule counts this voter; a rule that names nobody counts everybody with the right on the connection. */

@@ -10,6 +10,8 @@ export interface Vote {
   readonly verdict: Verdict;
   readonly id: string;
   readonly voter: string;
+  /** Of the voter in the API server, where an authority stamped it. */
+  readonly uid: string | undefined;
   /** As the signer saw them; only an authority's word counts for them. */
   readonly groups: readonly string[];
   readonly at: string;
@@ -49,6 +51,7 @@ function payload(request: ApprovalRequest, vote: Omit<Vote, 'signer' | 'signatur
       vote.at,
       vote.via,
       vote.reason ?? null,
+      ...(vote.uid === undefined ? [] : [vote.uid]),
     ]),
     'utf8',
   );
@@ -64,8 +67,9 @@ export function keyId(key: KeyObject): string {
 export interface Ballot {
   readonly verdict: Verdict;
   readonly voter: string;
+  readonly uid?: string | undefined;
   readonly groups?: readonly string[];
-  readonly reason?: string;
+  readonly reason?: string | undefined;
   readonly via: string;
   /** Milliseconds since 1970. */
   readonly now: number;
@@ -77,6 +81,7 @@ export function signVote(request: ApprovalRequest, ballot: Ballot, key: KeyObjec
     verdict: ballot.verdict,
     id: randomUUID(),
     voter: ballot.voter,
+    uid: ballot.uid,
     groups: ballot.groups ?? [],
     at: new Date(ballot.now).toISOString(),
     via: ballot.via,
@@ -88,7 +93,11 @@ export function signVote(request: ApprovalRequest, ballot: Ballot, key: KeyObjec
     verdict: vote.verdict,
     id: vote.id,
     ...(vote.reason === undefined ? {} : { reason: vote.reason }),
-    by: { username: vote.voter, ...(vote.groups.length === 0 ? {} : { groups: [...vote.groups] }) },
+    by: {
+      username: vote.voter,
+      ...(vote.uid === undefined ? {} : { uid: vote.uid }),
+      ...(vote.groups.length === 0 ? {} : { groups: [...vote.groups] }),
+    },
     at: vote.at,
     via: vote.via,
     attestation: `${SCHEME}:${id}:${signature}`,
@@ -103,7 +112,8 @@ export function readVote(decision: Decision): Vote | undefined {
   if (scheme !== SCHEME || signer === undefined || text === undefined || rest.length > 0) return undefined;
   const signature = Buffer.from(text, 'base64');
   if (signature.length !== SIGNATURE_BYTES || signature.toString('base64') !== text) return undefined;
-  return { verdict, id, voter: by.username, groups: by.groups ?? [], at, via, reason, signer, signature };
+  const { username: voter, uid, groups = [] } = by;
+  return { verdict, id, voter, uid, groups, at, via, reason, signer, signature };
 }
 
 /** Whether `key` signed this vote for this very request. */

@@ -46,6 +46,14 @@ export const ARCHIVE_ERRORS = {
     message: 'segment {} of {} was removed before {} had it',
     hint: 'Keep records longer than receivers are down, or find out who removed the file.',
   },
+  SPH018: {
+    message: '{} is no approval that could be noted',
+    hint: 'PUT or GET /v1/used/NAMESPACE/UID, with the uid of an ApprovalRequest.',
+  },
+  SPH019: {
+    message: '{} may not note approvals of the namespace {}',
+    hint: 'A proxy notes those of its own namespace, which its certificate names: NAMESPACE/sallyport-proxy.',
+  },
   SPH030: {
     message: 'who asks is not known: {}',
     hint: 'Give a token that the API server accepts, or a client certificate of the cluster.',

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Registry } from 'prom-client';
 import type { ArchiveServerConfiguration, SinkConfiguration } from '../api/configuration-outgoing.ts';
 import { keepRetention } from '../record/retention.ts';
@@ -11,6 +12,7 @@ import { type ArchiveTls, startArchiveServer } from './server/server.ts';
 import { readConfigured } from './sinks/configured.ts';
 import { createFindingLog, type ReportedFinding } from './store/findings.ts';
 import { type ArchiveStore, openStore } from './store/store.ts';
+import { createUsedLedger, KEEP_USED_MS, type UsedLedger } from './store/used-requests.ts';
 
 export interface ArchiveOptions {
   readonly configuration: ArchiveServerConfiguration;
@@ -39,6 +41,7 @@ export interface Archive {
 }
 
 const CERTIFICATE_CHECK_MS = 60_000;
+const DAY_MS = 86_400_000;
 
 /** The log line of a finding: where, never what stands there. */
 export function logFinding(log: FollowLog, finding: ReportedFinding): void {
@@ -56,6 +59,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     logFinding(log, finding);
   });
   const store = await openStore({ folder: configuration.directory, findings, ...configuration });
+  const used = createUsedLedger(join(configuration.directory, 'used'));
   metrics = createArchiveMetrics(registry, () => store.usage());
   const { received, lastReceived, refused } = metrics;
   const tls = await readTls(configuration);
@@ -63,6 +67,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     address: configuration,
     tls,
     store,
+    used,
     proxies: configuration.proxies,
     observer: {
       received(proxy, bytes) {
@@ -87,6 +92,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
   const retaining = new AbortController();
   starting.defer(() => retaining.abort());
   void retain(store, options, retaining.signal);
+  void forgetUsed(used, log, retaining.signal);
   const followers: Followers = await startFollowers({
     root: store.root,
     positions: join(configuration.directory, 'positions'),
@@ -194,6 +200,16 @@ function renewTls(
   }, CERTIFICATE_CHECK_MS);
   timer.unref();
   return timer;
+}
+
+/** Once a day: approvals that were used so long ago that no vote on them can count any more. */
+async function forgetUsed(used: UsedLedger, log: FollowLog, signal: AbortSignal): Promise<void> {
+  while (!signal.aborted) {
+    await used
+      .removeBefore(Date.now() - KEEP_USED_MS)
+      .catch((error: Error) => log.error({ error: error.name }, 'old notes of used approvals could not be removed'));
+    await delay(DAY_MS, undefined, { signal, ref: false }).catch(() => undefined);
+  }
 }
 
 function retain(

@@ -7,6 +7,7 @@ import { register as registerCompletion } from './commands/completion.ts';
 import { register as registerConnect } from './commands/connect.ts';
 import { register as registerExplain } from './commands/explain.ts';
 import { register as registerOperator } from './commands/operator.ts';
+import { register as registerProxy } from './commands/proxy.ts';
 import { register as registerRecordKey } from './commands/record-key.ts';
 import { register as registerReplay } from './commands/replay.ts';
 import { register as registerRequests } from './commands/requests.ts';
@@ -72,6 +73,7 @@ export function createProgram(io: CliIo): Command {
   registerRun(program, io);
   registerConnect(program, io);
   registerToken(program, io);
+  registerProxy(program, io);
   registerArchive(program, io);
   registerOperator(program, io);
   registerCa(program, io);

@@ -6,7 +6,20 @@
 import { existsSync, globSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 
-const FOLDERS = ['api', 'policy', 'approval', 'proxy', 'cli', 'crds', 'docs', 'examples', 'scripts', 'test', 'bench', 'demo'];
+const FOLDERS = [
+  'api',
+  'policy',
+  'approval',
+  'proxy',
+  'cli',
+  'crds',
+  'docs',
+  'examples',
+  'scripts',
+  'test',
+  'bench',
+  'demo',
+];
 const DOCUMENTS = ['*.md', ...FOLDERS.map((folder) => `${folder}/**/*.md`)];
 const SOURCES = FOLDERS.flatMap((folder) => [`${folder}/**/*.ts`, `${folder}/**/*.yaml`]);
 

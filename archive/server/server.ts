@@ -3,8 +3,10 @@ import https from 'node:https';
 import { TLSSocket } from 'node:tls';
 import { ArchiveError, type ArchiveErrorCode } from '../errors.ts';
 import { type ArchiveStore, OutOfPlace } from '../store/store.ts';
+import type { UsedLedger } from '../store/used-requests.ts';
 import { proxyIdentity } from './identity.ts';
 import { announcedBytes, createBodyBudget, readBody } from './request-body.ts';
+import { answerUsed, namespaceOf, usedPath } from './used.ts';
 
 export interface ArchiveTls {
   /** PEM. */
@@ -18,6 +20,7 @@ export interface ArchiveServerOptions {
   readonly address: { readonly host: string; readonly port: number };
   readonly tls: ArchiveTls;
   readonly store: ArchiveStore;
+  readonly used: UsedLedger;
   /** Namespaces that a proxy may write, by its identity; undefined: every verified proxy, everywhere. */
   readonly proxies: Pick<ReadonlyMap<string, readonly string[]>, 'get'> | undefined;
   readonly observer: ServerObserver;
@@ -57,6 +60,8 @@ const STATUS: Readonly<Partial<Record<ArchiveErrorCode, number>>> = {
   SPH009: 507,
   SPH010: 403,
   SPH011: 507,
+  SPH018: 404,
+  SPH019: 403,
 };
 
 /** Takes segments of proxies over mutual TLS. Resolves once it listens. */
@@ -70,6 +75,26 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
     if (allowed !== undefined && allowed.get(proxy)?.includes(namespace) !== true) {
       throw new ArchiveError('SPH004', [proxy, namespace]);
     }
+  }
+
+  async function note(
+    proxy: string,
+    about: { readonly namespace: string; readonly uid: string },
+    request: IncomingMessage,
+    response: ServerResponse,
+  ): Promise<void> {
+    const allowed =
+      options.proxies === undefined
+        ? namespaceOf(proxy) === about.namespace
+        : options.proxies.get(proxy)?.includes(about.namespace) === true;
+    if (!allowed) throw new ArchiveError('SPH019', [proxy, about.namespace]);
+    const answered = await answerUsed(options.used, about, request);
+    if (answered === undefined) return;
+    response.writeHead(answered.status, {
+      'content-type': 'application/json',
+      'content-length': answered.body.byteLength,
+    });
+    response.end(answered.body);
   }
 
   async function take(proxy: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -122,7 +147,9 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
       try {
         if (!(request.socket instanceof TLSSocket)) throw new ArchiveError('SPH010', ['no TLS']);
         proxy = proxyIdentity(request.socket);
-        take(proxy, request, response).catch((error: unknown) => refuse(proxy, response, error));
+        const about = usedPath(request.url ?? '');
+        const done = about === undefined ? take(proxy, request, response) : note(proxy, about, request, response);
+        done.catch((error: unknown) => refuse(proxy, response, error));
       } catch (error) {
         refuse(proxy, response, error);
       }

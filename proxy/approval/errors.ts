@@ -17,7 +17,7 @@ export const APPROVAL_ERRORS = {
   },
   SPV004: {
     message: 'the request for approval cannot be kept ({}), so the command is not run',
-    hint: 'Try again later. The operator of the gateway makes the folder of approvals writable and frees space there.',
+    hint: 'Try again later. Whoever runs the gateway sees that requests for approval can be stored: in the folder of approvals, or by the API server.',
   },
   SPV005: {
     message: '{} commands of yours wait for approval already',

@@ -40,6 +40,10 @@ export const CLUSTER_ERRORS = {
     message: 'the proxy does not know {}',
     hint: 'It is started by the operator, which sets it from the pod (downward API).',
   },
+  SPX022: {
+    message: 'the mark of the last bundle in {} cannot be read: {}',
+    hint: 'Delete the pod: its state goes with it.',
+  },
   SPX021: {
     message: 'the trusted key {} is not the 32 bytes of an Ed25519 public key in base64',
     hint: 'Copy it whole.',

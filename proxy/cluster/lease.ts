@@ -1,5 +1,5 @@
 import type { ProxyReport } from '../../api/bundle-document.ts';
-import { ANNOTATIONS, LABELS, MANAGED_BY } from '../../api/cluster.ts';
+import { ANNOTATIONS, LABELS, MANAGED_BY, NAMES } from '../../api/cluster.ts';
 import { LEASES, type Lease } from '../../kube/builtin.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { KubeClient, Log } from '../../kube/types.ts';
@@ -61,6 +61,7 @@ export function createReplicaLease(options: ReplicaLeaseOptions): ReplicaLease {
         name: pod.name,
         namespace: pod.namespace,
         labels: {
+          [LABELS.name]: NAMES.proxy,
           [LABELS.managedBy]: MANAGED_BY,
           [LABELS.partOf]: MANAGED_BY,
           [LABELS.component]: 'proxy',

@@ -43,14 +43,18 @@ function isDnsName(name: string): boolean {
 }
 
 /** @throws Error when the two do not belong together or the time is over */
-function contextOf(pair: Pair, now: number): { context: tls.SecureContext; expiresAt: Date } {
+function contextOf(
+  pair: Pair,
+  now: number,
+  minVersion: tls.SecureVersion = 'TLSv1.2',
+): { context: tls.SecureContext; expiresAt: Date } {
   const certificate = new X509Certificate(pair.certificate);
   if (!certificate.checkPrivateKey(createPrivateKey(pair.key)))
     throw new Error('the key is not that of the certificate');
   if (certificate.validToDate.getTime() <= now)
     throw new Error(`the certificate expired at ${certificate.validToDate.toISOString()}`);
   return {
-    context: tls.createSecureContext({ cert: pair.certificate, key: pair.key, minVersion: 'TLSv1.2' }),
+    context: tls.createSecureContext({ cert: pair.certificate, key: pair.key, minVersion }),
     expiresAt: certificate.validToDate,
   };
 }
@@ -68,6 +72,7 @@ function asRefusal(path: string, error: unknown): Error {
 export async function configuredCertificate(
   files: { readonly certificateFile: string; readonly keyFile: string },
   now: () => number,
+  minVersion: tls.SecureVersion = 'TLSv1.2',
 ): Promise<ServerCertificate> {
   const fingerprint = async (): Promise<string> => {
     const stats = await Promise.all([stat(files.certificateFile), stat(files.keyFile)]);
@@ -80,7 +85,7 @@ export async function configuredCertificate(
         readFile(files.certificateFile, 'utf8'),
         readFile(files.keyFile, 'utf8'),
       ]);
-      return { ...contextOf({ certificate, key }, now()), seen };
+      return { ...contextOf({ certificate, key }, now(), minVersion), seen };
     } catch (error) {
       throw asRefusal(files.certificateFile, error);
     }

@@ -6,6 +6,7 @@ export interface Metrics {
   readonly registry: Registry;
   readonly sessions: Gauge<'connection'>;
   readonly sessionsTotal: Counter<'connection'>;
+  readonly tunnels: Gauge;
   readonly refused: Counter<'code'>;
   readonly tokenLifetime: Histogram;
   readonly credentialLifetime: Histogram<'type'>;
@@ -39,6 +40,7 @@ export function createMetrics(): Metrics {
       labelNames: ['connection'],
       registers,
     }),
+    tunnels: new Gauge({ name: 'sallyport_tunnels', help: 'Open tunnels of connectors', registers }),
     refused: new Counter({
       name: 'sallyport_refused_total',
       help: 'Clients refused before a session began',

@@ -1,8 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import https from 'node:https';
+import http, { type IncomingMessage, type ServerResponse } from 'node:http';
 import net from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { SecureContextOptions, TLSSocket } from 'node:tls';
+import tls, { type SecureContext, type TLSSocket } from 'node:tls';
 import { streamWire, type Wire } from '../listener/wire.ts';
 import type { Proof, TokenVerifier, VerifiedIdentity } from '../ports.ts';
 import { type ConnectionLimits, createConnectionCounter, DEFAULT_LIMITS } from './connection-limits.ts';
@@ -11,8 +10,8 @@ import { bearerOf, bodyOf, type Dialled, dialledBy, type Probe, probeOf } from '
 
 export interface TunnelOptions {
   readonly address: { readonly host: string; readonly port: number };
-  /** Certificate and key, in PEM, for handshakes from now on. */
-  readonly certificate: () => Pick<SecureContextOptions, 'cert' | 'key'>;
+  /** The server certificate now, for TLS 1.3 alone. */
+  readonly context: () => SecureContext;
   readonly verifier: TokenVerifier;
   /** Why nobody is served now; undefined: ready. */
   readonly notReady: () => string | undefined;
@@ -43,8 +42,6 @@ export interface Tunnel {
   readonly port: number;
   /** Connections of connectors, tunnels and controls. */
   readonly connections: number;
-  /** Handshakes from now on show the certificate as it is now. */
-  renewCertificate(): void;
   /** Takes no more connections. Tunnels go on; what is idle is closed. */
   close(): Promise<void>;
   /** Ends every connection. */
@@ -88,15 +85,13 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
   const sockets = new Set<net.Socket>();
   const introduced = new WeakMap<object, () => void>();
 
-  const server = https.createServer({
-    ...options.certificate(),
-    minVersion: 'TLSv1.3',
-    handshakeTimeout: introductionMs,
+  const settle = new WeakMap<net.Socket, () => void>();
+
+  const server = http.createServer({
     headersTimeout: introductionMs,
     requestTimeout: introductionMs,
     keepAliveTimeout: IDLE_CONTROL_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
-    noDelay: true,
   });
   server.timeout = 0;
   server.maxHeadersCount = 32;
@@ -179,15 +174,12 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
   });
   server.on('upgrade', (_request, socket) => socket.destroy());
   server.on('clientError', (_error, socket) => socket.destroy());
-  server.on('tlsClientError', (_error, socket) => socket.destroy());
 
   const acceptor = net.createServer({ pauseOnConnect: true, noDelay: true }, (raw) => {
     const address = plain(raw.remoteAddress);
-    let begun = false;
+    raw.on('error', () => {});
     const admission = counter.admit(address, () => {
-      if (raw.destroyed) return;
-      begun = true;
-      server.emit('connection', raw);
+      if (!raw.destroyed) begin(raw);
     });
     if (admission === undefined) {
       refuse(address, new TunnelError('SPT011', address));
@@ -196,33 +188,32 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
     }
     sockets.add(raw);
     raw.setKeepAlive(true, 60_000);
-    raw.on('error', () => {});
     // Waiting for a turn counts too: a client that is not served in this time goes elsewhere.
     const deadline = setTimeout(() => raw.destroy(), 2 * introductionMs);
-    deadline.unref();
-    const settled = (): void => {
+    settle.set(raw, () => {
       clearTimeout(deadline);
       admission.introduced();
-    };
-    const name = key(raw);
-    pending.set(name, settled);
+    });
     raw.once('close', () => {
-      pending.delete(name);
       clearTimeout(deadline);
       sockets.delete(raw);
       admission.closed();
-      if (!begun) raw.destroy();
     });
   });
-  /** By the peer's address and port, which the TLS socket shows too: Node does not say which socket it took over. */
-  const pending = new Map<string, () => void>();
-  const key = (socket: net.Socket): string => `${socket.remoteAddress}|${socket.remotePort}`;
-  server.on('secureConnection', (socket: TLSSocket) => {
-    const settled = pending.get(key(socket));
-    if (settled === undefined) return;
-    pending.delete(key(socket));
-    introduced.set(socket, settled);
-  });
+
+  /** The handshake; what was agreed on then speaks HTTP. */
+  function begin(raw: net.Socket): void {
+    const socket = new tls.TLSSocket(raw, { isServer: true, secureContext: options.context() });
+    socket.on('error', () => {
+      socket.destroy();
+      raw.destroy();
+    });
+    socket.once('secure', () => {
+      const done = settle.get(raw);
+      if (done !== undefined) introduced.set(socket, done);
+      server.emit('connection', socket);
+    });
+  }
 
   await new Promise<void>((resolve, reject) => {
     acceptor.once('error', reject);
@@ -234,9 +225,6 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
     port: typeof bound === 'object' && bound !== null ? bound.port : options.address.port,
     get connections() {
       return counter.open;
-    },
-    renewCertificate() {
-      server.setSecureContext({ ...options.certificate(), minVersion: 'TLSv1.3' });
     },
     close() {
       server.closeIdleConnections();

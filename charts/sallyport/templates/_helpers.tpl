@@ -38,11 +38,15 @@ runAsGroup: 65532
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{/* CEL: whether the request comes from the operator, or from a person whom the installation exempts. */}}
-{{- define "sallyport.cel.operator" -}}
-request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:sallyport-operator'
-  || request.userInfo.username in {{ .Values.fences.exemptUsers | toJson }}
+{{/* CEL: whether the request comes from somebody whom the installation exempts from the fences. */}}
+{{- define "sallyport.cel.exempt" -}}
+request.userInfo.username in {{ .Values.fences.exemptUsers | toJson }}
   || (has(request.userInfo.groups) && request.userInfo.groups.exists(g, g in {{ .Values.fences.exemptGroups | toJson }}))
+{{- end }}
+
+{{/* CEL: whether the request comes from the operator. */}}
+{{- define "sallyport.cel.operator" -}}
+request.userInfo.username == 'system:serviceaccount:{{ .Release.Namespace }}:sallyport-operator' || {{ include "sallyport.cel.exempt" . }}
 {{- end }}
 
 {{/* CEL: whether the request comes from a controller of Kubernetes itself, which acts on what somebody else was allowed to write. */}}

@@ -13,6 +13,7 @@ export interface InjectionStores {
   };
   readonly namespaces: {
     readonly hasSynced: boolean;
+    onChange(listener: () => void): () => void;
     get(
       namespace: undefined,
       name: string,

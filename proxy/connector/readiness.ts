@@ -1,0 +1,36 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** `/readyz` for the kubelet, on the pod's address: it tells nobody more than whether, and what is waited for. */
+export async function serveReadiness(
+  address: { readonly host?: string; readonly port: number },
+  /** Undefined: ready. */
+  notReady: () => string | undefined,
+): Promise<{ readonly address: AddressInfo; close(): void }> {
+  const server: Server = createServer(
+    { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 4096, keepAliveTimeout: 1000 },
+    (request, response) => {
+      const reason = notReady();
+      const isKnown = request.method === 'GET' && request.url === '/readyz';
+      const [status, body] = !isKnown
+        ? [404, 'there is /readyz']
+        : reason === undefined
+          ? [200, 'ready']
+          : [503, reason];
+      response.writeHead(status, { 'content-type': 'text/plain; charset=utf-8' });
+      response.end(`${body}\n`);
+    },
+  );
+  server.maxConnections = 16;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(address.port, address.host, resolve);
+  });
+  return {
+    address: server.address() as AddressInfo,
+    close() {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}
