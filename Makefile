@@ -22,7 +22,7 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo
+.PHONY: debian-tests debian-bench debian-demo scale
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
 
@@ -65,6 +65,9 @@ generate: $(READY) ## Write the generated files again
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
 	@$(foreach part,record sessions approvals,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
+
+scale: $(READY) ## Measure the operator with many objects on a real API server, and a change of policy until it is in force
+	@$(NODE) bench/scale.ts $(SCALE_FLAGS)
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts
