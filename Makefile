@@ -1,6 +1,6 @@
 # The front door. Each target does its own set-up, on a machine that has git, make and Node 20 with npm.
 .DEFAULT_GOAL := help
-.PHONY: help build test test-unit test-integration fuzz lint format generate bench demo pack clean setup
+.PHONY: help build test test-unit test-integration test-cluster fuzz lint format generate bench soak demo cluster cluster-down demo-cluster pack clean setup
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -22,9 +22,12 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo
+.PHONY: debian-tests debian-bench debian-demo debian-cluster
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
+
+debian-cluster: debian-tests
+	@scripts/setup.sh debian containerd runc containernetworking-plugins nftables iproute2 conntrack buildah mmdebstrap unzip
 
 debian-demo:
 	@scripts/setup.sh debian postgresql-client
@@ -35,14 +38,19 @@ debian-bench: debian-tests
 build: $(READY) ## Compile to dist/
 	@rm -rf dist && $(TSC) -p tsconfig.build.json
 
-test: build debian-tests ## Run every test; the last line is "N passed, N failed, N skipped"
-	@$(VITEST)
+# What the last tests need takes minutes to build the first time: it is built while the first ones run. Whoever needs it earlier
+# waits for it or builds it, and tells why it failed.
+test: build debian-cluster ## Run every test; the last line is "N passed, N failed, N skipped"
+	@mkdir -p .cache && { nice $(NODE) test/cluster/main.ts prepare >.cache/prepare.log 2>&1 & } ; $(VITEST)
 
 test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
 	@$(VITEST) api policy approval record delivery certificate kube operator proxy archive cli scripts demo bench
 
 test-integration: build debian-tests ## Run the tests against real servers and programs
 	@$(VITEST) test/integration test/support
+
+test-cluster: build debian-cluster ## Run the tests on a real Kubernetes cluster, which they bring along
+	@$(VITEST) test/cluster test/e2e
 
 fuzz: $(READY) debian-tests ## Fuzz every decoder and the statement guard, FUZZ_SECONDS each (default 60)
 	@FUZZ_SECONDS=$${FUZZ_SECONDS:-60} $(VITEST) test/fuzz
@@ -66,8 +74,20 @@ bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side 
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
 	@$(foreach part,record sessions approvals,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
 
+soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
+	@$(NODE) bench/soak.ts
+
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts
+
+cluster: build debian-cluster ## Leave a Kubernetes cluster running, with the images of this working tree; again to load them anew
+	@$(NODE) test/cluster/main.ts up
+
+cluster-down: $(READY) ## End that cluster
+	@$(NODE) test/cluster/main.ts down
+
+demo-cluster: build debian-cluster ## Walk through Sallyport on that cluster, or on the one of KUBECONFIG
+	@$(NODE) demo/cluster/main.ts
 
 pack: $(READY) ## Make the npm package
 	@npm pack --silent

@@ -75,6 +75,8 @@ export const PORTS = {
   /** Operator, proxy and archive: /metrics, /healthz, /readyz, plain HTTP. */
   metrics: 9090,
   archive: 8444,
+  /** Of the archive too, for people: it reads, the other one writes. */
+  archiveReading: 8445,
   webhook: 9443,
   /** Connector: /readyz for its start-up probe, on the pod's address. */
   connectorHealth: 15021,

@@ -54,6 +54,22 @@ export const ARCHIVE_ERRORS = {
     message: '{} may not note approvals of the namespace {}',
     hint: 'A proxy notes those of its own namespace, which its certificate names: NAMESPACE/sallyport-proxy.',
   },
+  SPH030: {
+    message: 'who asks is not known: {}',
+    hint: 'Give a token that the API server accepts, or a client certificate of the cluster.',
+  },
+  SPH031: {
+    message: '{} may not read the record of {}',
+    hint: 'Grant the verb audit on that AccessConnection: examples/auditors-rbac.yaml.',
+  },
+  SPH032: { message: 'the record has no {}', hint: 'List what there is; what may not be read is not listed either.' },
+  SPH033: { message: 'the request is not understood: {}', hint: 'Use the same release on both sides.' },
+  SPH034: {
+    message: 'the API server cannot be asked who reads and what they may ({})',
+    hint: 'Nothing is shown until it answers; try again.',
+  },
+  SPH036: { message: 'the record cannot be read ({})', hint: 'See the disk of the archive.' },
+  SPH035: { message: 'too many are reading at once', hint: 'Try again in a moment.' },
 } as const;
 
 export type ArchiveErrorCode = keyof typeof ARCHIVE_ERRORS;

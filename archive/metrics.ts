@@ -91,3 +91,21 @@ export function createArchiveMetrics(registry: Registry, usage: () => ReadonlyMa
     }),
   };
 }
+
+/** Metrics of the port for people. */
+export function createReadingMetrics(registry: Registry) {
+  const registers = [registry];
+  return {
+    read: new Counter({
+      name: 'sallyport_archive_reads_total',
+      help: 'Questions of people that were answered',
+      registers,
+    }),
+    refused: new Counter({
+      name: 'sallyport_archive_reads_refused_total',
+      help: 'Questions of people that were refused, by the code of the error',
+      labelNames: ['code'],
+      registers,
+    }),
+  };
+}

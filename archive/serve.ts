@@ -5,7 +5,9 @@ import type { ArchiveServerConfiguration, SinkConfiguration } from '../api/confi
 import { keepRetention } from '../record/retention.ts';
 import type { RemovedSegment } from '../record/verify/removals.ts';
 import { type Followers, type FollowLog, startFollowers } from './followers.ts';
-import { type ArchiveMetrics, createArchiveMetrics } from './metrics.ts';
+import { type ArchiveMetrics, createArchiveMetrics, createReadingMetrics } from './metrics.ts';
+import type { Reviews } from './reading/auditor.ts';
+import { startReadingServer } from './reading/server.ts';
 import { type ArchiveTls, startArchiveServer } from './server/server.ts';
 import { readConfigured } from './sinks/configured.ts';
 import { createFindingLog, type ReportedFinding } from './store/findings.ts';
@@ -21,10 +23,20 @@ export interface ArchiveOptions {
   readonly enter: (root: string, removed: readonly RemovedSegment[]) => Promise<void>;
   readonly registry: Registry;
   readonly log: FollowLog;
+  /** Asked for when the configuration has a `readingAddress`: who reads, and what they may, is said by a cluster. */
+  readonly readers?: () => Promise<Readers>;
+}
+
+export interface Readers {
+  readonly reviews: Reviews;
+  /** PEM of the authorities of the cluster's client certificates; undefined: only tokens are taken. */
+  readonly clientCa: () => Promise<string | undefined>;
 }
 
 export interface Archive {
   readonly port: number;
+  /** Of the port for people. */
+  readonly readingPort: number | undefined;
   stop(signal: AbortSignal): Promise<void>;
 }
 
@@ -57,6 +69,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     store,
     used,
     proxies: configuration.proxies,
+    namespacesFromNames: configuration.namespacesFromNames,
     observer: {
       received(proxy, bytes) {
         received.inc({ proxy }, bytes);
@@ -69,7 +82,13 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     },
   });
   starting.defer(() => server.close());
-  const renewing = renewTls(configuration, tls, (fresh) => server.renew(fresh), log);
+  const reading = await startReading(store, tls, options);
+  if (reading !== undefined) starting.defer(() => reading.close());
+  const renewed = async (fresh: ArchiveTls): Promise<void> => {
+    server.renew(fresh);
+    await reading?.renew(fresh);
+  };
+  const renewing = renewTls(configuration, tls, renewed, log);
   starting.defer(() => clearInterval(renewing));
   const retaining = new AbortController();
   starting.defer(() => retaining.abort());
@@ -88,10 +107,49 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
   const running = starting.move();
   return {
     port: server.port,
+    readingPort: reading?.port,
     async stop(signal) {
       await running.disposeAsync();
       await followers.stop(signal);
     },
+  };
+}
+
+interface Reading {
+  readonly port: number;
+  renew(tls: ArchiveTls): Promise<void>;
+  close(): Promise<void>;
+}
+
+async function startReading(
+  store: ArchiveStore,
+  tls: ArchiveTls,
+  { configuration, readers, log, registry }: ArchiveOptions,
+): Promise<Reading | undefined> {
+  if (configuration.reading === undefined || readers === undefined) return undefined;
+  const { reviews, clientCa } = await readers();
+  const { read, refused } = createReadingMetrics(registry);
+  const server = await startReadingServer({
+    address: configuration.reading,
+    tls: { ...tls, clientCa: await clientCa() },
+    root: store.root,
+    reviews,
+    now: () => performance.now(),
+    observer: {
+      read({ username }, path) {
+        read.inc();
+        log.info({ username, path }, 'the record was read');
+      },
+      refused(username, { code, message, hint }) {
+        refused.inc({ code });
+        log.warn({ username, code, hint }, message);
+      },
+    },
+  });
+  return {
+    port: server.port,
+    renew: async (fresh) => server.renew({ ...fresh, clientCa: await clientCa() }),
+    close: () => server.close(),
   };
 }
 
@@ -108,7 +166,7 @@ async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {
 function renewTls(
   files: ArchiveServerConfiguration,
   first: ArchiveTls,
-  renew: (tls: ArchiveTls) => void,
+  renew: (tls: ArchiveTls) => Promise<void>,
   log: FollowLog,
 ): NodeJS.Timeout {
   let current = JSON.stringify(first);
@@ -116,7 +174,7 @@ function renewTls(
     const tls = await readTls(files);
     const read = JSON.stringify(tls);
     if (read === current) return;
-    renew(tls);
+    await renew(tls);
     current = read;
     log.info({}, 'the certificate was renewed');
   };

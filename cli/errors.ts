@@ -57,6 +57,34 @@ export const CLI_ERRORS = {
     fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
   },
   SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
+  SPC060: {
+    message: 'kubectl port-forward to the archive did not work: {}',
+    fix: 'It takes the right to create pods/portforward there (examples/auditors-rbac.yaml); or give an address with --archive.',
+  },
+  SPC061: {
+    message: 'the archive {} cannot be reached: {}',
+    fix: 'Check the address and --archive-ca; kubectl sallyport doctor looks at the archive itself.',
+  },
+  SPC062: {
+    message: 'nobody says which authority the archive’s certificate is from: {}',
+    fix: 'Give it with --archive-ca, or ask for the right to read that ConfigMap.',
+  },
+  SPC063: {
+    message: 'the kubeconfig impersonates somebody, and the archive takes nobody’s word for who asks',
+    fix: 'Use a context without impersonation.',
+  },
+  SPC064: { message: 'the archive answered with status {}', fix: 'Use the same release on both sides.' },
+  SPC065: {
+    message: 'the cluster has no resources of {}',
+    fix: 'Install Sallyport there; kubectl sallyport doctor tells what is missing.',
+  },
+  SPC066: { message: 'the archive’s answer broke off', fix: 'Ask again; the log of the archive says why.' },
+  SPC067: { message: 'no pod, and nothing that makes pods, is in {}', fix: 'Give a Pod, Deployment, Job or the like.' },
+  SPC068: {
+    message: '{} may not be read, so what follows may not be all',
+    fix: 'Ask for the right to get and list it.',
+  },
+  SPC069: { message: 'the manifest {} cannot be read: {}', fix: 'Check the path, and that it is YAML or JSON.' },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -34,6 +34,8 @@ export interface EventRecorderOptions {
   /** The pod. */
   readonly instance: string;
   readonly log: Log;
+  /** Milliseconds between two writes of one series. */
+  readonly seriesWriteMs?: number;
   /** For the Events' times. */
   readonly clock?: () => Date;
   /** Milliseconds, monotonic. */
@@ -42,7 +44,7 @@ export interface EventRecorderOptions {
 
 /** As client-go: a series ends after six minutes of silence. */
 const SERIES_MS = 360_000;
-/** A series is written at most so often. */
+
 const SERIES_WRITE_MS = 30_000;
 /** Events about one object: so many at once, then one in five minutes, as client-go's spam filter. */
 const BURST = 25;
@@ -61,6 +63,8 @@ interface Series {
   patchedAt: number;
   lastObserved: Date;
   pending: boolean;
+  /** Will be written with what was counted until then. */
+  timer: NodeJS.Timeout | undefined;
 }
 
 interface Bucket {
@@ -76,6 +80,8 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
   const series = new Map<string, Series>();
   const buckets = new Map<string, Bucket>();
   const pending: Series[] = [];
+  const delayed = new Set<Series>();
+  const seriesWriteMs = options.seriesWriteMs ?? SERIES_WRITE_MS;
   let wake: (() => void) | undefined;
   let dropping = false;
 
@@ -91,6 +97,22 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       dropping = true;
     }
     wake?.();
+  };
+
+  /** One that waits already is written with the count that it has then. */
+  const writeLater = (entry: Series): void => {
+    if (entry.pending || entry.timer !== undefined) return;
+    const waitMs = entry.patchedAt + seriesWriteMs - now();
+    if (waitMs <= 0) {
+      enqueue(entry);
+      return;
+    }
+    delayed.add(entry);
+    entry.timer = setTimeout(() => {
+      delayed.delete(entry);
+      entry.timer = undefined;
+      enqueue(entry);
+    }, waitMs).unref();
   };
 
   const mayWrite = (object: string): boolean => {
@@ -116,8 +138,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       known.count++;
       known.seenAt = now();
       known.lastObserved = clock();
-      // One that waits already is written with this count.
-      if (now() - known.patchedAt >= SERIES_WRITE_MS) enqueue(known);
+      writeLater(known);
       return;
     }
     if (!mayWrite(object)) return;
@@ -130,6 +151,7 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       patchedAt: Number.NEGATIVE_INFINITY,
       lastObserved: clock(),
       pending: false,
+      timer: undefined,
     };
     touch(series, key, () => entry);
     enqueue(entry);
@@ -184,6 +206,11 @@ export function createEventRecorder(options: EventRecorderOptions): EventRecorde
       let timer: NodeJS.Timeout | undefined;
       const stop = (): void => {
         timer = setTimeout(() => hard.abort(), STOP_MS);
+        for (const entry of delayed) {
+          clearTimeout(entry.timer);
+          enqueue(entry);
+        }
+        delayed.clear();
         wake?.();
       };
       if (signal.aborted) stop();

@@ -87,6 +87,8 @@ async function readMerged(files: readonly string[]): Promise<Merged> {
   return merged;
 }
 
+const LOOPBACK = /^(localhost|127(\.\d{1,3}){3}|\[::1\])$/;
+
 /** @throws KubeError SPB015 */
 export async function fileAccess(files: readonly string[], options: AccessOptions): Promise<ClusterAccess> {
   const merged = await readMerged(files);
@@ -100,8 +102,9 @@ export async function fileAccess(files: readonly string[], options: AccessOption
   if (server === null) throw refuse(cluster.file, 'the cluster has no server, or it is no URL');
   if (server.protocol !== 'https:' && server.protocol !== 'http:')
     throw refuse(cluster.file, 'the server is not https');
-  for (const field of ['proxy-url']) {
-    if (text(cluster, field)) throw refuse(cluster.file, `${field} is not supported`);
+  if (text(cluster, 'proxy-url') !== undefined) throw refuse(cluster.file, 'proxy-url is not supported');
+  if (server.protocol === 'http:' && !LOOPBACK.test(server.hostname)) {
+    throw refuse(cluster.file, 'a server without TLS is used on this machine only');
   }
   const now = options.now ?? (() => performance.now());
   const ca = material(cluster, 'certificate-authority', now);

@@ -1,5 +1,6 @@
 import { GROUP, NAMES } from '../api/cluster.ts';
 import { PROXY_RULES } from './desired/role.ts';
+import { WEBHOOK_CONFIGURATION } from './webhook/paths.ts';
 
 /** A rule of RBAC, and what it is for. The chart's Roles are made of these. */
 export interface Right {
@@ -85,6 +86,13 @@ const OWN: readonly Right[] = [
     resources: ['secrets'],
     verbs: ['create'],
     why: 'making them: a create cannot be limited to names',
+  },
+  {
+    apiGroups: ['admissionregistration.k8s.io'],
+    resources: ['mutatingwebhookconfigurations', 'validatingwebhookconfigurations'],
+    resourceNames: [WEBHOOK_CONFIGURATION],
+    verbs: [...COPY, 'patch'],
+    why: 'caBundle of the two configurations of the installation; lists and watches by name',
   },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: COPY, why: 'reports of proxies' },
 ];

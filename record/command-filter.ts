@@ -1,3 +1,4 @@
+import { compilePattern } from '../policy/pattern.ts';
 import { parseEvent } from './format.ts';
 import type { LineHead } from './scan.ts';
 
@@ -14,6 +15,16 @@ export interface TextFilter {
   test(text: string): boolean;
   /** Must be in the text, where that can be said: spares parsing the lines that cannot match. */
   readonly literal?: string;
+  /** As somebody wrote it, so that another process can be asked for the same. */
+  readonly written?: string;
+}
+
+/** Part of a text, or `/REGULAR EXPRESSION/` in RE2 syntax; what is wrong with it, in words, when it is none. */
+export function textFilter(written: string): TextFilter | string {
+  const source = /^\/([\s\S]+)\/$/.exec(written)?.[1];
+  if (source === undefined) return { test: (whole) => whole.includes(written), literal: written, written };
+  const pattern = compilePattern(source);
+  return typeof pattern === 'string' ? pattern : { test: (whole) => pattern.test(whole), written };
 }
 
 /** What is known so far of a command in flight. */

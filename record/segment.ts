@@ -54,6 +54,8 @@ export function connectionFolder(root: string, namespace: string, name: string):
 export interface SegmentFilter {
   readonly namespace?: string;
   readonly name?: string;
+  /** Asked for each connection before anything of it is read: false leaves it out, as if it were not there. */
+  readonly permits?: (namespace: string, name: string) => boolean;
 }
 
 /** All segments, in the order of their events (streams by their opening). Other files are left alone. A folder that disappears meanwhile counts as empty. */
@@ -63,6 +65,7 @@ export async function listSegments(root: string, filter: SegmentFilter = {}): Pr
     if (filter.namespace !== undefined && namespace !== filter.namespace) continue;
     for (const name of await subfolders(join(root, namespace))) {
       if (filter.name !== undefined && name !== filter.name) continue;
+      if (filter.permits?.(namespace, name) === false) continue;
       const folder = join(root, namespace, name);
       for (const entry of await entries(folder)) {
         const parsed = entry.isFile() ? parseSegmentFileName(entry.name) : undefined;

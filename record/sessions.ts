@@ -232,10 +232,11 @@ export async function* sessionEvents(
   root: string,
   session: string,
   signal?: AbortSignal,
+  filter: SegmentFilter = {},
 ): AsyncGenerator<RecordedEvent> {
   const options = { containing: namingBytes(session), ...(signal === undefined ? {} : { signal }) };
   let foundIn: string | undefined;
-  for (const segment of await listSegments(root)) {
+  for (const segment of await listSegments(root, filter)) {
     if (foundIn !== undefined && streamKey(segment) !== foundIn) return;
     try {
       for await (const line of readLines(segment.path, options)) {

@@ -8,6 +8,8 @@ interface LockedPackage {
   readonly dependencies?: Readonly<Record<string, string>>;
   readonly devDependencies?: Readonly<Record<string, string>>;
   readonly optionalDependencies?: Readonly<Record<string, string>>;
+  /** Only here because somebody has it as a peer: `omit=peer` keeps it from being installed. */
+  readonly peer?: boolean;
 }
 
 const lock = JSON.parse(readFileSync('package-lock.json', 'utf8')) as {
@@ -24,7 +26,8 @@ function locked(from: string, name: string): boolean {
   }
 }
 
-const missing = Object.entries(lock.packages).flatMap(([folder, entry]) =>
+const installed = Object.entries(lock.packages).filter(([, { peer }]) => peer !== true);
+const missing = installed.flatMap(([folder, entry]) =>
   Object.keys({ ...entry.dependencies, ...entry.devDependencies, ...entry.optionalDependencies })
     .filter((name) => !locked(folder, name))
     .map((name) => `package-lock.json: ${folder || 'the package itself'} needs ${name}, which has no entry`),

@@ -2,16 +2,13 @@ import type { Command } from 'commander';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { stateOf, whyClosed } from '../../approval/state.ts';
 import type { Verdict } from '../../approval/vote.ts';
-import { onlyApprover, readApproverKey } from '../../proxy/approval/approver-keys.ts';
-import { castVote, whyNotCounted } from '../../proxy/approval/ballot-box.ts';
-import { signersOf } from '../../proxy/approval/configured-approvers.ts';
 import { ApprovalError } from '../../proxy/approval/errors.ts';
-import { awaitRequest } from '../../proxy/approval/follow.ts';
-import { refOf } from '../../proxy/approval/request-store.ts';
-import { neutralise, safeJson } from '../../record/display.ts';
+import { neutralise } from '../../record/display.ts';
 import { CliError } from '../errors.ts';
-import { type CliIo, defaultApproverKeys } from '../io.ts';
-import { openRequests, type RequestOptions, requestNamed, withRequestOptions } from './request-options.ts';
+import type { CliIo } from '../io.ts';
+import { objectText } from '../output.ts';
+import { folderRequests, type RequestPlace } from '../places/requests.ts';
+import { type RequestOptions, withRequestOptions } from './request-options.ts';
 import { requestText } from './requests-format.ts';
 
 interface VoteOptions extends RequestOptions {
@@ -25,16 +22,17 @@ const COUNTED_WITHIN_MS = 1000;
 const MAX_REASON = 2048;
 
 /** Adds `approve` and `deny`. */
-export function register(program: Command, io: CliIo): void {
-  vote(program.command('approve').description('Approve a command that waits, after a look at it'), 'Approve', io);
-  vote(program.command('deny').description('Deny a command that waits'), 'Deny', io);
+export function register(program: Command, io: CliIo, place: RequestPlace = folderRequests(io)): void {
+  const approve = program.command('approve').description('Approve a command that waits, after a look at it');
+  vote(approve, 'Approve', io, place);
+  vote(program.command('deny').description('Deny a command that waits'), 'Deny', io, place);
 }
 
-function vote(command: Command, verdict: Verdict, io: CliIo): void {
-  withRequestOptions(command, io)
+function vote(command: Command, verdict: Verdict, io: CliIo, place: RequestPlace): void {
+  place
+    .voterOptions(withRequestOptions(command, place))
     .argument('<name>', 'name of the request, or NAMESPACE/NAME')
     .option('--reason <text>', 'why, for the record and for whoever asked')
-    .option('--as <approver>', 'whose key signs (default: the only one that is here)')
     .option('-y, --yes', 'do not ask on a terminal')
     .addHelpText(
       'after',
@@ -44,28 +42,26 @@ Examples:
   sallyport ${command.name()} shop/orders-3f9a1c2b4d5e --reason "ticket 4711" --as ada -c sallyport.yaml
   sallyport ${command.name()} orders-3f9a1c2b4d5e --reason "ticket 4711" --yes -o json`,
     )
-    .action((name: string, options: VoteOptions) => cast(name, verdict, options, io));
+    .action((name: string, options: VoteOptions) => cast(place, name, verdict, options, io));
 }
 
-async function cast(name: string, verdict: Verdict, options: VoteOptions, io: CliIo): Promise<void> {
-  const opened = await openRequests(options, io);
-  const request = await requestNamed(opened, name, options);
+async function cast(
+  place: RequestPlace,
+  name: string,
+  verdict: Verdict,
+  options: VoteOptions,
+  io: CliIo,
+): Promise<void> {
+  const desk = await place.open(options, io);
+  const request = await desk.find(name);
   const closed = whyClosed(request, Date.now());
   if (closed !== undefined) throw new ApprovalError('SPV024', [request.metadata.name, closed]);
-  const keys = defaultApproverKeys(io.env);
-  const voter = options.as ?? (await onlyApprover(keys));
-  const key = await readApproverKey(keys, voter);
-  if (opened.configuration !== undefined) {
-    const why = await whyNotCounted(request, { voter, verdict }, key, signersOf(opened.configuration.approvers));
-    if (why !== undefined) throw new ApprovalError('SPV026', [voter, request.metadata.name, why]);
-  }
-  const reason = await confirmed(request, verdict, voter, options, io);
-  const ballot = { verdict, voter, via: 'sallyport', now: Date.now(), ...(reason === undefined ? {} : { reason }) };
-  const voted = await castVote(opened.files, request, ballot, key);
+  const voter = await desk.voter(request, verdict, options.as);
+  const reason = await confirmed(request, verdict, voter.name, options, io);
+  const voted = await voter.cast(verdict, reason);
   const before = JSON.stringify(request.status);
-  const counted = await awaitRequest(
-    opened.files,
-    refOf(request),
+  const counted = await desk.awaitChange(
+    request,
     ({ status }) => JSON.stringify(status) !== before,
     AbortSignal.any([io.signal, AbortSignal.timeout(COUNTED_WITHIN_MS)]),
   );
@@ -96,10 +92,9 @@ function tell(request: ApprovalRequest, counted: boolean, verdict: Verdict, opti
   const { namespace, name } = request.metadata;
   const state = stateOf(request);
   const votes = request.status?.votes;
-  if (options.output === 'json') {
-    io.stdout.write(
-      `${safeJson({ namespace, name, verdict, counted, state, ...(votes === undefined ? {} : { votes }) })}\n`,
-    );
+  if (options.output !== 'text') {
+    const told = { namespace, name, verdict, counted, state, ...(votes === undefined ? {} : { votes }) };
+    io.stdout.write(objectText(told, options.output));
     return;
   }
   const words = verdict === 'Approve' ? 'approved' : 'denied';

@@ -16,6 +16,7 @@ import { groupExamples } from './group-examples.ts';
 
 interface ArchiveRunOptions {
   readonly config: string;
+  readonly kubeconfig?: string;
   readonly output: 'text' | 'json';
 }
 
@@ -35,6 +36,7 @@ export function register(program: Command, io: CliIo): void {
     .command('run')
     .description('Take segments of gateways over mutual TLS, check that they continue what is there, keep them')
     .requiredOption('-c, --config <file>', 'SallyportConfiguration with archiveServer; its sinks follow the archive')
+    .option('--kubeconfig <file>', 'with readingAddress: the cluster that says who may read (default: that of the pod)')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .action((options: ArchiveRunOptions) => run(options, io));
 }
@@ -61,6 +63,7 @@ async function run(options: ArchiveRunOptions, io: CliIo): Promise<void> {
     },
     registry,
     log,
+    readers: async () => (await import('./archive-readers.ts')).clusterReaders(options.kubeconfig, io, log),
   });
   open.defer(() => archive.stop(AbortSignal.timeout(DRAIN_MS)));
   const probes = await serveProbes(metrics, { metrics: () => registry.metrics(), notReady: () => undefined });
@@ -73,11 +76,14 @@ async function run(options: ArchiveRunOptions, io: CliIo): Promise<void> {
       event: 'ready',
       host,
       port: archive.port,
+      ...(archive.readingPort === undefined ? {} : { readingPort: archive.readingPort }),
       metrics: `http://${metrics.host}:${metricsPort}/metrics`,
     };
     io.stdout.write(`${JSON.stringify(ready)}\n`);
   } else {
     io.stdout.write(`archive ${archiveServer.directory} on ${host}:${archive.port}\n`);
+    const { reading } = archiveServer;
+    if (reading !== undefined) io.stdout.write(`read by people on ${reading.host}:${archive.readingPort}\n`);
     io.stdout.write(`metrics http://${metrics.host}:${metricsPort}/metrics\nready\n`);
   }
   await new Promise<void>((resolve) => {

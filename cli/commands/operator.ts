@@ -83,14 +83,21 @@ const port = (flags: string, description: string, standard: number): Option =>
 const collect = (text: string, before: readonly string[]): string[] => [...before, text];
 
 async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
-  const [{ loadKubeConfig }, { runOperator }, { serveProbes }, { pino }, { Registry, collectDefaultMetrics }] =
-    await Promise.all([
-      import('../../kube/access.ts'),
-      import('../../operator/serve.ts'),
-      import('../../proxy/telemetry/server.ts'),
-      import('pino'),
-      import('prom-client'),
-    ]);
+  const [
+    { loadKubeConfig },
+    { runOperator },
+    { operatorWebhooks },
+    { serveProbes },
+    { pino },
+    { Registry, collectDefaultMetrics },
+  ] = await Promise.all([
+    import('../../kube/access.ts'),
+    import('../../operator/serve.ts'),
+    import('./operator-webhooks.ts'),
+    import('../../proxy/telemetry/server.ts'),
+    import('pino'),
+    import('prom-client'),
+  ]);
   const access = await loadKubeConfig({ kubeconfig: options.kubeconfig, env: io.env });
   const log = pino(
     { level: options.logLevel, base: { part: 'operator' } },
@@ -120,6 +127,10 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
       registry,
       log,
       now: Date.now,
+      ...operatorWebhooks(
+        options.webhookPort,
+        (at) => void io.stdout.write(`${JSON.stringify({ event: 'admission', port: at })}\n`),
+      ),
       async serveProbes(probes) {
         const server = await serveProbes({ host: '0.0.0.0', port: options.metricsPort }, probes);
         const bound = server.address();

@@ -10,22 +10,23 @@ import { reportJunit, reportText } from '../backtest/report.ts';
 import { type Accepted, createTally } from '../backtest/summary.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultState } from '../io.ts';
+import type { ConnectionName, PlaceOptions } from '../places/place-options.ts';
+import { folderRecord, type RecordPlace } from '../places/record.ts';
 import { openDatabases } from './databases.ts';
 import { loadPolicies, type Policies } from './offline-decision.ts';
-import { parseConnection, parseMoment, recordFolder } from './sessions-options.ts';
+import { parseConnection, parseMoment } from './sessions-options.ts';
 
-interface BackTestOptions {
+interface BackTestOptions extends PlaceOptions {
   readonly policies: readonly string[];
   readonly config?: string;
   readonly since?: Date;
   readonly until?: Date;
-  readonly connection?: SegmentFilter;
+  readonly connection?: ConnectionName;
   readonly as?: string;
   readonly accept: readonly Accepted[];
   readonly strict: boolean;
   readonly database: boolean;
   readonly examples: number;
-  readonly state: string;
   readonly output: 'text' | 'json' | 'junit';
 }
 
@@ -41,9 +42,9 @@ Examples:
   sallyport replay --policies policies.new --accept allow-to-approval --accept allow-to-deny=shop/no-deletes/delete -o junit`;
 
 /** Adds `replay`: recorded commands decided again under other policies. */
-export function register(program: Command, io: CliIo): void {
-  program
-    .command('replay')
+export function register(program: Command, io: CliIo, place: RecordPlace = folderRecord(io)): void {
+  place
+    .options(program.command('replay'))
     .description('Decide recorded commands again under other policies, and show what would change')
     .requiredOption(
       '--policies <path>',
@@ -68,10 +69,9 @@ export function register(program: Command, io: CliIo): void {
     .option('--strict', 'what cannot be judged counts as a change', false)
     .option('--database', 'sign in to the databases: names and masks as their catalogs say', false)
     .option('--examples <number>', 'examples of each change', parseExamples, 3)
-    .option('--state <dir>', 'state folder of the gateway', defaultState(io.env))
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json', 'junit']).default('text'))
     .addHelpText('after', EXAMPLES)
-    .action((options: BackTestOptions) => backTest(options, io));
+    .action((options: BackTestOptions) => backTest(place, options, io));
 }
 
 function isChange(text: string): text is Change {
@@ -90,16 +90,17 @@ function parseExamples(text: string): number {
   return Number(text);
 }
 
-async function backTest(options: BackTestOptions, io: CliIo): Promise<void> {
+async function backTest(place: RecordPlace, options: BackTestOptions, io: CliIo): Promise<void> {
   const started = performance.now();
-  const root = await recordFolder(options, io);
+  await using reader = await place.open(options, io);
+  const scope = reader.scope(options.connection);
   const policies = await loadPolicies(options.policies, options.config, io);
-  const judge = createJudge(policies, options.database ? await catalogsOf(policies, options, io) : new Map());
+  const judge = createJudge(policies, options.database ? await catalogsOf(policies, scope, options, io) : new Map());
   const tally = createTally(options.accept, options.examples);
   const { as, since, until } = options;
   await forEachCommand(
-    root,
-    options.connection ?? {},
+    await reader.folder(scope),
+    scope,
     (asked) => {
       const { session, command } = asked;
       if (as !== undefined && session.username !== as && session.onBehalfOf !== as) return;
@@ -136,19 +137,20 @@ async function backTest(options: BackTestOptions, io: CliIo): Promise<void> {
 /** The catalogs of all connections that are asked for. @throws CliError SPC042 when one cannot be had: half an answer looks whole */
 async function catalogsOf(
   policies: Policies,
+  only: SegmentFilter,
   options: BackTestOptions,
   io: CliIo,
 ): Promise<ReadonlyMap<string, Catalog>> {
   const { bundle, loaded, configuration } = policies;
-  const state = resolve(io.cwd, options.state);
+  const state = resolve(io.cwd, options.state ?? defaultState(io.env));
   const databases = openDatabases({ loaded, configuration, state, environment: io.env });
   const catalogs = new Map<string, Catalog>();
   try {
     for (const connection of bundle.connections) {
       const { namespace, name, protocol } = connection;
-      const { connection: only } = options;
       if (protocol !== 'Postgres') continue;
-      if (only !== undefined && (only.namespace !== namespace || only.name !== name)) continue;
+      if (only.namespace !== undefined && only.namespace !== namespace) continue;
+      if (only.name !== undefined && only.name !== name) continue;
       try {
         catalogs.set(`${namespace}/${name}`, await databases.catalogOf(connection));
       } catch (error) {

@@ -1,21 +1,13 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { isOpen, stateOf } from '../../approval/state.ts';
-import { wantCount } from '../../proxy/approval/ballot-box.ts';
 import { ApprovalError } from '../../proxy/approval/errors.ts';
-import { awaitRequest, followRequests } from '../../proxy/approval/follow.ts';
-import { refOf } from '../../proxy/approval/request-store.ts';
-import { safeJson } from '../../record/display.ts';
 import { errorText } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { objectText } from '../output.ts';
+import { folderRequests, type RequestDesk, type RequestPlace } from '../places/requests.ts';
 import { groupExamples } from './group-examples.ts';
-import {
-  type OpenedRequests,
-  openRequests,
-  type RequestOptions,
-  requestNamed,
-  withRequestOptions,
-} from './request-options.ts';
+import { type RequestOptions, withRequestOptions } from './request-options.ts';
 import { requestLine, requestTable, requestText } from './requests-format.ts';
 import { ruleStatistics, statisticsTable } from './requests-stats.ts';
 import { seconds } from './token-request.ts';
@@ -38,34 +30,34 @@ interface ShowOptions extends RequestOptions {
 }
 
 /** Adds `requests list|show|watch|stats`. */
-export function register(program: Command, io: CliIo): void {
+export function register(program: Command, io: CliIo, place: RequestPlace = folderRequests(io)): void {
   const requests = program
     .command('requests')
     .description('Look at commands that wait for somebody’s approval')
     .addHelpText('afterAll', groupExamples(EXAMPLES));
-  withRequestOptions(requests.command('list').description('List the open requests, the oldest first'), io)
+  withRequestOptions(requests.command('list').description('List the open requests, the oldest first'), place)
     .option('--all', 'also those that are decided, expired or used')
-    .action((options: ListOptions) => list(options, io));
+    .action((options: ListOptions) => list(place, options, io));
   withRequestOptions(
     requests
       .command('show')
       .description('Show one request whole: the command, who asks, which rule, what it would do')
       .argument('<name>', 'name of the request, or NAMESPACE/NAME'),
-    io,
+    place,
   )
     .option('--count', 'have the gateway count exactly which rows match, by a statement that only reads')
     .addOption(new Option('--wait <time>', 'how long to wait for the count').argParser(waitSeconds).default(30, '30s'))
-    .action((name: string, options: ShowOptions) => show(name, options, io));
+    .action((name: string, options: ShowOptions) => show(place, name, options, io));
   withRequestOptions(
     requests.command('watch').description('Show open requests, and every change from now on'),
-    io,
-  ).action((options: RequestOptions) => watch(options, io));
+    place,
+  ).action((options: RequestOptions) => watch(place, options, io));
   withRequestOptions(
     requests
       .command('stats')
       .description('For each rule: how often it asked, how fast people decided, how many approved'),
-    io,
-  ).action((options: RequestOptions) => stats(options, io));
+    place,
+  ).action((options: RequestOptions) => stats(place, options, io));
 }
 
 function waitSeconds(text: string): number {
@@ -74,54 +66,42 @@ function waitSeconds(text: string): number {
   return value;
 }
 
-/** All requests, the oldest first; broken files are told on stderr. */
-async function readAll({ files }: OpenedRequests, options: RequestOptions, io: CliIo): Promise<ApprovalRequest[]> {
-  const found: ApprovalRequest[] = [];
-  for (const namespace of options.namespace === undefined ? await files.namespaces() : [options.namespace]) {
-    for (const name of await files.names(namespace)) {
-      try {
-        const stored = await files.read({ namespace, name });
-        if (stored !== undefined) found.push(stored.request);
-      } catch (error) {
-        if (!(error instanceof ApprovalError)) throw error;
-        io.stderr.write(errorText(error));
-      }
-    }
-  }
+/** The oldest first; broken ones are told on stderr. */
+async function readAll(desk: RequestDesk, io: CliIo): Promise<ApprovalRequest[]> {
+  const found = await desk.list((error) => void io.stderr.write(errorText(error)));
   const age = ({ metadata }: ApprovalRequest): string => metadata.creationTimestamp ?? '';
   return found.sort((a, b) => (age(a) < age(b) ? -1 : age(a) > age(b) ? 1 : 0));
 }
 
-async function list(options: ListOptions, io: CliIo): Promise<void> {
+async function list(place: RequestPlace, options: ListOptions, io: CliIo): Promise<void> {
   const now = Date.now();
-  const all = await readAll(await openRequests(options, io), options, io);
+  const all = await readAll(await place.open(options, io), io);
   const open = (request: ApprovalRequest): boolean =>
     isOpen(stateOf(request)) && Date.parse(request.spec.expiresAt) > now;
   const listed = options.all === true ? all : all.filter(open);
   if (options.output === 'text') io.stdout.write(requestTable(listed, now));
-  else for (const request of listed) io.stdout.write(`${safeJson(request)}\n`);
+  else for (const request of listed) io.stdout.write(objectText(request, options.output));
 }
 
-async function show(name: string, options: ShowOptions, io: CliIo): Promise<void> {
-  const opened = await openRequests(options, io);
-  let request = await requestNamed(opened, name, options);
-  if (options.count === true) request = await counted(opened, request, options, io);
-  io.stdout.write(options.output === 'text' ? requestText(request) : `${safeJson(request)}\n`);
+async function show(place: RequestPlace, name: string, options: ShowOptions, io: CliIo): Promise<void> {
+  const desk = await place.open(options, io);
+  let request = await desk.find(name);
+  if (options.count === true) request = await counted(desk, request, options, io);
+  io.stdout.write(options.output === 'text' ? requestText(request) : objectText(request, options.output));
 }
 
 /** The request once it has been counted anew, or the reason why that cannot be done is in it. */
 async function counted(
-  { files }: OpenedRequests,
+  desk: RequestDesk,
   request: ApprovalRequest,
   options: ShowOptions,
   io: CliIo,
 ): Promise<ApprovalRequest> {
   const before = JSON.stringify(request.status?.preview);
-  await wantCount(files, request, Date.now());
+  await desk.wantCount(request);
   const signal = AbortSignal.any([io.signal, AbortSignal.timeout(options.wait * 1000)]);
-  const answered = await awaitRequest(
-    files,
-    refOf(request),
+  const answered = await desk.awaitChange(
+    request,
     ({ status }) => status?.preview !== undefined && JSON.stringify(status.preview) !== before,
     signal,
   );
@@ -129,14 +109,14 @@ async function counted(
   return answered;
 }
 
-async function watch(options: RequestOptions, io: CliIo): Promise<void> {
-  const { files } = await openRequests(options, io);
+async function watch(place: RequestPlace, options: RequestOptions, io: CliIo): Promise<void> {
+  const desk = await place.open(options, io);
   const known = new Map<string, string>();
-  const told = (error: ApprovalError): void => void io.stderr.write(errorText(error));
-  for await (const request of followRequests(files, options.namespace, io.signal, told)) {
+  const told = (error: Error): void => void io.stderr.write(errorText(error));
+  for await (const request of desk.changes(io.signal, told)) {
     const key = `${request.metadata.namespace}/${request.metadata.name}`;
     const before = known.get(key);
-    const line = options.output === 'text' ? requestLine(request) : `${safeJson(request)}\n`;
+    const line = options.output === 'text' ? requestLine(request) : objectText(request, options.output);
     known.set(key, line);
     // What was over before anybody watched is nothing new.
     if (line === before || (before === undefined && !isOpen(stateOf(request)))) continue;
@@ -144,8 +124,8 @@ async function watch(options: RequestOptions, io: CliIo): Promise<void> {
   }
 }
 
-async function stats(options: RequestOptions, io: CliIo): Promise<void> {
-  const statistics = ruleStatistics(await readAll(await openRequests(options, io), options, io));
+async function stats(place: RequestPlace, options: RequestOptions, io: CliIo): Promise<void> {
+  const statistics = ruleStatistics(await readAll(await place.open(options, io), io));
   if (options.output === 'text') io.stdout.write(statisticsTable(statistics));
-  else for (const each of statistics) io.stdout.write(`${safeJson(each)}\n`);
+  else for (const each of statistics) io.stdout.write(objectText(each, options.output));
 }

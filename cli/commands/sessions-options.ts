@@ -1,30 +1,24 @@
-import { access } from 'node:fs/promises';
-import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { compilePattern } from '../../policy/pattern.ts';
-import type { TextFilter } from '../../record/command-filter.ts';
-import { describeCause, RecorderError } from '../../record/errors.ts';
-import type { SegmentFilter } from '../../record/segment.ts';
-import { listSessions, type SessionSummary } from '../../record/sessions.ts';
-import { type CliIo, defaultState } from '../io.ts';
+import { type TextFilter, textFilter } from '../../record/command-filter.ts';
+import type { ConnectionName, PlaceOptions } from '../places/place-options.ts';
+import type { RecordPlace } from '../places/record.ts';
 
 /** What the commands that read the record have in common. */
-export interface CommonOptions {
-  readonly state: string;
+export interface CommonOptions extends PlaceOptions {
   readonly output: 'text' | 'json';
 }
 
-export function withCommon(command: Command, io: CliIo): Command {
-  return command
-    .option('--state <dir>', 'state folder of the gateway', defaultState(io.env))
+export function withCommon(command: Command, place: RecordPlace): Command {
+  return place
+    .options(command)
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'));
 }
 
-export function parseConnection(text: string): SegmentFilter {
+export function parseConnection(text: string): ConnectionName {
   const parts = text.split('/');
-  const [namespace, name] = parts.length === 1 ? ['default', text] : parts;
-  if (parts.length > 2 || !namespace || !name) throw new InvalidArgumentError('write NAMESPACE/NAME.');
-  return { namespace, name };
+  const [namespace, name] = parts.length === 1 ? [undefined, text] : parts;
+  if (parts.length > 2 || namespace === '' || !name) throw new InvalidArgumentError('write NAMESPACE/NAME.');
+  return namespace === undefined ? { name } : { namespace, name };
 }
 
 const UNITS = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
@@ -51,26 +45,7 @@ export function parseMoment(text: string): Date {
 
 /** Part of a text, or `/REGULAR EXPRESSION/` in RE2 syntax. */
 export function parseText(text: string): TextFilter {
-  const source = /^\/([\s\S]+)\/$/.exec(text)?.[1];
-  if (source === undefined) return { test: (whole) => whole.includes(text), literal: text };
-  const pattern = compilePattern(source);
-  if (typeof pattern === 'string') throw new InvalidArgumentError(`${pattern}.`);
-  return pattern;
-}
-
-/** @throws RecorderError SPR008 when there is no record */
-export async function recordFolder(options: Pick<CommonOptions, 'state'>, io: CliIo): Promise<string> {
-  const root = resolve(io.cwd, options.state, 'record');
-  try {
-    await access(root);
-  } catch (error) {
-    throw new RecorderError('SPR008', { path: root, detail: describeCause(error), cause: error });
-  }
-  return root;
-}
-
-/** @throws RecorderError SPR009 when the record has no such session */
-export async function findSession(root: string, id: string): Promise<SessionSummary> {
-  for await (const session of listSessions(root, { session: id })) return session;
-  throw new RecorderError('SPR009', { object: JSON.stringify(id) });
+  const filter = textFilter(text);
+  if (typeof filter === 'string') throw new InvalidArgumentError(`${filter}.`);
+  return filter;
 }

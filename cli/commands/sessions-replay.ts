@@ -4,14 +4,15 @@ import { setTimeout } from 'node:timers/promises';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { safeJson } from '../../record/display.ts';
 import { createStepReader, type ReplayStep } from '../../record/replay/steps.ts';
-import { type SessionSummary, sessionEvents } from '../../record/sessions.ts';
+import type { SessionSummary } from '../../record/sessions.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { findSession, type RecordPlace } from '../places/record.ts';
 import { createCast } from '../replay/asciicast.ts';
 import { createPage } from '../replay/html.ts';
 import { createTextRenderer } from '../replay/text.ts';
 import { sessionHead } from './sessions-format.ts';
-import { type CommonOptions, findSession, parseLength, recordFolder } from './sessions-options.ts';
+import { type CommonOptions, parseLength } from './sessions-options.ts';
 
 const EXPORTS = ['html', 'asciicast', 'asciicast-v3', 'jsonl'] as const;
 
@@ -27,7 +28,7 @@ const TIMING = `
 On a terminal the session is played with its own timing; elsewhere, and with --speed 0, all of it comes at once.`;
 
 /** Describes `sessions replay`. */
-export function registerReplay(command: Command, io: CliIo): void {
+export function registerReplay(command: Command, io: CliIo, place: RecordPlace): void {
   command
     .description('Play a session again: statements, verdicts, approvals, results and outcomes')
     .argument('<session>', 'id of the session, as list shows it')
@@ -41,7 +42,7 @@ export function registerReplay(command: Command, io: CliIo): void {
     .addOption(new Option('--export <format>', 'write it in another form').choices(EXPORTS))
     .option('--out <file>', 'write to this file instead of stdout')
     .addHelpText('after', TIMING)
-    .action((session: string, options: ReplayOptions) => replay(session, options, io));
+    .action((session: string, options: ReplayOptions) => replay(place, session, options, io));
 }
 
 function parseSpeed(text: string): number {
@@ -101,9 +102,9 @@ function formOf(options: ReplayOptions, io: CliIo): Form {
   }
 }
 
-async function replay(id: string, options: ReplayOptions, io: CliIo): Promise<void> {
-  const root = await recordFolder(options, io);
-  const session = await findSession(root, id);
+async function replay(place: RecordPlace, id: string, options: ReplayOptions, io: CliIo): Promise<void> {
+  await using record = await place.open(options, io);
+  const session = await findSession(record, id);
   const form = formOf(options, io);
   const played = options.export === undefined && options.output === 'text' && options.out === undefined;
   const speed = played ? (options.speed ?? (io.isTTY ? 1 : 0)) : 0;
@@ -111,7 +112,7 @@ async function replay(id: string, options: ReplayOptions, io: CliIo): Promise<vo
   await output.write(form.head(session));
   const reader = createStepReader();
   let before = 0;
-  for await (const event of sessionEvents(root, id)) {
+  for await (const event of record.events(id)) {
     if (io.signal.aborted) return;
     for (const step of reader.enter(event)) {
       const shown = form.step(step);

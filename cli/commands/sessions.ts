@@ -2,25 +2,18 @@ import { type Command, Option } from 'commander';
 import type { CommandFilter } from '../../record/command-filter.ts';
 import { type CommandView, createCommandViews } from '../../record/commands.ts';
 import { neutralise, safeJson } from '../../record/display.ts';
-import { type FollowedEvent, followEvents } from '../../record/follow.ts';
-import type { SegmentFilter } from '../../record/segment.ts';
-import { listSessions, type SessionFilter, type SessionSummary, sessionEvents } from '../../record/sessions.ts';
+import type { FollowedEvent } from '../../record/follow.ts';
+import type { SessionFilter, SessionSummary } from '../../record/sessions.ts';
 import type { CliIo } from '../io.ts';
+import type { ConnectionName } from '../places/place-options.ts';
+import { findSession, folderRecord, type RecordPlace } from '../places/record.ts';
 import { groupExamples } from './group-examples.ts';
 import { commandLines, sessionHead, sessionTable } from './sessions-format.ts';
-import {
-  type CommonOptions,
-  findSession,
-  parseConnection,
-  parseMoment,
-  parseText,
-  recordFolder,
-  withCommon,
-} from './sessions-options.ts';
+import { type CommonOptions, parseConnection, parseMoment, parseText, withCommon } from './sessions-options.ts';
 import { registerReplay } from './sessions-replay.ts';
 
 interface FilterOptions extends CommonOptions {
-  readonly connection?: SegmentFilter;
+  readonly connection?: ConnectionName;
   readonly as?: string;
   readonly denied?: boolean;
 }
@@ -42,12 +35,12 @@ const EXAMPLES = [
 ];
 
 /** Adds `sessions list|show|replay|follow`. */
-export function register(program: Command, io: CliIo): void {
+export function register(program: Command, io: CliIo, place: RecordPlace = folderRecord(io)): void {
   const sessions = program
     .command('sessions')
     .description('Read the record: who did what, decided by which rule')
     .addHelpText('afterAll', groupExamples(EXAMPLES));
-  const common = (command: Command) => withCommon(command, io);
+  const common = (command: Command) => withCommon(command, place);
   filtered(common(sessions.command('list').description('List sessions, the oldest first')))
     .option('--since <time>', 'only sessions that started since then: 30m, 12h, 7d, or a date', parseMoment)
     .option('--until <time>', 'only sessions that started before that', parseMoment)
@@ -60,7 +53,7 @@ export function register(program: Command, io: CliIo): void {
     )
     .option('--rule <rule>', 'only with a command that this rule decided: RULE, POLICY/RULE or NAMESPACE/POLICY/RULE')
     .option('--text <text>', 'only with a command that contains the text, or matches a /regular expression/', parseText)
-    .action((options: ListOptions) => list(options, io));
+    .action((options: ListOptions) => list(place, options, io));
   common(
     sessions
       .command('show')
@@ -68,10 +61,10 @@ export function register(program: Command, io: CliIo): void {
       .argument('<session>', 'id of the session, as list shows it'),
   )
     .option('--denied', 'only commands that were denied')
-    .action((session: string, options: FilterOptions) => show(session, options, io));
-  registerReplay(common(sessions.command('replay')), io);
+    .action((session: string, options: FilterOptions) => show(place, session, options, io));
+  registerReplay(common(sessions.command('replay')), io, place);
   filtered(common(sessions.command('follow').description('Show what happens from now on, in all connections'))).action(
-    (options: FilterOptions) => follow(options, io),
+    (options: FilterOptions) => follow(place, options, io),
   );
 }
 
@@ -86,18 +79,18 @@ function filtered(command: Command): Command {
     .option('--denied', 'only with a denial');
 }
 
-async function list(options: ListOptions, io: CliIo): Promise<void> {
-  const root = await recordFolder(options, io);
+async function list(place: RecordPlace, options: ListOptions, io: CliIo): Promise<void> {
+  await using reader = await place.open(options, io);
   const found: SessionSummary[] = [];
-  for await (const session of listSessions(root, sessionFilter(options))) found.push(session);
+  const filter = { ...sessionFilter(options), ...reader.scope(options.connection) };
+  for await (const session of reader.sessions(filter)) found.push(session);
   found.sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
   if (options.output === 'text') io.stdout.write(sessionTable(found));
   else for (const session of found) io.stdout.write(`${safeJson(session)}\n`);
 }
 
-function sessionFilter({ connection, as, since, until, denied, verdict, rule, text }: ListOptions): SessionFilter {
+function sessionFilter({ as, since, until, denied, verdict, rule, text }: ListOptions): SessionFilter {
   return {
-    ...connection,
     ...(as === undefined ? {} : { who: as }),
     ...(since === undefined ? {} : { since }),
     ...(until === undefined ? {} : { until }),
@@ -108,33 +101,34 @@ function sessionFilter({ connection, as, since, until, denied, verdict, rule, te
   };
 }
 
-async function show(id: string, options: FilterOptions, io: CliIo): Promise<void> {
-  const root = await recordFolder(options, io);
-  const session = await findSession(root, id);
+async function show(place: RecordPlace, id: string, options: FilterOptions, io: CliIo): Promise<void> {
+  await using reader = await place.open(options, io);
+  const session = await findSession(reader, id);
   const print = (command: CommandView): void => {
     if (options.denied === true && command.outcome !== 'denied') return;
     io.stdout.write(options.output === 'text' ? commandLines(command) : `${safeJson(command)}\n`);
   };
   io.stdout.write(options.output === 'text' ? `${sessionHead(session)}\n` : `${safeJson(session)}\n`);
   const views = createCommandViews();
-  for await (const event of sessionEvents(root, id)) {
+  for await (const event of reader.events(id)) {
     const command = views.enter(event);
     if (command !== undefined) print(command);
   }
   for (const command of views.open()) print(command);
 }
 
-async function follow(options: FilterOptions, io: CliIo): Promise<void> {
-  const root = await recordFolder(options, io);
+async function follow(place: RecordPlace, options: FilterOptions, io: CliIo): Promise<void> {
+  await using reader = await place.open(options, io);
+  const scope = reader.scope(options.connection);
   const subjects = createSubjects();
   if (options.as !== undefined) {
-    for await (const session of listSessions(root, options.connection ?? {})) {
+    for await (const session of reader.sessions(scope)) {
       if (session.state === 'running')
         subjects.enter(session.session, { username: session.who, onBehalfOf: session.onBehalfOf });
     }
   }
   const views = createCommandViews();
-  for await (const followed of followEvents(root, options.connection ?? {}, io.signal)) {
+  for await (const followed of reader.follow(scope, io.signal)) {
     const id = followed.event.session;
     if (typeof id === 'string') subjects.enter(id, followed.event.who);
     const ours = options.as === undefined || (typeof id === 'string' && subjects.is(id, options.as));

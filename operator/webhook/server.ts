@@ -1,7 +1,6 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createServer, type Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import type { SecureContext } from 'node:tls';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { type AddressInfo, createServer as createAcceptor, type Socket } from 'node:net';
+import { type SecureContext, TLSSocket } from 'node:tls';
 import { type AdmissionHandler, type AdmissionResponse, parseReview, renderReview } from './admission.ts';
 import { type WebhookErrorCode, webhookMessage } from './errors.ts';
 
@@ -18,7 +17,7 @@ export interface WebhookServerOptions {
   readonly port: number;
   /** By path, such as `/inject`. */
   readonly handlers: Readonly<Record<string, AdmissionHandler>>;
-  /** Asked for at each handshake, so that a new certificate needs no restart. */
+  /** Asked for at each handshake, so that a new certificate needs no restart. For TLS 1.2 or newer. */
   readonly certificate: () => SecureContext;
   readonly log: WebhookLog;
   /** An object in etcd has at most 1.5 MiB; a review carries it twice. Default 6 MiB. */
@@ -36,6 +35,9 @@ export interface WebhookServer {
 }
 
 const MIB = 1024 * 1024;
+const HANDSHAKE_MS = 5000;
+const KEEP_ALIVE_MS = 60_000;
+const CONNECTIONS = 512;
 
 function refusal(status: number, code: WebhookErrorCode, fills: readonly (string | number)[] = []): AdmissionResponse {
   return { allowed: false, status, code, message: webhookMessage(code, fills) };
@@ -115,23 +117,8 @@ export async function serveWebhooks(options: WebhookServerOptions): Promise<Webh
     answer(response, 200, JSON.stringify(renderReview(review.uid, decided)), 'application/json');
   }
 
-  const server: Server = createServer(
-    {
-      // Clients that ask for no name get the same certificate: SNICallback alone would leave them without one.
-      SNICallback: (_name, callback) => {
-        try {
-          callback(null, options.certificate());
-        } catch (error) {
-          callback(error instanceof Error ? error : new Error(String(error)));
-        }
-      },
-      minVersion: 'TLSv1.2',
-      handshakeTimeout: 5000,
-      headersTimeout: 5000,
-      requestTimeout: 10_000,
-      keepAliveTimeout: 60_000,
-      maxHeaderSize: 16 * 1024,
-    },
+  const server = createServer(
+    { headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: 16 * 1024 },
     (request, response) => {
       serve(request, response).catch((error: unknown) => {
         log.warn({ err: error }, 'an admission review broke off');
@@ -140,22 +127,58 @@ export async function serveWebhooks(options: WebhookServerOptions): Promise<Webh
       });
     },
   );
-  server.maxConnections = 512;
-  server.on('tlsClientError', (error) => log.warn({ err: error }, 'a TLS handshake with the webhooks failed'));
+  const sockets = new Set<Socket>();
+
+  /** The certificate of this moment for every client, also for one that names no server, such as an API server that was given an address. */
+  function shake(raw: Socket): void {
+    const socket = new TLSSocket(raw, { isServer: true, secureContext: options.certificate() });
+    const end = (error: Error): void => {
+      log.warn({ err: error }, 'a TLS handshake with the webhooks failed');
+      socket.destroy();
+      raw.destroy();
+    };
+    const timer = setTimeout(() => end(new Error(`it took longer than ${HANDSHAKE_MS} ms`)), HANDSHAKE_MS);
+    raw.once('close', () => clearTimeout(timer));
+    socket.once('error', end);
+    socket.once('secure', () => {
+      clearTimeout(timer);
+      socket.removeListener('error', end);
+      server.emit('connection', socket);
+    });
+  }
+
+  const acceptor = createAcceptor({ noDelay: true, keepAlive: true }, (raw) => {
+    sockets.add(raw);
+    raw.on('error', () => raw.destroy());
+    raw.once('close', () => sockets.delete(raw));
+    try {
+      shake(raw);
+    } catch (error) {
+      log.error({ err: error }, 'the webhooks have no certificate');
+      raw.destroy();
+    }
+  });
+  acceptor.maxConnections = CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, options.host, () => {
-      server.removeListener('error', reject);
+    acceptor.once('error', reject);
+    acceptor.listen(options.port, options.host, () => {
+      acceptor.removeListener('error', reject);
       resolve();
     });
   });
-  server.on('error', (error) => log.error({ err: error }, 'the webhook server failed'));
+  acceptor.on('error', (error) => log.error({ err: error }, 'the webhook server failed'));
   return {
-    address: server.address() as AddressInfo,
-    close: () =>
-      new Promise<void>((resolve, reject) => {
-        server.close((error) => (error === undefined ? resolve() : reject(error)));
-        server.closeIdleConnections();
-      }),
+    address: acceptor.address() as AddressInfo,
+    async close() {
+      const closed = new Promise<void>((resolve) => acceptor.close(() => resolve()));
+      // Node knows idle connections only of servers that listen themselves: what runs is given its time, then everything ends.
+      server.close();
+      server.closeIdleConnections();
+      const timer = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, decideWithinMs);
+      await closed;
+      clearTimeout(timer);
+    },
   };
 }

@@ -43,7 +43,12 @@ export async function reviewToken(
 
 /** The JWK set of service-account tokens (KEP-1393). @throws KubeError; SyntaxError for what is no JSON */
 export async function fetchKeySet(client: KubeClient, signal: AbortSignal): Promise<unknown> {
-  const { body } = await client.request('GET', '/openid/v1/jwks', { signal, maxBytes: 262_144 });
+  const { body } = await client.request('GET', '/openid/v1/jwks', {
+    signal,
+    maxBytes: 262_144,
+    // The API server gives it as nothing else.
+    headers: { Accept: 'application/jwk-set+json, application/json' },
+  });
   return JSON.parse(body.toString('utf8'));
 }
 

@@ -64,9 +64,9 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
   const servers: Server[] = [];
   const probes = new Map<ConnectorTarget, ProbeState>();
 
-  let ca = await caFile.read();
+  let ca = caFile.read();
   let context: SecureContext = createSecureContext({ ca, minVersion: 'TLSv1.3' });
-  await writeTrustBundle(files.trust, ca);
+  writeTrustBundle(files.trust, ca);
 
   const links = new Map<string, ProxyLink>();
   function linkOf({ proxy, serverName }: ConnectorTarget): ProxyLink {
@@ -134,10 +134,10 @@ export async function startConnector(options: ConnectorOptions): Promise<Connect
     while (!signal.aborted) {
       await pause(FILES_MS, signal);
       try {
-        const fresh = await caFile.read();
+        const fresh = caFile.read();
         if (fresh !== ca) {
           context = createSecureContext({ ca: fresh, minVersion: 'TLSv1.3' });
-          await writeTrustBundle(files.trust, fresh);
+          writeTrustBundle(files.trust, fresh);
           ca = fresh;
           log.info('the authority of Sallyport has changed');
         }

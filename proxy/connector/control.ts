@@ -1,5 +1,5 @@
-import { Agent, request } from 'node:http';
 import type { TLSSocket } from 'node:tls';
+import { Agent, request } from './builtin.ts';
 import { reasonOf } from './errors.ts';
 
 /** The control connection to one replica: made when it is needed, kept while it is. */

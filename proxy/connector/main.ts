@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns/promises';
-import { readFile } from 'node:fs/promises';
 import { PORTS } from '../../api/cluster.ts';
+import { readFileSync } from './builtin.ts';
 import { parseConfig } from './config.ts';
 import { startConnector } from './connector.ts';
 import { parseResolvConf, type ResolverSettings, resolveByDns } from './dns.ts';
@@ -17,9 +17,9 @@ const log = createLog({ write: (line) => process.stdout.write(line), now: Date.n
 const run = env['SALLYPORT_RUN'] ?? '/var/run/sallyport';
 
 /** Without the file the names are asked for as they are. */
-async function resolverSettings(): Promise<ResolverSettings> {
+function resolverSettings(): ResolverSettings {
   try {
-    return parseResolvConf(await readFile('/etc/resolv.conf', 'utf8'));
+    return parseResolvConf(readFileSync('/etc/resolv.conf', 'utf8'));
   } catch (error) {
     log.failure(error);
     return { search: [], ndots: 1 };
@@ -39,7 +39,7 @@ try {
     readiness: { port: PORTS.connectorHealth },
     proxyPort: Number(env['SALLYPORT_PROXY_PORT'] ?? PORTS.tunnel),
     lookup: async (name) => (await lookup(name, { all: true })).map(({ address }) => address),
-    resolve: async (host) => resolveByDns(host, await resolverSettings(), DNS_MS),
+    resolve: (host) => resolveByDns(host, resolverSettings(), DNS_MS),
     log,
     now: Date.now,
     random: Math.random,

@@ -79,7 +79,7 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
     target: { host: string; port: number },
     signal: AbortSignal,
   ): Promise<TLSSocket> {
-    const shown = await token.read();
+    const shown = token.read();
     const socket = await dial(address, signal);
     const tunnel = await openTunnel(socket, { ...target, token: shown, version }, signal);
     count(address, tunnel, shown);
@@ -106,7 +106,7 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
     const known = inUse.get(address)?.control;
     const control = known ?? controlOf(address);
     try {
-      await control.put('/v1/probe', await token.read(), probe, signal);
+      await control.put('/v1/probe', token.read(), probe, signal);
     } catch (error) {
       replicas.avoid(address);
       throw error;
@@ -140,7 +140,7 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
     },
     async refreshIdentity(signal) {
       if (inUse.size === 0) return;
-      const fresh = await token.read();
+      const fresh = token.read();
       const due = [...inUse].filter(([, replica]) => replica.told !== fresh && replica.retryAt <= now());
       await Promise.all(due.map(([address, replica]) => renew(address, replica, fresh, signal)));
     },

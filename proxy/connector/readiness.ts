@@ -1,5 +1,5 @@
-import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { createServer } from './builtin.ts';
 
 /** `/readyz` for the kubelet, on the pod's address: it tells nobody more than whether, and what is waited for. */
 export async function serveReadiness(
@@ -7,7 +7,7 @@ export async function serveReadiness(
   /** Undefined: ready. */
   notReady: () => string | undefined,
 ): Promise<{ readonly address: AddressInfo; close(): void }> {
-  const server: Server = createServer(
+  const server = createServer(
     { requestTimeout: 5000, headersTimeout: 5000, maxHeaderSize: 4096, keepAliveTimeout: 1000 },
     (request, response) => {
       const reason = notReady();

@@ -1,6 +1,6 @@
-import { request } from 'node:http';
 import type { Socket } from 'node:net';
 import tls from 'node:tls';
+import { request } from './builtin.ts';
 import { ConnectorError, reasonOf } from './errors.ts';
 
 /** One replica of a proxy, as it is dialled. */

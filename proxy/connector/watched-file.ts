@@ -1,10 +1,10 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFileSync, statSync } from './builtin.ts';
 import { ConnectorError, reasonOf } from './errors.ts';
 
 /** A small file that the kubelet replaces now and then (a projected volume: the path leads through a link that is switched). */
 export interface WatchedFile {
   /** As it is now; read again only when it changed. @throws ConnectorError SPN002 */
-  read(): Promise<string>;
+  read(): string;
 }
 
 const LIMIT = 1024 * 1024;
@@ -13,13 +13,13 @@ export function watchFile(path: string): WatchedFile {
   let seen: string | undefined;
   let content = '';
   return {
-    async read() {
+    read() {
       try {
-        const { ino, mtimeMs, size } = await stat(path);
+        const { ino, mtimeMs, size } = statSync(path);
         const version = `${ino} ${mtimeMs} ${size}`;
         if (version === seen) return content;
         if (size > LIMIT) throw new Error(`it has ${size} bytes`);
-        const text = (await readFile(path, 'utf8')).trim();
+        const text = readFileSync(path, 'utf8').trim();
         if (text === '') throw new Error('it is empty');
         content = text;
         seen = version;

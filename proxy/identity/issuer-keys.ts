@@ -122,7 +122,7 @@ export function createIssuerKeys(options: IssuerKeysOptions): IssuerKeys {
 
   async function current(signal: AbortSignal): Promise<FindKey> {
     const age = keys === undefined ? Number.POSITIVE_INFINITY : now() - keys.fetchedAt;
-    if (age > staleMs) await waitFor(refresh(), signal);
+    if (keys === undefined || age > staleMs) await waitFor(refresh(), signal);
     else if (age > REFRESH_MS) void refresh();
     if (keys !== undefined && now() - keys.fetchedAt <= staleMs) return keys.find;
     throw unreachable();

@@ -1,6 +1,6 @@
 /** The API server, which tests stop, kill and start again. */
 import { readFile } from 'node:fs/promises';
-import { Agent, get } from 'node:https';
+import { Agent, request as httpsRequest } from 'node:https';
 import { apiServer, apiServerHosts, type Layout } from './components.ts';
 import { type Component, type ComponentPlan, type ComponentSurroundings, startComponent } from './processes.ts';
 
@@ -20,6 +20,15 @@ export interface ApiServerHandle {
   thaw(): void;
 }
 
+/** What the API server answered. */
+export interface ApiAnswer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+/** As an administrator, without a client in between that would check, add or hide something. */
+export type ApiRequest = (method: string, target: string, body?: unknown) => Promise<ApiAnswer>;
+
 interface ApiServerSurroundings {
   readonly auditPolicy: string | undefined;
   readonly flags: readonly string[];
@@ -33,22 +42,11 @@ interface Credentials {
   readonly key: Buffer;
 }
 
-/** The status of /readyz; undefined when nobody answers. */
-function readyz(port: number, agent: Agent): Promise<number | undefined> {
-  return new Promise((resolve) => {
-    const request = get({ host: '127.0.0.1', port, path: '/readyz', agent, timeout: 5_000 }, (response) => {
-      response.resume().once('end', () => resolve(response.statusCode));
-      response.once('error', () => resolve(undefined));
-    });
-    request.once('timeout', () => request.destroy());
-    request.once('error', () => resolve(undefined));
-  });
-}
-
 /** It says so nowhere but there, so it is asked until it does. */
-async function untilReady(component: Component, port: number, credentials: Credentials): Promise<void> {
-  const agent = new Agent({ ...credentials, keepAlive: false });
-  while ((await readyz(port, agent)) !== 200) {
+async function untilReady(component: Component, request: ApiRequest): Promise<void> {
+  const isReady = async (): Promise<boolean> => (await request('GET', '/readyz')).status === 200;
+  // Until it listens there is nobody to answer.
+  while (!(await isReady().catch(() => false))) {
     if (component.status() !== undefined) {
       throw new Error(`${component.name} ended while it started:\n${await readFile(component.log, 'utf8')}`);
     }
@@ -56,12 +54,33 @@ async function untilReady(component: Component, port: number, credentials: Crede
   }
 }
 
+function requester(port: number, credentials: Credentials): ApiRequest {
+  // One connection for each: none is left open that would hold up a stop.
+  const agent = new Agent({ ...credentials, keepAlive: false });
+  return (method, target, body) =>
+    new Promise((resolve, reject) => {
+      const headers = { 'content-type': 'application/json', accept: 'application/json' };
+      const request = httpsRequest({ host: '127.0.0.1', port, path: target, method, agent, headers }, (response) => {
+        const chunks: Buffer[] = [];
+        response.on('data', (chunk: Buffer) => chunks.push(chunk));
+        response.once('error', reject);
+        response.once('end', () => {
+          const text = Buffer.concat(chunks).toString('utf8');
+          const isJson = response.headers['content-type']?.startsWith('application/json') === true;
+          resolve({ status: response.statusCode ?? 0, body: isJson ? JSON.parse(text) : text });
+        });
+      });
+      request.once('error', reject);
+      request.end(body === undefined ? undefined : JSON.stringify(body));
+    });
+}
+
 /** Starts it and waits until it is ready. @throws with its log when it ends before that */
 export async function startApiServer(
   layout: Layout,
   start: Start,
   { auditPolicy, flags, relayInto }: ApiServerSurroundings,
-): Promise<ApiServerHandle> {
+): Promise<{ readonly apiServer: ApiServerHandle; readonly request: ApiRequest }> {
   const { pki, kubecore, apiPort, address } = layout;
   const [serving, kubeletClient, probe] = await Promise.all([
     pki.issue('kube-apiserver', { name: 'kube-apiserver', hosts: apiServerHosts(address) }),
@@ -78,13 +97,14 @@ export async function startApiServer(
     const command = [kubecore, 'relay', here, relayInto.namespace, here];
     await startComponent({ name: 'relay', command }, relayInto.surroundings);
   }
+  const request = requester(apiPort, credentials);
   const startAndWait = async (): Promise<Component> => {
     const component = await start(plan);
-    await untilReady(component, apiPort, credentials);
+    await untilReady(component, request);
     return component;
   };
   let current = await startAndWait();
-  return {
+  const handle: ApiServerHandle = {
     async stop() {
       const ended = current;
       const impatient = setTimeout(() => void ended.stop('SIGKILL'), GRACE_MS);
@@ -99,4 +119,5 @@ export async function startApiServer(
     freeze: () => void process.kill(current.pid, 'SIGSTOP'),
     thaw: () => void process.kill(current.pid, 'SIGCONT'),
   };
+  return { apiServer: handle, request };
 }

@@ -11,7 +11,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { freePort } from '../support/program.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
-import { type ApiServerHandle, startApiServer } from './api-server.ts';
+import { type ApiRequest, type ApiServerHandle, startApiServer } from './api-server.ts';
 import { auditLog, controllerManager, type Layout, scheduler } from './components.ts';
 import { type EtcdHandle, startEtcd } from './etcd.ts';
 import { createNetwork, insideOf, NODE_ADDRESS } from './network.ts';
@@ -78,6 +78,8 @@ export interface ControlPlane {
   apply(manifests: string, options?: KubectlOptions): Promise<string>;
   /** An object as the API server has it. @throws CommandError also when there is none */
   get<T>(resource: string, name: string, namespace?: string): Promise<T>;
+  /** One request as an administrator. Never rejects for a status. */
+  readonly request: ApiRequest;
   /** Program and arguments that run the command in the cluster's network namespace; without a node unchanged. */
   inside(program: string, parameters: readonly string[]): readonly [program: string, parameters: readonly string[]];
   /** Runs a program inside to its end. @throws CommandError */
@@ -196,7 +198,7 @@ async function startIn(
 
   const etcd = await startEtcd(layout, start);
   const kubeconfig = await clientAs('admin', ['system:masters']);
-  const apiServer = await startApiServer(layout, start, {
+  const { apiServer, request } = await startApiServer(layout, start, {
     auditPolicy: await writeAuditPolicy(folder, audit),
     flags: apiServerFlags,
     relayInto: network === undefined ? undefined : { namespace: network.file, surroundings },
@@ -245,6 +247,7 @@ async function startIn(
       const where = namespace === undefined ? [] : ['-n', namespace];
       return JSON.parse(await kubectl(['get', resource, name, ...where, '-o', 'json'])) as T;
     },
+    request,
     inside,
     exec,
     clientAs,

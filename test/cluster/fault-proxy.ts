@@ -29,7 +29,7 @@ export type Fault =
   | {
       readonly kind: 'watch';
       readonly afterEvents: number;
-      readonly then:
+      readonly how:
         | 'reset'
         | 'close'
         /** nothing comes any more, the connection stays */
@@ -103,7 +103,7 @@ export async function startFaultProxy(kubeconfig: string, folder: string): Promi
         response.once('close', () => answer.destroy());
         answer.once('error', () => resetSocket(response));
         if (fault === undefined) answer.pipe(response);
-        else if (fault.kind === 'half') void sendHalf(answer, response).then(tell);
+        else if (fault.kind === 'half') void sendHalf(answer, response).then(tell, () => resetSocket(response));
         else void spoilWatch(answer, response, fault, tell);
       },
     );
@@ -201,20 +201,27 @@ async function spoilWatch(
   const before: string[] = [];
   let count = 0;
   let spoiled = false;
+  let mute = false;
   try {
     for await (const line of linesOf(answer)) {
       if (fault.kind === 'watch' && !spoiled && count >= fault.afterEvents) {
         spoiled = true;
         tell();
-        if (!spoil(response, line, fault.then)) return;
+        // Read on: an API server that cannot get rid of its events would end the watch.
+        if (fault.how === 'stall') mute = true;
+        else if (!spoil(response, line, fault.how)) return;
         continue;
       }
+      if (mute) continue;
       response.write(line);
       count++;
       if (fault.kind === 'repeat') for (let again = 1; again < fault.times; again++) response.write(line);
-      if (fault.kind === 'replay') for (const old of before.slice(-2)) response.write(old);
+      if (fault.kind === 'replay' && before.length > 0) {
+        for (const old of before.slice(-2)) response.write(old);
+        tell();
+      }
       before.push(line);
-      if (count === 3 && fault.kind !== 'watch') tell();
+      if (count === 3 && fault.kind === 'repeat') tell();
     }
     response.end();
   } catch {
@@ -224,7 +231,11 @@ async function spoilWatch(
 }
 
 /** @returns whether it goes on */
-function spoil(response: ServerResponse, line: string, how: (Fault & { kind: 'watch' })['then']): boolean {
+function spoil(
+  response: ServerResponse,
+  line: string,
+  how: Exclude<(Fault & { kind: 'watch' })['how'], 'stall'>,
+): boolean {
   const half = line.slice(0, Math.floor(line.length / 2));
   switch (how) {
     case 'reset':
@@ -232,8 +243,6 @@ function spoil(response: ServerResponse, line: string, how: (Fault & { kind: 'wa
       return false;
     case 'close':
       response.end();
-      return false;
-    case 'stall':
       return false;
     case 'cut-reset':
       response.write(half, () => resetSocket(response));

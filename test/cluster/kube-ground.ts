@@ -3,7 +3,15 @@ import { once } from 'node:events';
 import { type AccessOptions, loadKubeConfig } from '../../kube/access.ts';
 import { CONFIG_MAPS, type ConfigMap } from '../../kube/builtin.ts';
 import { createKubeClient } from '../../kube/client.ts';
-import { type Change, type KubeClient, type KubeObject, keyOf, type Log, type Reflector } from '../../kube/types.ts';
+import {
+  type Change,
+  type KubeClient,
+  type KubeObject,
+  keyOf,
+  type Log,
+  type Reflector,
+  type Selection,
+} from '../../kube/types.ts';
 
 export async function clientOf(kubeconfig: string, more: Partial<AccessOptions> = {}): Promise<KubeClient> {
   const access = await loadKubeConfig({ kubeconfig, env: {}, ...more });
@@ -16,11 +24,23 @@ export interface LogLine {
   readonly message: string;
 }
 
-export function collectLog(): Log & { readonly lines: LogLine[] } {
+export interface CollectedLog extends Log {
+  readonly lines: LogLine[];
+  /** Resolves when a line with this code was or is logged. */
+  said(code: string): Promise<void>;
+}
+
+export function collectLog(): CollectedLog {
   const lines: LogLine[] = [];
-  const at = (level: LogLine['level']) => (fields: object, message: string) =>
-    void lines.push({ level, fields, message });
-  return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+  const added = new EventTarget();
+  const at = (level: LogLine['level']) => (fields: object, message: string) => {
+    lines.push({ level, fields, message });
+    added.dispatchEvent(new Event('line'));
+  };
+  const said = async (code: string): Promise<void> => {
+    while (!lines.some(({ fields }) => 'code' in fields && fields.code === code)) await once(added, 'line');
+  };
+  return { lines, said, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
 export const configMap = (namespace: string, name: string, data: Record<string, string> = {}): ConfigMap => ({
@@ -43,12 +63,12 @@ export interface Churn {
 }
 
 /** ConfigMaps of one namespace that are made, changed, deleted and made again under their old names, by a fixed pattern. */
-export function createChurn(client: KubeClient, namespace: string, names = 12): Churn {
+export function createChurn(client: KubeClient, namespace: string, prefix = 'churn', names = 12): Churn {
   const written = new Set<string>();
   const there = new Map<string, ConfigMap>();
   let count = 0;
   const step = async (): Promise<void> => {
-    const name = `churn-${(count * 7) % names}`;
+    const name = `${prefix}-${(count * 7) % names}`;
     count++;
     const current = there.get(name);
     if (current !== undefined && count % 3 === 0) {
@@ -109,19 +129,19 @@ export const fingerprint = (objects: Iterable<KubeObject>): string[] =>
 export async function caughtUp<T extends KubeObject>(
   reflector: Reflector<T>,
   direct: KubeClient,
-  namespace: string,
+  selection: Selection,
   withinMs: number,
 ): Promise<void> {
   const limit = AbortSignal.timeout(withinMs);
-  const fresh = fingerprint((await direct.listAll(reflector.type, { namespace })).items);
+  const fresh = fingerprint((await direct.listAll(reflector.type, selection)).items);
   const changed = new EventTarget();
   const stop = reflector.onChange(() => changed.dispatchEvent(new Event('change')));
   try {
-    while (JSON.stringify(fingerprint(reflector.list(namespace))) !== JSON.stringify(fresh)) {
+    while (JSON.stringify(fingerprint(reflector.list())) !== JSON.stringify(fresh)) {
       await once(changed, 'change', { signal: limit });
     }
   } catch (error) {
-    const has = fingerprint(reflector.list(namespace));
+    const has = fingerprint(reflector.list());
     const missing = fresh.filter((line) => !has.includes(line));
     const extra = has.filter((line) => !fresh.includes(line));
     throw new Error(`not caught up within ${withinMs} ms; missing: ${missing}; extra: ${extra}`, { cause: error });

@@ -27,6 +27,13 @@ export interface RunningNode {
   loadImage(archive: string): Promise<void>;
 }
 
+const containerdSocket = (folder: string): string => path.join(folder, 'containerd.sock');
+
+/** Imports an image archive into the node of the cluster in the folder. */
+export async function importImage(folder: string, archive: string): Promise<void> {
+  await run('ctr', ['--address', containerdSocket(folder), '--namespace', 'k8s.io', 'images', 'import', archive]);
+}
+
 /** The kubelet's own cgroup in every hierarchy, so that two kubelets do not take each other's pods for orphans. */
 async function createCgroups(name: string): Promise<void> {
   const root = '/sys/fs/cgroup';
@@ -79,14 +86,12 @@ export async function startNode(surroundings: NodeSurroundings): Promise<Running
     writeFile(file('kube-proxy.json'), kubeProxyConfig(proxyUser, NODE_NAME)),
     writeFile(file('Corefile'), corefile(dnsUser)),
   ]);
-  const socket = file('containerd.sock');
+  const socket = containerdSocket(folder);
   await start({ name: 'containerd', command: ['containerd', '--config', file('containerd.toml')] });
   await start({ name: 'kube-proxy', command: [kubecore, 'kube-proxy', '--config', file('kube-proxy.json')] });
   await start({ name: 'coredns', command: [dns, '-conf', file('Corefile')] });
   await appears(socket, AbortSignal.timeout(30_000));
-  const loadImage = async (archive: string): Promise<void> => {
-    await run('ctr', ['--address', socket, '--namespace', 'k8s.io', 'images', 'import', archive]);
-  };
+  const loadImage = (archive: string): Promise<void> => importImage(folder, archive);
   await loadImage(pauseArchive);
   await start({
     name: 'kubelet',

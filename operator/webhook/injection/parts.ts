@@ -46,6 +46,8 @@ export function connectorContainer({ config }: InjectionPlan, { image, version }
     env: [
       { name: 'SALLYPORT_CONNECTOR', value: JSON.stringify(config) },
       { name: 'SALLYPORT_VERSION', value: version },
+      // It moves bytes and computes nothing: without compilers 4 MB less, and no memory that is writable and executable.
+      { name: 'NODE_OPTIONS', value: '--jitless' },
     ],
     startupProbe: {
       httpGet: { path: '/readyz', port: PORTS.connectorHealth },
