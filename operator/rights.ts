@@ -31,6 +31,12 @@ const OWN: readonly Right[] = [
   },
   { apiGroups: [GROUP], resources: ['approvalrequests'], verbs: ['list', 'delete'], why: 'ended requests are removed' },
   {
+    apiGroups: ['authorization.k8s.io'],
+    resources: ['subjectaccessreviews'],
+    verbs: ['create'],
+    why: 'whether who votes may approve',
+  },
+  {
     apiGroups: [''],
     resources: ['namespaces', 'pods'],
     verbs: COPY,

@@ -141,7 +141,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     },
     onRefused(error) {
       metrics.bundleReloads.inc({ result: 'refused' });
-      log.error({ code: error.code, hint: error.hint }, error.message);
+      log[error.code === 'SPX002' ? 'info' : 'error']({ code: error.code, hint: error.hint }, error.message);
     },
   });
   maps.onChange(() => {

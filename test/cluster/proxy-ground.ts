@@ -16,10 +16,11 @@ import { gzipSync } from 'node:zlib';
 import type { BundleDocument, ProxyReport } from '../../api/bundle-document.ts';
 import type { AccessConnection, AccessPolicy } from '../../api/resources.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
+import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { type CertificateAuthority, createAuthority } from '../support/certificates.ts';
 import { type Postgres, startPostgres } from '../support/postgres.ts';
 import { entryFile, repositoryRoot } from '../support/sallyport.ts';
-import { WireClient } from '../support/wire-client.ts';
+import { fieldsOf, rowOf, WireClient } from '../support/wire-client.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 
 export const NAMESPACE = 'shop';
@@ -199,6 +200,7 @@ export function bundleMaps(document: BundleDocument, key: KeyObject, namespace =
       name: index === 0 ? 'sallyport-bundle' : `sallyport-bundle-${index}`,
       namespace,
       labels: { 'app.kubernetes.io/name': 'sallyport-bundle' },
+      annotations: { 'sallyport.dev/bundle-hash': sha256(text) },
     },
     binaryData: { bundle: piece.toString('base64') },
     ...(index === 0 ? { data: { pieces: '2', signature: signature.toString('base64'), hash: sha256(text) } } : {}),
@@ -491,3 +493,42 @@ export function inForce(replica: ReplicaProcess, { hash }: { readonly hash: stri
 
 export const signIn = (connector: { readonly port: number }, more: { readonly database?: string } = {}) =>
   WireClient.connect({ port: connector.port, database: 'app', user: 'whoever', ...more });
+
+export type Fields = Partial<Record<string, string>>;
+
+export async function rows(client: WireClient, sql: string): Promise<(string | null)[][]> {
+  client.send(encode.query(sql));
+  const messages = await client.until('Z');
+  return messages.filter(({ type }) => type === 'D').map(rowOf);
+}
+
+/** The fields of the error with which the other side ends the session. */
+export async function farewell(client: WireClient): Promise<Fields> {
+  let last: Fields = {};
+  for (;;) {
+    const message = await client.next();
+    if (message === undefined) return last;
+    if (message.type === 'E') last = fieldsOf(message);
+  }
+}
+
+/** The error of a client that is not let in. */
+export async function refusal(connector: { readonly port: number }): Promise<Fields> {
+  const refused: unknown = await signIn(connector).then(
+    (client) => {
+      client.socket.destroy();
+      throw new Error('it was let in');
+    },
+    (error: unknown) => error,
+  );
+  if (refused instanceof Error && 'fields' in refused) return refused.fields as Fields;
+  throw refused;
+}
+
+/** The error of a command that is not run. */
+export async function denial(client: WireClient, sql: string): Promise<Fields> {
+  client.send(encode.query(sql));
+  const error = (await client.until('Z')).find(({ type }) => type === 'E');
+  if (error === undefined) throw new Error(`it was run: ${sql}`);
+  return fieldsOf(error);
+}
