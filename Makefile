@@ -68,7 +68,7 @@ format: $(READY) ## Format the sources in place
 	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
 generate: $(READY) ## Write the generated files again
-	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
+	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) $(NODE) scripts/generate-kustomize.ts
 
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
