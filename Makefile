@@ -22,7 +22,7 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo debian-cluster
+.PHONY: debian-tests debian-bench debian-demo debian-cluster scale
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
 
@@ -76,6 +76,9 @@ bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side 
 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts
+
+scale: $(READY) ## Measure the operator with many objects on a real API server, and a change of policy until it is in force
+	@$(NODE) bench/scale.ts $(SCALE_FLAGS)
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts

@@ -15,11 +15,16 @@ const DAY_MS = 86_400_000;
 
 /** The ValidatingAdmissionPolicies of the chart. */
 export const FENCES = [
+  'sallyport-approval-status',
+  'sallyport-approvals',
   'sallyport-connection-secrets',
+  'sallyport-masking-secrets',
   'sallyport-objects',
   'sallyport-proxy-pods',
+  'sallyport-reports',
   'sallyport-service-accounts',
   'sallyport-status',
+  'sallyport-tokens',
 ] as const;
 
 type Json = Readonly<Record<string, unknown>>;
