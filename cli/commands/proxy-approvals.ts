@@ -8,14 +8,17 @@ import { createEventRecorder } from '../../kube/event-recorder.ts';
 import type { KubeClient, Log, Reflector, ResourceType, Selection } from '../../kube/types.ts';
 import { createClusterApprovals } from '../../proxy/approval/cluster/approvals.ts';
 import { tellEvent } from '../../proxy/approval/cluster/events.ts';
-import { APPROVAL_REQUESTS } from '../../proxy/approval/cluster/objects.ts';
+import { APPROVAL_REQUESTS, essentialRequest } from '../../proxy/approval/cluster/objects.ts';
 import { refuseApprovals } from '../../proxy/cluster/no-approvals.ts';
 import { createNotifier } from '../../proxy/notifications/notifier.ts';
 import type { ApprovalStore } from '../../proxy/ports.ts';
 
 export interface ProxyApprovalsOptions {
   readonly client: KubeClient;
-  readonly reflector: (type: ResourceType<RequestObject>, selection: Selection) => Reflector<RequestObject>;
+  readonly reflector: (
+    type: ResourceType<RequestObject>,
+    selection: Selection & { readonly transform?: (object: RequestObject) => RequestObject },
+  ) => Reflector<RequestObject>;
   readonly pod: { readonly namespace: string; readonly name: string };
   /** Of the archive; undefined: there is none, and then nothing is held, since nothing could be noted as used. */
   readonly archive: string | undefined;
@@ -39,7 +42,7 @@ export function proxyApprovals(
   if (archive === undefined) return refuseApprovals;
   return (bundles) => {
     const ending = new AbortController();
-    const reflector = options.reflector(APPROVAL_REQUESTS, { namespace: pod.namespace });
+    const reflector = options.reflector(APPROVAL_REQUESTS, { namespace: pod.namespace, transform: essentialRequest });
     const events = createEventRecorder({ client, controller: `${GROUP}/proxy`, instance: pod.name, log });
     const running = Promise.all([reflector.run(ending.signal), events.run(ending.signal)]);
     const { webhooks } = configuration.notifications;

@@ -1,24 +1,24 @@
 /** Approvals on a real API server: the operator's admission as a webhook of it, an archive, and replicas of a proxy as their parts. */
 import { execFile } from 'node:child_process';
-import { generateKeyPairSync, type KeyObject, randomUUID } from 'node:crypto';
+import { createPrivateKey, type KeyObject, randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { createSecureContext } from 'node:tls';
 import { promisify } from 'node:util';
 import type { ApprovalRequest } from '../../api/resources.ts';
-import { publicKeyText } from '../../approval/keys.ts';
 import { type RequestObject, requestOf } from '../../approval/object.ts';
 import { LEASES } from '../../kube/builtin.ts';
 import { createReflector } from '../../kube/reflector.ts';
 import type { KubeClient } from '../../kube/types.ts';
-import { createApprovalAdmission } from '../../operator/webhook/approvals.ts';
+import { createKeyRing } from '../../operator/pki/key-ring.ts';
+import { newMaterial } from '../../operator/pki/material.ts';
+import { approvalHandlers } from '../../operator/webhook/approval-handlers.ts';
 import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
 import { serveWebhooks, type WebhookServer } from '../../operator/webhook/server.ts';
 import { held } from '../../proxy/approval/approval.fixture.ts';
 import { createClusterApprovals } from '../../proxy/approval/cluster/approvals.ts';
-import { APPROVAL_REQUESTS } from '../../proxy/approval/cluster/objects.ts';
-import { askApiServer } from '../../proxy/approval/cluster/signers.ts';
+import { APPROVAL_REQUESTS, essentialRequest } from '../../proxy/approval/cluster/objects.ts';
 import type { Approvals } from '../../proxy/approval/store.ts';
 import type { HeldCommand } from '../../proxy/ports.ts';
 import { type ArchiveGround, archiveGround } from '../integration/archive/ground.ts';
@@ -140,8 +140,9 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: readers}]
 
 /** The operator's admission of approvals, as a webhook of an API server, and the people of these tests. */
 export interface AdmissionGround extends AsyncDisposable {
-  /** Whose public half belongs into `voteAuthorities`. */
   readonly signingKey: KeyObject;
+  /** For `voteAuthorities` of a bundle. */
+  readonly voteAuthority: string;
   readonly clock: ApprovalCluster['clock'];
   webhooks(on: boolean): Promise<void>;
   fence(on: boolean): Promise<void>;
@@ -155,26 +156,20 @@ export async function installAdmission(
 ): Promise<AdmissionGround> {
   await using starting = new AsyncDisposableStack();
   await plane.apply(PEOPLE);
-  const { privateKey: signingKey } = generateKeyPairSync('ed25519');
   const clock = { ahead: 0 };
-  const admission = createApprovalAdmission({
-    signingKey: () => signingKey,
-    hasRight: askApiServer(admin),
-    now: () => Date.now() + clock.ahead,
-    operatorNamespace: 'sallyport-system',
-  });
+  const now = (): number => Date.now() + clock.ahead;
+  const keys = createKeyRing(newMaterial(Date.now()), now);
   const authority = await createAuthority(folder, 'webhooks');
-  const server = await startWebhooks(authority, {
-    [WEBHOOK_PATHS.approvals]: admission.stamp,
-    [WEBHOOK_PATHS.approvalsCheck]: admission.check,
-  });
+  const handlers = approvalHandlers({ client: admin, keys, namespace: 'sallyport-system', now });
+  const server = await startWebhooks(authority, handlers);
   starting.defer(() => server.close());
   const configurations = webhookConfigurations(server, authority.ca);
   const fences = await chartFence();
   const set = (manifests: string, on: boolean): Promise<string> =>
     on ? plane.apply(manifests) : plane.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input: manifests });
   const ground = {
-    signingKey,
+    signingKey: createPrivateKey(keys.signingKey()),
+    voteAuthority: keys.publicKey(),
     clock,
     async webhooks(on: boolean) {
       await set(configurations, on);
@@ -243,7 +238,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
   const archive = starting.use(await archiveGround());
   let archiveProgram = await archive.start();
   const admission = starting.use(await installAdmission(plane, admin, folder));
-  const { signingKey, clock, webhooks, fence } = admission;
+  const { signingKey, voteAuthority, clock, webhooks, fence } = admission;
   const proxyConfig = await plane.clientAs(PROXY, PROXY_GROUPS);
   const certificate = await archive.authority.issue('shop\\/sallyport-proxy');
   const opened: Replica[] = [];
@@ -271,6 +266,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
         client,
         type: APPROVAL_REQUESTS,
         namespace: 'shop',
+        transform: essentialRequest,
         log: collectLog(),
       });
       void reflector.run(ending.signal);
@@ -292,7 +288,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
           tls: () =>
             Promise.resolve({ ca: archive.authority.ca, certificate: certificate.certificate, key: certificate.key }),
         },
-        authorities: () => [publicKeyText(signingKey)],
+        authorities: () => [voteAuthority],
         holder: { host: name, process: randomUUID() },
         now: Date.now,
         monotonic: () => performance.now(),

@@ -5,7 +5,6 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { AccessPolicy, ApprovalRequest } from '../../api/resources.ts';
-import { publicKeyText } from '../../approval/keys.ts';
 import { stateOf } from '../../approval/state.ts';
 import { issueCertificate } from '../../certificate/x509.ts';
 import type { KubeClient } from '../../kube/types.ts';
@@ -104,7 +103,7 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'approvals in the lane 
 
   const publish = (effect: 'Allow' | 'Deny' = 'Allow') =>
     ground.publish({
-      voteAuthorities: [publicKeyText(admission.signingKey)],
+      voteAuthorities: [admission.voteAuthority],
       resources: {
         connections: [connection(ground.server.port)],
         policies: [readPolicy(), writes(effect)],
