@@ -97,6 +97,23 @@ export const WEBHOOK_ERRORS = {
     message: 'caBundle of {} cannot be written: {}',
     hint: 'Check that the operator may get and update this webhook configuration.',
   },
+  // The fence says these itself (charts/sallyport/templates/fences/agent-pods.yaml), without the operator.
+  SPW060: {
+    message: 'the pod asks for a connector and has none',
+    hint: "The operator's webhook did not change it: look whether its configuration is there, with kubectl sallyport doctor.",
+  },
+  SPW061: {
+    message: 'a pod with a connector uses neither hostNetwork, hostPID nor shareProcessNamespace',
+    hint: 'Remove it from the pod, or find the webhook that added it.',
+  },
+  SPW062: {
+    message: 'no container beside a connector is privileged or has NET_ADMIN, SYS_PTRACE or SYS_ADMIN',
+    hint: 'Remove it from the container, or find the webhook that added it.',
+  },
+  SPW063: {
+    message: 'the token of the connector is mounted in the connector alone, and nobody looks into its processes',
+    hint: 'Remove the mount, or the target of the ephemeral container.',
+  },
 } as const;
 
 export type WebhookErrorCode = keyof typeof WEBHOOK_ERRORS;
