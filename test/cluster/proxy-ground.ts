@@ -18,7 +18,7 @@ import type { AccessConnection, AccessPolicy } from '../../api/resources.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { type CertificateAuthority, createAuthority } from '../support/certificates.ts';
-import { type Postgres, startPostgres } from '../support/postgres.ts';
+import { type Postgres, type PostgresOptions, startPostgres } from '../support/postgres.ts';
 import { entryFile, repositoryRoot } from '../support/sallyport.ts';
 import { fieldsOf, rowOf, WireClient } from '../support/wire-client.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
@@ -71,6 +71,8 @@ export interface ProxyGround extends AsyncDisposable {
   readonly kubeconfig: string;
   readonly trustedKey: string;
   readonly tlsFolder: string;
+  readonly credentials: string;
+  readonly tokenKeyFile: string;
   /** A pod with that address, running as service account `agent` of the namespace. */
   pod(name: string, address: string, namespace?: string): Promise<Pod>;
   token(pod: Pod, options?: { readonly audience?: string; readonly seconds?: number }): Promise<string>;
@@ -83,6 +85,8 @@ export interface ProxyGround extends AsyncDisposable {
     readonly name?: string;
     readonly state?: string;
     readonly parameters?: readonly string[];
+    /** Address that it listens on. */
+    readonly listen?: string;
     readonly uid?: string;
   }): Promise<ReplicaProcess>;
   connector(replica: { readonly tunnel: number }, pod: Pod, token: string | (() => string)): Promise<TestConnector>;
@@ -137,7 +141,7 @@ rules:
   - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests], verbs: [get, list, watch, create]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests/status], verbs: [update, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update, delete]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -207,13 +211,14 @@ export function bundleMaps(document: BundleDocument, key: KeyObject, namespace =
   }));
 }
 
-export async function startProxyGround(): Promise<ProxyGround> {
+/** @param settings lines of postgresql.conf */
+export async function startProxyGround(settings: PostgresOptions['settings'] = {}): Promise<ProxyGround> {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-replica-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const [cluster, server, authority] = await Promise.all([
     startControlPlane(),
-    startPostgres({ version: 18, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
+    startPostgres({ version: 18, settings, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
     createAuthority(folder, 'cluster'),
   ]);
   cleanup.use(cluster);
@@ -263,6 +268,8 @@ export async function startProxyGround(): Promise<ProxyGround> {
     kubeconfig,
     trustedKey,
     tlsFolder,
+    credentials,
+    tokenKeyFile: path.join(folder, 'token-key'),
 
     async pod(name, address, namespace = AGENTS) {
       await cluster.apply(
@@ -315,7 +322,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
       return { hash: sha256(canonicalJson(document)), sequence: document.sequence };
     },
 
-    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid } = {}) {
+    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid, listen = '127.0.0.1' } = {}) {
       let owner = uid;
       if (owner === undefined) {
         const manifest = {
@@ -332,7 +339,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
         [
           ...[entryFile('source'), 'proxy', '--trusted-key', trustedKey, '--state', state, '-o', 'json'],
           ...['--credentials', credentials, '--tls', tlsFolder, '--token-key', path.join(folder, 'token-key')],
-          ...['--kubeconfig', kubeconfig, '--listen', '127.0.0.1', '--tunnel-port', '0', '--metrics-port', '0'],
+          ...['--kubeconfig', kubeconfig, '--listen', listen, '--tunnel-port', '0', '--metrics-port', '0'],
           ...['--log-level', 'debug', ...parameters],
         ],
         {
@@ -348,7 +355,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
           },
         },
       );
-      return replicaProcess(name, state, child);
+      return replicaProcess(name, state, listen, child);
     },
 
     async connector(replica, pod, token) {
@@ -425,7 +432,12 @@ export async function startProxyGround(): Promise<ProxyGround> {
   return ground;
 }
 
-async function replicaProcess(name: string, state: string, child: ChildProcess): Promise<ReplicaProcess> {
+async function replicaProcess(
+  name: string,
+  state: string,
+  address: string,
+  child: ChildProcess,
+): Promise<ReplicaProcess> {
   const closed = once(child, 'close');
   let output = '';
   const lines: LogLine[] = [];
@@ -473,7 +485,7 @@ async function replicaProcess(name: string, state: string, child: ChildProcess):
     logged,
     output: () => output,
     async probe(route) {
-      const response = await fetch(`http://127.0.0.1:${Number(metrics)}${route}`);
+      const response = await fetch(`http://${address}:${Number(metrics)}${route}`);
       return { status: response.status, text: await response.text() };
     },
     stop,
