@@ -2,8 +2,13 @@
  * The operator runs as its service account with exactly the rights of the chart. The API server's audit log then says two things: nothing
  * that it asked for was forbidden, and without any one rule something that it did would have been.
  */
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import type { IncomingMessage } from 'node:http';
+import { request } from 'node:https';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { NAMES } from '../../api/cluster.ts';
@@ -18,6 +23,8 @@ import {
   STATEFUL_SETS,
 } from '../../kube/builtin.ts';
 import { ACCESS_POLICIES, MASKING_RULES } from '../../operator/resources.ts';
+import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
+import { freePort } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { installChart, OPERATOR_NAMESPACE } from './chart.ts';
@@ -87,6 +94,55 @@ const ALLOWED = JSON.stringify({
   spec: { allowedNamespaces: { from: 'Selector', selector: { matchLabels: { agents: 'yes' } } } },
 });
 
+/** A vote as the API server posts it for stamping: whether its voter has the right is asked of the API server. */
+function voteReview(): string {
+  const asked = {
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'ApprovalRequest',
+    metadata: { name: 'asked', namespace: PLATFORM, uid: randomUUID(), creationTimestamp: new Date().toISOString() },
+    spec: {
+      connectionRef: { name: 'orders', uid: randomUUID() },
+      requirements: [
+        { policyRef: { namespace: PLATFORM, name: 'deletes', rule: 'ask', generation: 1 }, requiredApprovals: 1 },
+      ],
+      requester: { username: 'system:serviceaccount:agents:agent', displayName: 'agent' },
+      request: { protocol: 'Postgres', summary: 'DELETE', hash: `sha256:${'0'.repeat(64)}` },
+      expiresAt: new Date(Date.now() + 600_000).toISOString(),
+      decisions: [] as object[],
+    },
+    status: { state: 'Pending' },
+  };
+  const resource = { group: 'sallyport.dev', version: 'v1alpha1', resource: 'approvalrequests' };
+  return JSON.stringify({
+    apiVersion: 'admission.k8s.io/v1',
+    kind: 'AdmissionReview',
+    request: {
+      uid: randomUUID(),
+      kind: { group: resource.group, version: resource.version, kind: asked.kind },
+      resource,
+      name: asked.metadata.name,
+      namespace: PLATFORM,
+      operation: 'UPDATE',
+      userInfo: { username: 'grace', groups: ['system:authenticated'] },
+      object: { ...asked, spec: { ...asked.spec, decisions: [{ verdict: 'Approve' }] } },
+      oldObject: asked,
+      dryRun: false,
+    },
+  });
+}
+
+/** Posts a review to the operator as the API server would, but for checking its certificate. @returns the answer */
+async function review(port: number, webhook: string, body: string): Promise<string> {
+  const call = request({
+    ...{ host: '127.0.0.1', port, path: webhook, method: 'POST', rejectUnauthorized: false },
+    servername: `${NAMES.webhook}.${OPERATOR_NAMESPACE}.svc`,
+    headers: { 'content-type': 'application/json', 'content-length': Buffer.byteLength(body) },
+  });
+  call.end(body);
+  const [response] = (await once(call, 'response')) as [IncomingMessage];
+  return text(response);
+}
+
 describeWith(controlPlaneNeeds, 'rights of the operator', () => {
   let ground: OperatorGround;
   let operator: OperatorProcess;
@@ -98,7 +154,9 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     const { plane } = ground;
     await installChart(plane, ['crds.install=false', 'fences.exemptGroups=["system:masters"]', 'operator.replicas=1']);
     const groups = ['system:serviceaccounts', `system:serviceaccounts:${OPERATOR_NAMESPACE}`];
-    operator = await ground.operator({ kubeconfig: await plane.clientAs(USER, groups) });
+    const port = await freePort();
+    const kubeconfig = await plane.clientAs(USER, groups);
+    operator = await ground.operator({ kubeconfig, arguments: [`--webhook-port=${port}`] });
     await ground.namespace(PLATFORM);
     await ground.namespace(AGENTS, { agents: 'yes' });
     await plane.kubectl(['-n', PLATFORM, 'apply', '-f', path.join(repositoryRoot, 'examples/quickstart.yaml')]);
@@ -117,6 +175,8 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     await ground.until(EVENTS, { namespace: PLATFORM }, (events) => events.length > 0);
     await ground.until(ACCESS_POLICIES, { namespace: PLATFORM }, ([first]) => conditionOf(first, 'Ready'));
     await ground.until(MASKING_RULES, { namespace: PLATFORM }, ([first]) => conditionOf(first, 'Ready'));
+    const answer = await review(port, WEBHOOK_PATHS.approvals, voteReview());
+    expect(answer, 'the voter has no right, which the API server said').toContain('SPW044');
     // Who grants has to have it: what the Role says, and the verb for binding what the operator does not have itself.
     const role = await plane.get<{ rules: readonly Rule[] }>('role', NAMES.proxy, PLATFORM);
     granted = role.rules.flatMap(({ apiGroups, resources, verbs }) =>
