@@ -10,6 +10,9 @@ export const archiveService = ({ namespace }: ArchiveInputs): AnyObject => ({
   spec: {
     type: 'ClusterIP',
     selector: podLabels(NAMES.archive, 'archive'),
-    ports: [{ name: 'archive', port: PORTS.archive, targetPort: 'archive', protocol: 'TCP' }],
+    ports: [
+      { name: 'archive', port: PORTS.archive, targetPort: 'archive', protocol: 'TCP' },
+      { name: 'reading', port: PORTS.archiveReading, targetPort: 'reading', protocol: 'TCP' },
+    ],
   },
 });

@@ -27,7 +27,8 @@ export function archiveStatefulSet(inputs: ArchiveInputs): AnyObject {
         },
         spec: {
           serviceAccountName: NAMES.archive,
-          automountServiceAccountToken: false,
+          // It asks the API server who reads, and what they may.
+          automountServiceAccountToken: true,
           enableServiceLinks: false,
           terminationGracePeriodSeconds: 30,
           securityContext: { ...POD_SECURITY, fsGroupChangePolicy: 'OnRootMismatch' },
@@ -41,6 +42,7 @@ export function archiveStatefulSet(inputs: ArchiveInputs): AnyObject {
               args: ['archive', 'run', '--config', `${ARCHIVE_PATHS.configuration}/archive.yaml`],
               ports: [
                 { name: 'archive', containerPort: PORTS.archive, protocol: 'TCP' },
+                { name: 'reading', containerPort: PORTS.archiveReading, protocol: 'TCP' },
                 { name: 'metrics', containerPort: PORTS.metrics, protocol: 'TCP' },
               ],
               startupProbe: { ...probe('/healthz'), periodSeconds: 1, failureThreshold: 120 },
