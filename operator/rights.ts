@@ -95,6 +95,12 @@ export const CLUSTER_RIGHTS: readonly Right[] = [
     verbs: [...COPY, 'patch'],
     why: 'caBundle of the two configurations of the installation; lists and watches by name',
   },
+  {
+    apiGroups: ['authorization.k8s.io'],
+    resources: ['subjectaccessreviews'],
+    verbs: ['create'],
+    why: 'admission asks whether who votes may approve',
+  },
   { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: COPY, why: 'reports of proxies' },
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'Events' },
   ...PROXY_RULES.map((rule) => ({ ...rule, why: 'granted to proxies: who grants has to have it' })),
