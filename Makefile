@@ -22,7 +22,7 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo debian-cluster scale
+.PHONY: debian-tests debian-bench debian-demo debian-cluster scale soak
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
 
@@ -68,7 +68,7 @@ format: $(READY) ## Format the sources in place
 	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
 generate: $(READY) ## Write the generated files again
-	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) $(NODE) scripts/generate-kustomize.ts
+	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
 
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
