@@ -22,7 +22,6 @@ export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs, tr
       keyFile: `${ARCHIVE_PATHS.tls}/tls.key`,
       clientCaFile: `${ARCHIVE_PATHS.tls}/ca.crt`,
       namespacesFromNames: true,
-      readingAddress: `0.0.0.0:${PORTS.archiveReading}`,
       minFreeBytes: MIN_FREE_BYTES,
       retentionDays,
     },
