@@ -77,8 +77,9 @@ bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts
 
-scale: $(READY) ## Measure the operator with many objects on a real API server, and a change of policy until it is in force
+scale: $(READY) debian-tests ## Measure the operator with many objects, and a proxy with many sessions (SCALE_FLAGS, SCALE_PROXY_FLAGS)
 	@$(NODE) bench/scale.ts $(SCALE_FLAGS)
+	@$(NODE) bench/scale-proxy.ts $(SCALE_PROXY_FLAGS)
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts

@@ -100,7 +100,6 @@ const OWN: readonly Right[] = [
     verbs: [...COPY, 'patch'],
     why: 'caBundle of the two configurations of the installation; lists and watches by name',
   },
-  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: COPY, why: 'reports of proxies' },
 ];
 
 type Rule = Pick<Right, 'apiGroups' | 'resources' | 'resourceNames' | 'verbs'>;

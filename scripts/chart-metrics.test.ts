@@ -10,7 +10,9 @@ const DEFAULTS = ['process_resident_memory_bytes', 'process_cpu_seconds_total', 
 
 /** What the sources register: a name as a string, in files that make metrics. */
 function registered(): ReadonlySet<string> {
-  const files = globSync(['{kube,operator,proxy,archive,delivery}/**/*.ts']).filter((file) => !file.endsWith('.test.ts'));
+  const files = globSync(['{kube,operator,proxy,archive,delivery}/**/*.ts']).filter(
+    (file) => !file.endsWith('.test.ts'),
+  );
   const names = files
     .map((file) => readFileSync(file, 'utf8'))
     .filter((source) => source.includes("'prom-client'"))

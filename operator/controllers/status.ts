@@ -114,13 +114,14 @@ async function reconcileStatus(
     return known;
   };
   const waits: number[] = [];
+  const judged = remembered(judge());
   for (const connection of context.connections.list(namespace)) {
     const state = proxiesOf(namespace);
     const findings = connectionFindings({
       connection,
       problems: about(connection),
       proxies: state,
-      sidecars: sidecarState(context, connection, judge),
+      sidecars: sidecarState(context, connection, judged),
     });
     const isProgrammed = findings.some(({ type, status }) => type === 'Programmed' && status === 'True');
     const fields = {
@@ -188,14 +189,22 @@ export function proxyState(context: ControllerContext, namespace: string): Proxy
   };
 }
 
+/** Pods are judged once for all connections of a look. */
+function remembered(judge: JudgePod): JudgePod {
+  const known = new Map<AgentPod, ReturnType<JudgePod>>();
+  return (pod) => {
+    if (!known.has(pod)) known.set(pod, judge(pod));
+    return known.get(pod);
+  };
+}
+
 function sidecarState(
   { pods, namespaces }: ControllerContext,
   connection: Stored<AccessConnection>,
-  judge: StatusOptions['judge'],
+  judged: JudgePod,
 ): SidecarState {
   const allowed = allowedNamespaces(connection, namespaces.list());
   const candidates = allowed.includes('*') ? pods.list() : allowed.flatMap((namespace) => pods.list(namespace));
-  const judged = judge();
   let count = 0;
   const stale: string[] = [];
   for (const pod of candidates) {

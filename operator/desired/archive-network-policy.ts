@@ -4,7 +4,10 @@ import { type ArchiveInputs, archiveMetadata } from './archive-inputs.ts';
 import { podLabels } from './labels.ts';
 import { podsOfNamespaces, tcp } from './network-policy-parts.ts';
 
-/** Anybody may dial it who is a proxy, wherever; the certificate decides what it may write. It dials names, and sinks on 443. */
+/**
+ * Anybody may dial it who is a proxy, wherever; the certificate decides what it may write. People come by a port-forward, which the kubelet
+ * opens inside the pod, so no pod may dial the port where they read.
+ */
 export const archiveNetworkPolicy = ({ namespace }: ArchiveInputs): AnyObject => ({
   apiVersion: 'networking.k8s.io/v1',
   kind: 'NetworkPolicy',

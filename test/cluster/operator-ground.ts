@@ -130,7 +130,8 @@ async function startOperator(kubeconfig: string, more: readonly string[]): Promi
   });
   const ended = once(child, 'exit').then(([status]) => status as number | null);
   const first = await Promise.race([
-    once(child.stdout, 'data').then(([chunk]) => String(chunk)),
+    // Health is served first; a second line, of admission, may come along.
+    once(child.stdout, 'data').then(([chunk]) => String(chunk).split('\n', 1)[0] ?? ''),
     ended.then((status) => Promise.reject(new Error(`the operator ended with ${status}: ${log.join('\n')}${rest}`))),
   ]);
   const { metrics } = JSON.parse(first) as { readonly metrics: string };

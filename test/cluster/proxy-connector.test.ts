@@ -10,6 +10,7 @@ import { createLog } from '../../proxy/connector/log.ts';
 import { freePort } from '../support/program.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import { clientProgram } from '../support/server-binaries.ts';
+import { WireClient } from '../support/wire-client.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
 import {
   HOST,
@@ -21,7 +22,6 @@ import {
   startProxyGround,
   until,
 } from './proxy-ground.ts';
-import { WireClient } from '../support/wire-client.ts';
 
 const run = promisify(execFile);
 /** The connector dials from the address that the system takes for loopback: it is the pod's. */
@@ -119,6 +119,8 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'the connector and its 
     const [first, second] = replicas as [ReplicaProcess, ReplicaProcess];
     await first.stop();
     expect(await psql('SELECT count(*) FROM orders')).toBe('2\n');
-    expect((await second.probe('/metrics')).text).toMatch(/sallyport_sessions_total\{connection="shop\/orders"\} [1-9]/);
+    expect((await second.probe('/metrics')).text).toMatch(
+      /sallyport_sessions_total\{connection="shop\/orders"\} [1-9]/,
+    );
   });
 });

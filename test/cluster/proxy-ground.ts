@@ -322,7 +322,13 @@ export async function startProxyGround(settings: PostgresOptions['settings'] = {
       return { hash: sha256(canonicalJson(document)), sequence: document.sequence };
     },
 
-    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid, listen = '127.0.0.1' } = {}) {
+    async replica({
+      name = `proxy-${++replicas}`,
+      state = path.join(folder, name),
+      parameters = [],
+      uid,
+      listen = '127.0.0.1',
+    } = {}) {
       let owner = uid;
       if (owner === undefined) {
         const manifest = {

@@ -1,0 +1,159 @@
+import { BlockList, isIP } from 'node:net';
+import { describe, expect, test } from 'vitest';
+import type { AnyObject } from '../../kube/builtin.ts';
+import { matchesLabels } from '../../policy/select-connection.ts';
+import { agentsNetworkPolicy } from './agents-network-policy.ts';
+import { AGENTS_INPUTS, PROXY_INPUTS } from './inputs.fixture.ts';
+import { proxyNetworkPolicy } from './proxy-network-policy.ts';
+
+/**
+ * NetworkPolicies judged as networking.k8s.io/v1 says: a selected pod may reach what any rule of any policy allows. Written from the API's
+ * documentation and not from the builders. Engines differ in one thing: whether `ipBlock` is about pods too.
+ */
+interface Selector {
+  readonly matchLabels?: Readonly<Record<string, string>>;
+  readonly matchExpressions?: readonly {
+    key: string;
+    operator: 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+    values?: string[];
+  }[];
+}
+interface Peer {
+  readonly ipBlock?: { readonly cidr: string; readonly except?: readonly string[] };
+  readonly namespaceSelector?: Selector;
+  readonly podSelector?: Selector;
+}
+interface Rule {
+  readonly to?: readonly Peer[];
+  readonly from?: readonly Peer[];
+  readonly ports?: readonly { readonly protocol: string; readonly port: number }[];
+}
+interface Spec {
+  readonly podSelector: Selector;
+  readonly egress: readonly Rule[];
+  readonly ingress?: readonly Rule[];
+}
+interface End {
+  readonly address: string;
+  /** Absent: not a pod. */
+  readonly pod?: { readonly namespace: string; readonly labels: Readonly<Record<string, string>> };
+}
+
+const isSelected = (selector: Selector, labels: Readonly<Record<string, string>>): boolean =>
+  (selector.matchLabels === undefined && selector.matchExpressions === undefined) || matchesLabels(selector, labels);
+
+function isIn(address: string, cidr: string): boolean {
+  const [network = '', bits = ''] = cidr.split('/');
+  if (isIP(network) !== isIP(address)) return false;
+  const list = new BlockList();
+  const family = isIP(network) === 6 ? 'ipv6' : 'ipv4';
+  list.addSubnet(network, Number(bits), family);
+  return list.check(address, family);
+}
+
+function meets(peer: Peer, end: End, own: string, addressesOfPods: boolean): boolean {
+  if (peer.ipBlock !== undefined) {
+    if (end.pod !== undefined && !addressesOfPods) return false;
+    const { cidr, except = [] } = peer.ipBlock;
+    return isIn(end.address, cidr) && !except.some((range) => isIn(end.address, range));
+  }
+  if (end.pod === undefined) return false;
+  const { namespace, labels } = end.pod;
+  const named = { 'kubernetes.io/metadata.name': namespace };
+  const here = peer.namespaceSelector === undefined ? namespace === own : isSelected(peer.namespaceSelector, named);
+  return here && (peer.podSelector === undefined || isSelected(peer.podSelector, labels));
+}
+
+function allows(
+  rules: readonly Rule[],
+  end: End,
+  port: number,
+  own: string,
+  addressesOfPods: boolean,
+  protocol = 'TCP',
+) {
+  return rules.some(({ to, from, ports }) => {
+    const peers = to ?? from;
+    if (ports !== undefined && !ports.some((each) => each.port === port && each.protocol === protocol)) return false;
+    return peers === undefined || peers.some((peer) => meets(peer, end, own, addressesOfPods));
+  });
+}
+
+const specOf = (object: AnyObject): Spec => object['spec'] as Spec;
+const PROXY = { 'app.kubernetes.io/name': 'sallyport-proxy', 'app.kubernetes.io/component': 'proxy' };
+const ENDS: Readonly<Record<string, End>> = {
+  'a declared target': { address: '192.0.2.3' },
+  'a declared target of version 6': { address: '2001:db8::7' },
+  'a resolved target that is a pod': { address: '10.0.0.9', pod: { namespace: 'warehouse', labels: { app: 'pg' } } },
+  'the internet': { address: '198.51.100.1' },
+  'a pod elsewhere': { address: '10.0.0.20', pod: { namespace: 'web', labels: {} } },
+  'its proxy': { address: '10.0.0.30', pod: { namespace: 'shop', labels: PROXY } },
+};
+
+describe.each([true, false])('agents, where address ranges are about pods: %s', (addressesOfPods) => {
+  const may = (locked: boolean, end: string, port: number): boolean =>
+    allows(
+      specOf(agentsNetworkPolicy({ ...AGENTS_INPUTS, locked })).egress,
+      ENDS[end] as End,
+      port,
+      'bots',
+      addressesOfPods,
+    );
+
+  test.each([
+    ['a declared target', 5432, false],
+    ['a declared target', 443, false],
+    ['a declared target of version 6', 5432, false],
+    ['a resolved target that is a pod', 5432, false],
+    ['the internet', 443, true],
+    ['a pod elsewhere', 8080, true],
+    ['its proxy', 8443, true],
+  ])('%s on port %i: %s', (end, port, allowed) => {
+    expect(may(false, end, port)).toBe(allowed);
+  });
+
+  test.each(Object.keys(ENDS))('locked: %s', (end) => {
+    expect(may(true, end, end === 'its proxy' ? 8443 : 443)).toBe(end === 'its proxy');
+  });
+});
+
+test('agents are the pods with the label, or all but those that opt out', () => {
+  const selects = (wholeNamespace: boolean, labels: Record<string, string>): boolean =>
+    isSelected(specOf(agentsNetworkPolicy({ ...AGENTS_INPUTS, wholeNamespace })).podSelector, labels);
+  const [wanting, plain, refusing] = [{ 'sallyport.dev/inject': 'true' }, {}, { 'sallyport.dev/inject': 'false' }];
+  expect([wanting, plain, refusing].map((labels) => selects(false, labels))).toEqual([true, false, false]);
+  expect([wanting, plain, refusing].map((labels) => selects(true, labels))).toEqual([true, true, false]);
+});
+
+describe('the proxies of a namespace', () => {
+  const spec = specOf(proxyNetworkPolicy(PROXY_INPUTS));
+
+  test.each([
+    ['a declared target on its port', { address: '192.0.2.3' }, 5432, true],
+    ['a declared target on another', { address: '192.0.2.3' }, 22, false],
+    ['another address on the port of a declared target', { address: '198.51.100.1' }, 5432, false],
+    ['the API server', { address: '203.0.113.5' }, 6443, true],
+    ['the internet', { address: '198.51.100.1' }, 443, false],
+    ['a target known by name', { address: '198.51.100.1' }, 5433, true],
+    [
+      'pods of the namespace of a Service',
+      { address: '10.0.0.9', pod: { namespace: 'warehouse', labels: {} } },
+      6000,
+      true,
+    ],
+  ])('may reach %s: port %#', (_what, end, port, allowed) => {
+    expect(allows(spec.egress, end as End, port, 'shop', true)).toBe(allowed);
+  });
+
+  test.each([
+    ['bots', 8443, true],
+    ['web', 8443, false],
+    ['bots', PROXY_INPUTS.gatewayPorts['stock'] ?? 0, false],
+    ['shop', PROXY_INPUTS.gatewayPorts['stock'] ?? 0, true],
+    ['bots', 9090, false],
+    ['sallyport-system', 9090, true],
+  ])('a pod of %s on port %i: %s', (namespace, port, allowed) => {
+    const from = { address: '10.0.0.20', pod: { namespace, labels: {} } };
+    expect(allows(spec.ingress ?? [], from, port, 'shop', true)).toBe(allowed);
+  });
+});
