@@ -2,12 +2,14 @@
  * What a platform team does on its first day, on a real node: three files, one label, and stock psql goes through Sallyport unchanged.
  * The tests are one story and run in this order.
  */
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CommandError, type ControlPlane, nodeNeeds, startControlPlane } from '../cluster/control-plane.ts';
 import { allImages, imageNeeds, SHOP_IMAGE } from '../cluster/images.ts';
 import { kubectl } from '../cluster/programs.ts';
 import { startProgram } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
+import { repositoryRoot } from '../support/sallyport.ts';
 import { installSallyport, OPERATOR_NAMESPACE, uninstallSallyport } from './install.ts';
 import { AGENTS, agentManifests, approverManifests, DATABASE_HOST, POLICY_FILES, SHOP, shopManifests } from './shop.ts';
 
@@ -141,6 +143,18 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
       '--for=jsonpath={.status.state}=Executed',
       '--timeout=60s',
     ]);
+  });
+
+  test('every session is in the record, with who it was and what was denied', async () => {
+    const parameters = ['sessions', 'list', '--namespace', SHOP, '-o', 'json'];
+    const { stdout } = await cluster.exec(path.join(repositoryRoot, 'bin', 'kubectl-sallyport'), parameters, {
+      environment: {
+        KUBECONFIG: cluster.kubeconfig,
+        PATH: `${path.dirname(await kubectl())}:${process.env.PATH ?? ''}`,
+      },
+    });
+    expect(stdout).toContain(`system:serviceaccount:${AGENTS}:agent`);
+    expect(stdout).not.toContain('@example.com');
   });
 
   test('says that egress is open while nothing enforces NetworkPolicies, as it is', async () => {
