@@ -11,7 +11,7 @@ TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs run
 SOURCES := $(wildcard api policy approval record delivery certificate kube operator proxy archive cli scripts test bench demo)
 # Each writes files that are checked in, and with --check fails when they differ.
-GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts)
+GENERATED := $(wildcard scripts/generate-types.ts scripts/generate-wire-coverage.ts scripts/generate-chart.ts)
 READY := node_modules/.installed
 
 help: ## List the targets
@@ -22,7 +22,7 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo debian-cluster
+.PHONY: debian-tests debian-bench debian-demo debian-cluster scale
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
 
@@ -68,7 +68,7 @@ format: $(READY) ## Format the sources in place
 	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
 generate: $(READY) ## Write the generated files again
-	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
+	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) $(NODE) scripts/generate-kustomize.ts
 
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
@@ -76,6 +76,9 @@ bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side 
 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts
+
+scale: $(READY) ## Measure the operator with many objects on a real API server, and a change of policy until it is in force
+	@$(NODE) bench/scale.ts $(SCALE_FLAGS)
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts

@@ -1,17 +1,37 @@
 import { defineConfig } from 'vitest/config';
 import summaryReporter from './scripts/summary-reporter.ts';
 
-/** Unit tests stand beside their file; integration and fuzz live under test/ and are picked by `make`. */
+const PARTS = 'api,policy,approval,record,delivery,certificate,kube,operator,proxy,archive,cli,scripts,demo,bench';
+
+/**
+ * Unit tests stand beside their file; everything else lives under test/ and is picked by `make`. One group after the other: what the
+ * cluster tests need takes minutes to build on a fresh machine, and is built while the others run.
+ */
+const group = (groupOrder: number, name: string, include: string[], exclude: string[] = []) => ({
+  extends: true as const,
+  test: {
+    name,
+    include,
+    exclude,
+    // Most tests wait for a server half of their time. More than two would be too many for the memory of a small machine.
+    maxWorkers: 2,
+    sequence: { groupOrder },
+  },
+});
+
+const CLUSTER = ['test/cluster/**/*.test.ts', 'test/e2e/**/*.test.ts'];
+
 export default defineConfig({
   test: {
-    include: [
-      '{api,policy,approval,record,delivery,certificate,kube,operator,proxy,archive,cli,scripts,demo,bench}/**/*.test.ts',
-      'test/**/*.test.ts',
-    ],
     pool: 'forks',
     // Generous: a limit is there to end what hangs, and machines may be slow or busy.
     testTimeout: 120_000,
     hookTimeout: 240_000,
     reporters: ['default', summaryReporter()],
+    projects: [
+      group(0, 'unit', [`{${PARTS}}/**/*.test.ts`]),
+      group(1, 'integration', ['test/**/*.test.ts'], CLUSTER),
+      group(2, 'cluster', CLUSTER),
+    ],
   },
 });

@@ -31,6 +31,9 @@ export type SinkConfiguration = { readonly name: string; readonly caFile: string
   | { readonly type: 'webhook'; readonly url: string; readonly secretFile: string }
 );
 
+/** Namespaces that a proxy may write, by its identity; undefined: it is none that may. */
+export type ProxyNamespaces = Pick<ReadonlyMap<string, readonly string[]>, 'get'>;
+
 export interface ArchiveServerConfiguration {
   readonly host: string;
   readonly port: number;
@@ -38,8 +41,7 @@ export interface ArchiveServerConfiguration {
   readonly certificateFile: string;
   readonly keyFile: string;
   readonly clientCaFile: string;
-  readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
-  readonly namespacesFromNames: boolean;
+  readonly proxies: ProxyNamespaces | undefined;
   readonly reading: { readonly host: string; readonly port: number } | undefined;
   readonly quotaBytes: number | undefined;
   readonly minFreeBytes: number;
@@ -170,21 +172,32 @@ function serverFromFile(
   { path, address }: Readers,
 ): ArchiveServerConfiguration | undefined {
   if (file === undefined) return undefined;
-  const { proxies } = file;
   return {
     ...address(file.address),
     directory: path(file.directory),
     certificateFile: path(file.certificateFile),
     keyFile: path(file.keyFile),
     clientCaFile: path(file.clientCaFile),
-    proxies: proxies === undefined ? undefined : new Map(proxies.map(({ name, namespaces }) => [name, namespaces])),
-    namespacesFromNames: file.namespacesFromNames ?? false,
+    proxies: writersOf(file),
     reading: file.readingAddress === undefined ? undefined : address(file.readingAddress),
     quotaBytes: file.quotaBytes,
     minFreeBytes: file.minFreeBytes ?? 268_435_456,
     retentionDays: file.retentionDays ?? 400,
   };
 }
+
+function writersOf({ proxies, namespacesFromNames }: NonNullable<OutgoingFile['archiveServer']>) {
+  if (namespacesFromNames === true) return NAMED_PROXIES;
+  return proxies === undefined ? undefined : new Map(proxies.map(({ name, namespaces }) => [name, namespaces]));
+}
+
+/** Certificates that the operator issues: `NAMESPACE/sallyport-proxy`. */
+const NAMED_PROXIES: ProxyNamespaces = {
+  get(name) {
+    const namespace = /^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)\/sallyport-proxy$/.exec(name)?.[1];
+    return namespace === undefined ? undefined : [namespace];
+  },
+};
 
 interface Wrong {
   readonly path: readonly (string | number)[];
@@ -203,7 +216,14 @@ export function outgoingContradictions(
     if (url === undefined || isSafe(url)) return;
     wrong.push({ path, message: 'what is sent there could be read and changed on the way', fix: 'Write https://.' });
   };
-  const { archive, sinks = [] } = file;
+  const { archive, archiveServer, sinks = [] } = file;
+  if (archiveServer?.namespacesFromNames === true && archiveServer.proxies !== undefined) {
+    wrong.push({
+      path: ['archiveServer', 'namespacesFromNames'],
+      message: 'proxies says already who may write what',
+      fix: 'Remove one of the two.',
+    });
+  }
   const webhooks = file.notifications?.webhooks ?? [];
   webhooks.forEach(({ url }, index) => {
     const path = ['notifications', 'webhooks', index, 'url'];
@@ -231,11 +251,6 @@ export function outgoingContradictions(
       wrong.push({ path: ['sinks', index, 's3', 'flushInterval'], message, fix: 'Write 1m.' });
     }
   });
-  const { archiveServer: server } = file;
-  if (server?.namespacesFromNames === true && server.proxies !== undefined) {
-    const message = 'proxies and namespacesFromNames both say what a proxy may write';
-    wrong.push({ path: ['archiveServer', 'namespacesFromNames'], message, fix: 'Keep one of the two.' });
-  }
   const proxies = (file.archiveServer?.proxies ?? []).map(({ name }) => name);
   proxies.forEach((name, index) => {
     if (proxies.indexOf(name) === index) return;

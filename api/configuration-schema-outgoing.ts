@@ -164,7 +164,7 @@ export function outgoingSchema({ closed, text, address, duration, whole }: Words
           type: 'boolean',
           default: false,
           description:
-            'In a cluster: a proxy whose certificate is for NAMESPACE/sallyport-proxy may write that namespace, and no other proxy may write.',
+            'Common names are NAMESPACE/sallyport-proxy, and each may write that namespace alone. The operator sets it; not together with proxies.',
         },
         readingAddress: address(
           'In a cluster: where people read the record, who the API server knows and who may audit. Absent: nowhere.',

@@ -39,12 +39,13 @@ export function rightToApprove(user: string, groups: readonly string[], connecti
 export type HasRight = (asked: RightAsked, signal?: AbortSignal) => Promise<boolean>;
 
 /**
- * Whether the person behind an agent, as a token names them (`ALIAS:NAME`), may be the user of the API server: the same name behind
- * whatever prefix either side gives it (`oidc:ada@example.com`, `https://issuer#ada@example.com`). Rather once too often than once too few.
+ * Whether a person, as a token names them to Sallyport (`ALIAS:NAME`), may be the user of the API server: the same name behind whatever
+ * prefix either side gives it (`oidc:ada@example.com`, `https://issuer#ada@example.com`). Rather once too often than once too few.
+ * Service accounts are known by their whole name on both sides.
  */
-export function mayBeSamePerson(username: string, onBehalfOf: string): boolean {
-  if (username === onBehalfOf) return true;
-  if (username.startsWith('system:')) return false;
+export function mayBeSamePerson(username: string, named: string): boolean {
+  if (username === named) return true;
+  if (username.startsWith('system:') || named.startsWith('system:')) return false;
   const bare = (name: string): string => name.slice(Math.max(name.lastIndexOf(':'), name.lastIndexOf('#')) + 1);
-  return bare(username).toLowerCase() === bare(onBehalfOf).toLowerCase();
+  return bare(username).toLowerCase() === bare(named).toLowerCase();
 }

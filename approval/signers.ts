@@ -6,8 +6,8 @@ export interface Voter {
   readonly groups: readonly string[];
   /** Every name that the person goes by as a subject: who is one of these asks for themselves. */
   readonly subjects: readonly string[];
-  /** Whether a person behind an agent may be this one, where names are not listed; absent: only those of `subjects`. */
-  readonly mayBe?: (onBehalfOf: string) => boolean;
+  /** Whether who asks, or is behind it, may be this person, where names are not listed; absent: only those of `subjects`. */
+  readonly mayBe?: (name: string) => boolean;
 }
 
 /**

@@ -47,9 +47,8 @@ const namesOf = ({ name, subjects }: Voter): readonly string[] => [name, ...subj
 export const samePerson = (a: Voter, b: Voter): boolean => namesOf(a).some((name) => namesOf(b).includes(name));
 
 export function asksForThemselves(voter: Voter, requester: TallyFacts['requester']): boolean {
-  const { username, onBehalfOf } = requester;
-  if (onBehalfOf !== undefined && voter.mayBe?.(onBehalfOf) === true) return true;
-  return namesOf(voter).some((name) => name === username || name === onBehalfOf);
+  const asking = [requester.username, ...(requester.onBehalfOf === undefined ? [] : [requester.onBehalfOf])];
+  return asking.some((name) => namesOf(voter).includes(name) || voter.mayBe?.(name) === true);
 }
 
 /** Whether the rule counts this voter; a rule that names nobody counts everybody with the right on the connection. */

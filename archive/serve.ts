@@ -29,7 +29,7 @@ export interface ArchiveOptions {
 
 export interface Readers {
   readonly reviews: Reviews;
-  /** PEM of the authorities of the cluster's client certificates; undefined: only tokens are taken. */
+  /** PEM of the authorities of the cluster's client certificates; undefined: not known now, so that only tokens are taken. Never rejects. */
   readonly clientCa: () => Promise<string | undefined>;
 }
 
@@ -69,7 +69,6 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
     store,
     used,
     proxies: configuration.proxies,
-    namespacesFromNames: configuration.namespacesFromNames,
     observer: {
       received(proxy, bytes) {
         received.inc({ proxy }, bytes);
@@ -84,9 +83,9 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
   starting.defer(() => server.close());
   const reading = await startReading(store, tls, options);
   if (reading !== undefined) starting.defer(() => reading.close());
-  const renewed = async (fresh: ArchiveTls): Promise<void> => {
+  const renewed = (fresh: ArchiveTls): void => {
     server.renew(fresh);
-    await reading?.renew(fresh);
+    reading?.renew(fresh);
   };
   const renewing = renewTls(configuration, tls, renewed, log);
   starting.defer(() => clearInterval(renewing));
@@ -117,7 +116,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Archive> {
 
 interface Reading {
   readonly port: number;
-  renew(tls: ArchiveTls): Promise<void>;
+  renew(tls: ArchiveTls): void;
   close(): Promise<void>;
 }
 
@@ -128,10 +127,12 @@ async function startReading(
 ): Promise<Reading | undefined> {
   if (configuration.reading === undefined || readers === undefined) return undefined;
   const { reviews, clientCa } = await readers();
+  let current = tls;
+  let authorities = await clientCa();
   const { read, refused } = createReadingMetrics(registry);
   const server = await startReadingServer({
     address: configuration.reading,
-    tls: { ...tls, clientCa: await clientCa() },
+    tls: { ...tls, clientCa: authorities },
     root: store.root,
     reviews,
     now: () => performance.now(),
@@ -146,10 +147,25 @@ async function startReading(
       },
     },
   });
+  const renew = (): void => server.renew({ ...current, clientCa: authorities });
+  const look = async (): Promise<void> => {
+    const read = (await clientCa()) ?? authorities;
+    if (read === authorities) return;
+    authorities = read;
+    renew();
+  };
+  const looking = setInterval(() => void look(), CERTIFICATE_CHECK_MS);
+  looking.unref();
   return {
     port: server.port,
-    renew: async (fresh) => server.renew({ ...fresh, clientCa: await clientCa() }),
-    close: () => server.close(),
+    renew(fresh) {
+      current = fresh;
+      renew();
+    },
+    close() {
+      clearInterval(looking);
+      return server.close();
+    },
   };
 }
 
@@ -166,7 +182,7 @@ async function readTls(files: ArchiveServerConfiguration): Promise<ArchiveTls> {
 function renewTls(
   files: ArchiveServerConfiguration,
   first: ArchiveTls,
-  renew: (tls: ArchiveTls) => Promise<void>,
+  renew: (tls: ArchiveTls) => void,
   log: FollowLog,
 ): NodeJS.Timeout {
   let current = JSON.stringify(first);
@@ -174,7 +190,7 @@ function renewTls(
     const tls = await readTls(files);
     const read = JSON.stringify(tls);
     if (read === current) return;
-    await renew(tls);
+    renew(tls);
     current = read;
     log.info({}, 'the certificate was renewed');
   };

@@ -15,6 +15,7 @@ import { register as registerRun } from './commands/run.ts';
 import { register as registerSessions } from './commands/sessions.ts';
 import { register as registerTest } from './commands/test.ts';
 import { register as registerToken } from './commands/token.ts';
+import { register as registerUninstall } from './commands/uninstall.ts';
 import { register as registerValidate } from './commands/validate.ts';
 import { register as registerVerify } from './commands/verify.ts';
 import { register as registerVersion } from './commands/version.ts';
@@ -34,7 +35,7 @@ First steps:
   sallyport run -f examples/standalone -c examples/standalone/sallyport.yaml --state /tmp/sallyport
   sallyport connect shop/orders --as system:serviceaccount:shop:agent --state /tmp/sallyport`;
 
-const ABOUT = 'About this program:';
+export const ABOUT = 'About this program:';
 
 /** Choices and defaults as people write them; that a list is empty and a switch off needs no words. */
 function describeOption(option: Option): string {
@@ -48,12 +49,12 @@ function describeOption(option: Option): string {
   return facts.length === 0 ? description : `${description} (${facts.join('; ')})`;
 }
 
-/** All commands, in the order in which people need them. */
-export function createProgram(io: CliIo): Command {
-  const program = new Command('sallyport')
-    .description(DESCRIPTION)
+/** A program without commands: how it speaks and fails. */
+export function programFrame(name: string, description: string, outline: string, io: CliIo): Command {
+  return new Command(name)
+    .description(description)
     .version(packageVersion(), '-V, --version', 'show the version')
-    .addHelpText('after', OUTLINE)
+    .addHelpText('after', outline)
     .showHelpAfterError('(add --help for the options)')
     .configureOutput({
       writeOut: (text) => void io.stdout.write(text),
@@ -64,6 +65,11 @@ export function createProgram(io: CliIo): Command {
     .addHelpCommand(
       new Command('help').argument('[command]').description('Show the help of a command').helpGroup(ABOUT),
     );
+}
+
+/** All commands, in the order in which people need them. */
+export function createProgram(io: CliIo): Command {
+  const program = programFrame('sallyport', DESCRIPTION, OUTLINE, io);
   program.commandsGroup('Serve and connect:');
   registerRun(program, io);
   registerConnect(program, io);
@@ -71,6 +77,7 @@ export function createProgram(io: CliIo): Command {
   registerProxy(program, io);
   registerArchive(program, io);
   registerOperator(program, io);
+  registerUninstall(program, io);
   registerCa(program, io);
   program.commandsGroup('Write policies:');
   registerValidate(program, io);
@@ -103,9 +110,9 @@ function wantsJson(words: readonly string[]): boolean {
 }
 
 /** Runs the command that the arguments name. Every failure ends as an exit status and one message on stderr. */
-export async function runProgram(io: CliIo): Promise<void> {
+export async function runProgram(io: CliIo, create: (io: CliIo) => Command = createProgram): Promise<void> {
   try {
-    await createProgram(io).parseAsync([...io.arguments], { from: 'user' });
+    await create(io).parseAsync([...io.arguments], { from: 'user' });
   } catch (error) {
     if (error instanceof CommanderError) {
       // Help and version are asked for; everything else that commander reports is wrong usage, and it has said so.

@@ -1,6 +1,6 @@
 import { type Backoff, backoffMs, sleep } from './backoff.ts';
 import { PAGE, watchError } from './client.ts';
-import { isExpired, isForbidden, isNotFound, KubeError } from './errors.ts';
+import { KubeError } from './errors.ts';
 import type { KubeMetrics } from './metrics.ts';
 import { describeSelection } from './paths.ts';
 import { createStore } from './store.ts';
@@ -16,23 +16,16 @@ import type {
   Selection,
   WatchEvent,
 } from './types.ts';
+import { askedMs, isOlder, judge, type Step } from './watch-end.ts';
+
+export { isOlder };
 
 /**
- * A store that follows the API server. One loop owns all of it: list → watch → judge why it ended → perhaps wait → again. What comes
- * next is decided in one place (`judge`), from how the last step ended:
+ * A store that follows the API server. One loop owns all of it: list → watch → judge why it ended → perhaps wait → again. What the end
+ * of a step means is decided in one place, watch-end.ts.
  *
- * | what happened | next |
- * |---|---|
- * | the watch ended as it should (`timeoutSeconds`, a server that stops) | watch on from the last version |
- * | three such ends in a row without one event or bookmark | list |
- * | 410, as a status or as an event: history is gone | list |
- * | an event that cannot be understood, a part of one, or one older than the one before it | list: it may have been the one that mattered |
- * | network, 5xx, 429, silence | wait, then watch on; silence and "not yet there" (504) list |
- * | 401 | the client has read the token again already; wait, then watch on |
- * | 403, 404 | wait, then list; said once. The store keeps what it has: rights that are gone for a moment delete nothing |
- *
- * Before it watches on, it asks for the newest version: an etcd that was restored from an older
- * snapshot counts again from there, and a watch from the future would be silent until the count is reached.
+ * Before it watches on, it asks for the newest version: an etcd that was restored from an older snapshot counts again from there, and
+ * a watch from the future says nothing until the count is reached.
  */
 
 export interface ReflectorOptions<T extends KubeObject> extends Selection {
@@ -57,8 +50,10 @@ export interface ReflectorTiming {
   readonly silenceMs: number;
   readonly firstBackoffMs: number;
   readonly maxBackoffMs: number;
-  /** Watches in a row that end without having said anything. */
+  /** Watches in a row that end without having said anything, before everything is listed. */
   readonly emptyWatches: number;
+  /** Failures in a row before everything is listed. */
+  readonly outageFailures: number;
 }
 
 export const REFLECTOR_TIMING: ReflectorTiming = {
@@ -68,15 +63,11 @@ export const REFLECTOR_TIMING: ReflectorTiming = {
   firstBackoffMs: 500,
   maxBackoffMs: 10_000,
   emptyWatches: 3,
+  outageFailures: 3,
 };
 
-/** How a step ended, with what is done next. */
-interface Step {
-  readonly next: 'list' | 'watch';
-  /** For the metric. */
-  readonly end: 'closed' | 'empty' | 'expired' | 'silent' | 'garbled' | 'refused' | 'broken' | 'stopped';
-  readonly problem?: Error;
-}
+/** What comes and goes is warned of once in so many milliseconds. */
+const WARN_MS = 300_000;
 
 export function createReflector<T extends KubeObject>(options: ReflectorOptions<T>): Reflector<T> {
   const { client, type, log, metrics, namespace } = options;
@@ -99,8 +90,12 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   let status: ReflectorStatus = { heardAt: undefined, phase: 'stopped', problem: undefined };
   const filled = Promise.withResolvers<void>();
   let hasSynced = false;
+  /** Watches in a row that ended as they should, and had said nothing. */
   let emptyWatches = 0;
+  let said = false;
   let announced = '';
+  const warnedAt = new Map<string, number>();
+  let failures = 0;
 
   const keep = (object: T): T => {
     // Which manager set which field: half of many an object, and nobody reads it here.
@@ -129,7 +124,7 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
     log.info({ type: type.plural, namespace }, 'the API server answers again');
   };
 
-  /** @returns undefined when the store is filled */
+  /** Makes the store equal to what is there now. */
   const list = async (signal: AbortSignal): Promise<Step> => {
     const { items, resourceVersion } = await client.listAll(type, { ...selection, limit: timing.pageSize, signal });
     heard();
@@ -141,24 +136,24 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       hasSynced = true;
       filled.resolve();
     }
-    return { next: 'watch', end: 'closed' };
+    return { next: 'watch', end: 'listed' };
   };
 
   const take = (event: Exclude<WatchEvent<T>, { type: 'ERROR' }>): void => {
     metrics?.watchEvents.inc({ ...label, event: event.type });
     heard();
-    if (event.type === 'BOOKMARK') {
-      version = event.resourceVersion;
-      return;
-    }
-    const { resourceVersion = '' } = event.object.metadata;
+    const next = event.type === 'BOOKMARK' ? event.resourceVersion : (event.object.metadata.resourceVersion ?? version);
     // Told again, or a history that went back: which of the two cannot be seen from here.
-    if (isOlder(resourceVersion, version)) {
+    if (isOlder(next, version)) {
       throw new KubeError('SPB013', ['an event is older than one before it', what], { object: what });
+    }
+    if (event.type === 'BOOKMARK') {
+      version = next;
+      return;
     }
     // The store first: only what has been taken in is not asked for again.
     const changes = event.type === 'DELETED' ? store.remove(keep(event.object)) : store.put(keep(event.object));
-    version = resourceVersion;
+    version = next;
     tell(changes);
   };
 
@@ -169,7 +164,6 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       () => new KubeError('SPB019', [timing.silenceMs, what], { object: what }),
     );
     const timeoutSeconds = Math.ceil(timing.watchSeconds * (1 + random()));
-    let said = false;
     for await (const event of client.watch(type, {
       ...selection,
       resourceVersion: version,
@@ -181,59 +175,72 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
       take(event);
       said = true;
     }
-    emptyWatches = said ? 0 : emptyWatches + 1;
-    if (emptyWatches < timing.emptyWatches) return { next: 'watch', end: said ? 'closed' : 'empty' };
-    emptyWatches = 0;
-    return { next: 'list', end: 'empty' };
+    return { next: 'watch', end: said ? 'closed' : 'empty' };
   };
 
   /** Whether the API server still counts from where we are. Fails like every call. */
   const isBehind = async (signal: AbortSignal): Promise<boolean> => {
     const newest = await client.list(type, { ...selection, limit: 1, signal });
+    heard();
     return isOlder(newest.resourceVersion, version);
+  };
+
+  /** One step, whatever comes of it. A watch becomes a list where the API server counts from an older version. */
+  const advance = async (planned: 'list' | 'watch', fromList: boolean, signal: AbortSignal): Promise<Step> => {
+    let doing = planned;
+    let step: Step;
+    const startedAt = now();
+    said = false;
+    try {
+      if (doing === 'watch' && !fromList && (await isBehind(signal))) {
+        log.warn({ type: type.plural, namespace }, 'the API server counts from an older version: everything is listed');
+        doing = 'list';
+      }
+      status = { ...status, phase: doing === 'list' ? 'listing' : 'watching' };
+      step = doing === 'list' ? await list(signal) : await watch(signal);
+    } catch (error) {
+      step = judge(error, doing, signal);
+    }
+    if (doing === 'list') {
+      if (step.problem !== undefined) metrics?.lists.inc({ ...label, result: 'error' });
+      return step;
+    }
+    metrics?.watches.inc({ ...label, end: step.end });
+    // A list that succeeds between two watches that fail at once ends no row of failures.
+    if (said || step.problem === undefined || now() - startedAt > timing.maxBackoffMs) failures = 0;
+    if (step.problem !== undefined) return step;
+    emptyWatches = said ? 0 : emptyWatches + 1;
+    return emptyWatches >= timing.emptyWatches ? { ...step, next: 'list' } : step;
+  };
+
+  /** Before the next step: not at all, or for as long as the failures in a row ask for. @returns the next step */
+  const rest = async (step: Step, signal: AbortSignal): Promise<'list' | 'watch'> => {
+    const { problem } = step;
+    if (problem === undefined) {
+      if (step.end === 'silent') log.debug({ code: 'SPB019', type: type.plural, namespace }, 'nothing was heard');
+      // A server that ends each watch at once would be asked without a pause.
+      if (step.end === 'empty') await sleep(backoffMs(emptyWatches + 1, backoff), signal);
+      return step.next;
+    }
+    failures++;
+    const waitMs = step.end === 'expired' && failures === 1 ? 0 : backoffMs(failures, backoff, askedMs(problem));
+    status = { heardAt: status.heardAt, phase: 'waiting', problem };
+    announce(problem, waitMs);
+    await sleep(waitMs, signal);
+    // Who was away for that long may have come back with another history.
+    return failures >= timing.outageFailures ? 'list' : step.next;
   };
 
   const run = async (signal: AbortSignal): Promise<void> => {
     if (started) throw new Error(`the reflector of ${type.plural} was started before`);
     started = true;
     let next: 'list' | 'watch' = 'list';
-    let failures = 0;
-    let rewatch = false;
+    let fromList = false;
     while (!signal.aborted) {
-      status = { ...status, phase: next === 'list' ? 'listing' : 'watching' };
-      let step: Step;
-      const heardBefore = status.heardAt;
-      const before: 'list' | 'watch' = next;
-      try {
-        if (next === 'watch' && rewatch && (await isBehind(signal))) {
-          log.warn(
-            { type: type.plural, namespace },
-            'the API server counts from an older version: everything is listed',
-          );
-          next = 'list';
-        }
-        step = next === 'list' ? await list(signal) : await watch(signal);
-      } catch (error) {
-        step = judge(error, next, signal);
-        if (next === 'list' && step.end !== 'stopped') metrics?.lists.inc({ ...label, result: 'error' });
-      }
-      if (before === 'watch') metrics?.watches.inc({ ...label, end: step.end });
-      next = step.next;
-      rewatch = before === 'watch' || step.problem !== undefined;
+      const step = await advance(next, fromList, signal);
       if (step.end === 'stopped') break;
-      // What was heard in between ends a row of failures; what only ever fails at once waits longer each time.
-      if (step.problem === undefined || status.heardAt !== heardBefore) failures = 0;
-      const { problem } = step;
-      if (problem !== undefined) {
-        failures++;
-        const waitMs = step.end === 'expired' && failures === 1 ? 0 : backoffMs(failures, backoff, askedMs(problem));
-        status = { heardAt: status.heardAt, phase: 'waiting', problem };
-        announce(problem, waitMs);
-        await sleep(waitMs, signal);
-      } else if (step.end === 'empty') {
-        // A server that ends each watch at once would be asked without a pause.
-        await sleep(backoffMs(emptyWatches + 1, backoff), signal);
-      }
+      fromList = step.end === 'listed';
+      next = await rest(step, signal);
     }
     status = { ...status, phase: 'stopped' };
   };
@@ -242,11 +249,13 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
   const announce = (problem: Error, waitMs: number): void => {
     const code = problem instanceof KubeError ? problem.code : problem.name;
     const fields = { code, type: type.plural, namespace, waitMs, err: problem };
-    if (code === announced || code === 'SPB008') {
+    const warned = warnedAt.get(code) ?? Number.NEGATIVE_INFINITY;
+    if (code === announced || code === 'SPB008' || now() - warned < WARN_MS) {
       log.debug(fields, problem.message);
       return;
     }
     announced = code;
+    warnedAt.set(code, now());
     if (problem instanceof KubeError) log.warn(fields, `${problem.message}. ${problem.hint}`);
     else log.error(fields, 'a mistake in following the API server');
   };
@@ -271,40 +280,6 @@ export function createReflector<T extends KubeObject>(options: ReflectorOptions<
     status: () => status,
     run,
   };
-}
-
-/** What the end of a step by an error means for the next. */
-function judge(error: unknown, step: 'list' | 'watch', signal: AbortSignal): Step {
-  if (signal.aborted) return { next: step, end: 'stopped' };
-  const problem = error instanceof Error ? error : new Error(String(error));
-  if (isExpired(error)) return { next: 'list', end: 'expired', problem };
-  if (isForbidden(error) || isNotFound(error)) return { next: 'list', end: 'refused', problem };
-  if (!(error instanceof KubeError)) return { next: 'list', end: 'garbled', problem };
-  switch (error.code) {
-    case 'SPB012':
-    case 'SPB013':
-    case 'SPB007':
-    case 'SPB011':
-      return { next: 'list', end: 'garbled', problem };
-    case 'SPB019':
-      return { next: 'list', end: 'silent', problem };
-    case 'SPB010':
-      // A version that this server has not seen yet: of another server that was ahead, or of a history that is no more.
-      return { next: error.reason === 'Timeout' ? 'list' : step, end: 'broken', problem };
-    default:
-      return { next: step, end: 'broken', problem };
-  }
-}
-
-const askedMs = (problem: Error): number => (problem instanceof KubeError ? (problem.retryAfterMs ?? 0) : 0);
-
-/**
- * Versions of one type count upwards (KEP-5504; so they did before it was promised). Where they are no numbers, nothing is said.
- * @returns whether `a` is from before `b`
- */
-export function isOlder(a: string, b: string): boolean {
-  if (!/^\d{1,20}$/.test(a) || !/^\d{1,20}$/.test(b)) return false;
-  return BigInt(a) < BigInt(b);
 }
 
 /** What several read must not be changed by one of them. */

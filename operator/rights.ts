@@ -16,8 +16,7 @@ const RBAC = 'rbac.authorization.k8s.io';
 const APPLY = ['create', 'patch', 'update', 'delete'] as const;
 const COPY = ['get', 'list', 'watch'] as const;
 
-/** In every namespace. */
-export const CLUSTER_RIGHTS: readonly Right[] = [
+const OWN: readonly Right[] = [
   {
     apiGroups: [GROUP],
     resources: ['accessconnections', 'accesspolicies', 'maskingrules'],
@@ -31,6 +30,12 @@ export const CLUSTER_RIGHTS: readonly Right[] = [
     why: 'conditions',
   },
   { apiGroups: [GROUP], resources: ['approvalrequests'], verbs: ['list', 'delete'], why: 'ended requests are removed' },
+  {
+    apiGroups: ['authorization.k8s.io'],
+    resources: ['subjectaccessreviews'],
+    verbs: ['create'],
+    why: 'whether who votes may approve',
+  },
   {
     apiGroups: [''],
     resources: ['namespaces', 'pods'],
@@ -95,18 +100,26 @@ export const CLUSTER_RIGHTS: readonly Right[] = [
     verbs: [...COPY, 'patch'],
     why: 'caBundle of the two configurations of the installation; lists and watches by name',
   },
-  {
-    apiGroups: ['authorization.k8s.io'],
-    resources: ['subjectaccessreviews'],
-    verbs: ['create'],
-    why: 'admission asks whether who votes may approve',
-  },
-  { apiGroups: ['coordination.k8s.io'], resources: ['leases'], verbs: COPY, why: 'reports of proxies' },
-  { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'Events' },
-  ...PROXY_RULES.map((rule) => ({ ...rule, why: 'granted to proxies: who grants has to have it' })),
 ];
 
-/** In the operator's own namespace. */
+type Rule = Pick<Right, 'apiGroups' | 'resources' | 'resourceNames' | 'verbs'>;
+
+const holds = (right: Rule, rule: Rule): boolean =>
+  right.resourceNames === undefined &&
+  (['apiGroups', 'resources', 'verbs'] as const).every((part) =>
+    rule[part].every((each) => right[part].includes(each)),
+  );
+
+/** In every namespace. What proxies are granted is among it, as far as it is more than the operator's own: Events and Leases serve both. */
+export const CLUSTER_RIGHTS: readonly Right[] = [
+  ...OWN,
+  ...PROXY_RULES.filter((rule) => !OWN.some((right) => holds(right, rule))).map((rule) => ({
+    ...rule,
+    why: 'granted to proxies: who grants has to have it',
+  })),
+];
+
+/** In the operator's own namespace. Its leader election lives there too, with the rights on Leases that it has everywhere. */
 export const NAMESPACE_RIGHTS: readonly Right[] = [
   {
     apiGroups: [''],
@@ -121,11 +134,5 @@ export const NAMESPACE_RIGHTS: readonly Right[] = [
     resourceNames: [NAMES.archiveTls],
     verbs: [...COPY, 'patch', 'update'],
     why: "the archive's certificate",
-  },
-  {
-    apiGroups: ['coordination.k8s.io'],
-    resources: ['leases'],
-    verbs: ['get', 'create', 'update'],
-    why: 'leader election',
   },
 ];

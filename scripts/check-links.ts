@@ -10,6 +10,8 @@ const FOLDERS = [
   'api',
   'policy',
   'approval',
+  'kube',
+  'operator',
   'proxy',
   'cli',
   'crds',

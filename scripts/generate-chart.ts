@@ -2,12 +2,13 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 
 /**
- * Makes what the chart repeats from elsewhere: its CRD templates from crds/, and the table of values in its README from
- * values.schema.json and values.yaml. With --check nothing is written: exits 1 when a file differs from what would be.
+ * Makes what the chart repeats from elsewhere: its CRD templates from crds/, the operator's rights from operator/rights.ts, and the
+ * table of values in its README from values.schema.json and values.yaml. With --check nothing is written: exits 1 when a file differs from what would be.
  *
  * The CRDs are templates and not in the chart's own crds/ folder, because Helm installs that folder once and never upgrades it.
  */
 import { parse } from 'yaml';
+import { CLUSTER_RIGHTS, NAMESPACE_RIGHTS, type Right } from '../operator/rights.ts';
 
 const CHART = 'charts/sallyport';
 const README = join(CHART, 'README.md');
@@ -44,6 +45,19 @@ function crdTemplate(source: string): string {
   ].join('\n');
 }
 
+/** Rules of RBAC, each with what it is for. */
+function rules(rights: readonly Right[]): string {
+  const flow = (texts: readonly string[]): string => `[${texts.map((text) => (text === '' ? '""' : text)).join(', ')}]`;
+  const lines = rights.flatMap(({ apiGroups, resources, resourceNames, verbs, why }) => [
+    `# ${why}`,
+    `- apiGroups: ${flow(apiGroups)}`,
+    `  resources: ${flow(resources)}`,
+    ...(resourceNames === undefined ? [] : [`  resourceNames: ${flow(resourceNames)}`]),
+    `  verbs: ${flow(verbs)}`,
+  ]);
+  return ['# Generated from operator/rights.ts by scripts/generate-chart.ts. Do not edit.', ...lines, ''].join('\n');
+}
+
 const cell = (text: string): string => text.replaceAll('|', '\\|');
 
 function rows(schema: ValueSchema, value: unknown, path: string): string[] {
@@ -78,7 +92,11 @@ async function readme(): Promise<string> {
 }
 
 async function main(check: boolean): Promise<number> {
-  const files = new Map<string, string>([[README, await readme()]]);
+  const files = new Map<string, string>([
+    [README, await readme()],
+    [join(CHART, 'rbac/operator-cluster.yaml'), rules(CLUSTER_RIGHTS)],
+    [join(CHART, 'rbac/operator-namespace.yaml'), rules(NAMESPACE_RIGHTS)],
+  ]);
   for (const file of (await readdir('crds')).filter((name) => name.endsWith('.yaml')))
     files.set(join(CHART, 'templates/crds', file), crdTemplate(await readFile(join('crds', file), 'utf8')));
   await mkdir(join(CHART, 'templates/crds'), { recursive: true });

@@ -31,7 +31,8 @@ export interface Rights {
   permitted(auditor: Auditor, scope: AuditScope, root: string): Promise<Permitted>;
 }
 
-export function createRights(reviews: Reviews, now: () => number): Rights {
+/** @param takesCertificates whether the authorities of the cluster's client certificates are known */
+export function createRights(reviews: Reviews, now: () => number, takesCertificates: () => boolean): Rights {
   const tokens = createRemembered<Auditor | undefined>(BELIEVED_MS, now);
   const rights = createRemembered<boolean>(BELIEVED_MS, now);
 
@@ -85,6 +86,7 @@ export function createRights(reviews: Reviews, now: () => number): Rights {
       const token = /^Bearer +([\x21-\x7e]+)$/i.exec(request.headers.authorization ?? '')?.[1];
       if (token !== undefined) return bearer(token);
       if (request.headers.authorization !== undefined) throw new ArchiveError('SPH030', ['that is no bearer token']);
+      if (!takesCertificates()) throw new ArchiveError('SPH030', ['no token, and certificates are not taken']);
       return certified(request);
     },
     async permitted(auditor, scope, root) {

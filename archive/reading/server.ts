@@ -64,7 +64,8 @@ const STATUS: Readonly<Partial<Record<ArchiveErrorCode, number>>> = {
  */
 export async function startReadingServer(options: ReadingOptions): Promise<ReadingServer> {
   const { root, observer, now, heartbeatMs = HEARTBEAT_MS } = options;
-  const rights = createRights(options.reviews, now);
+  let hasAuthority = options.tls.clientCa !== undefined;
+  const rights = createRights(options.reviews, now, () => hasAuthority);
   const reading = new Map<string, number>();
   const stop = new AbortController();
   let running = 0;
@@ -154,7 +155,14 @@ export async function startReadingServer(options: ReadingOptions): Promise<Readi
   }
 
   const server = https.createServer(
-    { ...contextOf(options.tls), minVersion: 'TLSv1.3', handshakeTimeout: 10_000, maxHeaderSize: 32_768 },
+    {
+      ...contextOf(options.tls),
+      requestCert: true,
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.3',
+      handshakeTimeout: 10_000,
+      maxHeaderSize: 32_768,
+    },
     (request, response) => void serve(request, response),
   );
   server.maxConnections = MAX_CONNECTIONS;
@@ -168,7 +176,10 @@ export async function startReadingServer(options: ReadingOptions): Promise<Readi
   const address = server.address();
   return {
     port: typeof address === 'object' && address !== null ? address.port : 0,
-    renew: (tls) => server.setSecureContext({ ...contextOf(tls), minVersion: 'TLSv1.3' }),
+    renew(tls) {
+      server.setSecureContext({ ...contextOf(tls), minVersion: 'TLSv1.3' });
+      hasAuthority = tls.clientCa !== undefined;
+    },
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
@@ -182,5 +193,6 @@ export async function startReadingServer(options: ReadingOptions): Promise<Readi
 const contextOf = ({ certificate, key, clientCa }: ReadingTls) => ({
   cert: certificate,
   key,
-  ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: false }),
+  // Without one an empty list: nothing at all would be the roots of the public web.
+  ca: clientCa ?? [],
 });

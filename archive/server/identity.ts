@@ -1,5 +1,4 @@
 import type { TLSSocket } from 'node:tls';
-import { NAMES } from '../../api/cluster.ts';
 import { ArchiveError } from '../errors.ts';
 
 /** Names that fit into a file, a log and a metric as they are. */
@@ -15,9 +14,4 @@ export function proxyIdentity(socket: TLSSocket): string {
   if (typeof name !== 'string') throw new ArchiveError('SPH010', ['no common name, or several']);
   if (!IDENTITY.test(name)) throw new ArchiveError('SPH010', ['a common name of other characters']);
   return name;
-}
-
-/** In a cluster the operator gives each namespace's proxy a certificate for `NAMESPACE/sallyport-proxy`. */
-export function isProxyOf(proxy: string, namespace: string): boolean {
-  return proxy === `${namespace}/${NAMES.proxy}`;
 }

@@ -4,7 +4,7 @@ import { TLSSocket } from 'node:tls';
 import { ArchiveError, type ArchiveErrorCode } from '../errors.ts';
 import { type ArchiveStore, OutOfPlace } from '../store/store.ts';
 import type { UsedLedger } from '../store/used-requests.ts';
-import { isProxyOf, proxyIdentity } from './identity.ts';
+import { proxyIdentity } from './identity.ts';
 import { announcedBytes, createBodyBudget, readBody } from './request-body.ts';
 import { answerUsed, namespaceOf, usedPath } from './used.ts';
 
@@ -22,9 +22,7 @@ export interface ArchiveServerOptions {
   readonly store: ArchiveStore;
   readonly used: UsedLedger;
   /** Namespaces that a proxy may write, by its identity; undefined: every verified proxy, everywhere. */
-  readonly proxies: ReadonlyMap<string, readonly string[]> | undefined;
-  /** In a cluster: the identity itself says which namespace a proxy may write. */
-  readonly namespacesFromNames: boolean;
+  readonly proxies: Pick<ReadonlyMap<string, readonly string[]>, 'get'> | undefined;
   readonly observer: ServerObserver;
   /** Bytes of one request. Default 64 MiB: one line can be as long. */
   readonly maxBodyBytes?: number;
@@ -73,8 +71,6 @@ export async function startArchiveServer(options: ArchiveServerOptions): Promise
   const atOnce = new Map<string, number>();
 
   function permit(proxy: string, namespace: string): void {
-    if (options.namespacesFromNames && !isProxyOf(proxy, namespace))
-      throw new ArchiveError('SPH004', [proxy, namespace]);
     const allowed = options.proxies;
     if (allowed !== undefined && allowed.get(proxy)?.includes(namespace) !== true) {
       throw new ArchiveError('SPH004', [proxy, namespace]);

@@ -72,7 +72,7 @@ async function authority(cluster: Cluster, options: PlaceOptions, io: CliIo): Pr
       throw new CliError('SPC062', [error instanceof Error ? error.message : file], error);
     }
   }
-  const ref = { namespace: cluster.operatorNamespace, name: NAMES.ca };
+  const ref = { namespace: cluster.operatorNamespace, name: NAMES.archive };
   const ca = (await cluster.client.get(CONFIG_MAPS, ref))?.data?.['ca.crt'];
   if (ca === undefined)
     throw new CliError('SPC062', [`there is no ConfigMap ${ref.namespace}/${ref.name} with ca.crt`]);

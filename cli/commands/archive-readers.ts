@@ -4,7 +4,7 @@ import type { Readers } from '../../archive/serve.ts';
 import { loadKubeConfig } from '../../kube/access.ts';
 import { CONFIG_MAPS } from '../../kube/builtin.ts';
 import { createKubeClient } from '../../kube/client.ts';
-import { isForbidden } from '../../kube/errors.ts';
+import { KubeError } from '../../kube/errors.ts';
 import type { KubeClient } from '../../kube/types.ts';
 import type { CliIo } from '../io.ts';
 import { packageVersion } from '../version.ts';
@@ -18,7 +18,7 @@ export async function clusterReaders(kubeconfig: string | undefined, io: CliIo, 
 
 /**
  * Authorities of the cluster's client certificates, where servers beside the API server find them (kubernetes.io/docs, "Configure the
- * Aggregation Layer"). Without the right to read them tokens still work.
+ * Aggregation Layer"). Without them tokens still work.
  */
 async function clientCaOf(client: KubeClient, log: FollowLog): Promise<string | undefined> {
   const ref = { namespace: 'kube-system', name: 'extension-apiserver-authentication' };
@@ -26,11 +26,9 @@ async function clientCaOf(client: KubeClient, log: FollowLog): Promise<string | 
     const authorities = (await client.get(CONFIG_MAPS, ref))?.data?.['client-ca-file'];
     return authorities === '' ? undefined : authorities;
   } catch (error) {
-    if (!isForbidden(error)) throw error;
-    log.warn(
-      { hint: error.hint },
-      'client certificates of the cluster are not taken: their authorities may not be read',
-    );
+    // What proxies send is taken all the same: an archive must start while the API server is away.
+    const code = error instanceof KubeError ? error.code : undefined;
+    log.warn({ code, error: String(error) }, 'the authorities of client certificates cannot be read');
     return undefined;
   }
 }

@@ -1,16 +1,18 @@
 import { type Command, Option } from 'commander';
 import type { CliIo } from '../io.ts';
+import { OUTPUTS, type Output, objectText } from '../output.ts';
+import type { PlaceOptions } from '../places/place-options.ts';
+import { folderPolicies, type PolicyPlace } from '../places/policies.ts';
 import { explanation, explanationJson, painter } from './explain-format.ts';
-import { decideOffline, loadPolicies } from './offline-decision.ts';
+import { decideOffline } from './offline-decision.ts';
 import { addClaim, addGroup, parseTime, type SubjectOptions, subjectOf } from './subject-options.ts';
 
-interface ExplainOptions extends SubjectOptions {
-  readonly file: readonly string[];
-  readonly config?: string;
+interface ExplainOptions extends SubjectOptions, PlaceOptions {
+  readonly file?: readonly string[];
   readonly connection: string;
   readonly command: string;
   readonly at?: Date;
-  readonly output: 'text' | 'json';
+  readonly output: Output;
 }
 
 const EXAMPLES = `
@@ -22,12 +24,13 @@ Examples:
     --command 'SELECT * FROM customers' -o json`;
 
 /** Adds `explain`: the decision on one command, tuple by tuple, by the engine of the gateway. */
-export function register(program: Command, io: CliIo): void {
-  program
-    .command('explain')
-    .description('Show what would be decided on a command, and by which rule; no database is needed')
-    .requiredOption('-f, --file <path>', 'folder or file of resources; may be repeated', addGroup, [])
-    .option('-c, --config <file>', 'SallyportConfiguration, for its guardrail namespace')
+export function register(program: Command, io: CliIo, place: PolicyPlace = folderPolicies()): void {
+  place
+    .options(
+      program
+        .command('explain')
+        .description('Show what would be decided on a command, and by which rule; no database is needed'),
+    )
     .requiredOption('--as <subject>', 'system:serviceaccount:NAMESPACE:NAME, or ALIAS:SUBJECT')
     .option('--group <group>', 'a group, such as okta:dba; may be repeated', addGroup, [])
     .option(
@@ -39,25 +42,21 @@ export function register(program: Command, io: CliIo): void {
     .requiredOption('--connection <namespace/name>', 'the AccessConnection; namespace default if left out')
     .requiredOption('--command <sql>', 'what the agent sends')
     .option('--at <time>', 'when it is sent, such as 2026-03-07T20:00:00Z (default: now)', parseTime)
-    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
+    .addOption(new Option('-o, --output <format>', 'output format').choices(OUTPUTS).default('text'))
     .addHelpText('after', EXAMPLES)
-    .action((options: ExplainOptions) => explain(options, io));
+    .action((options: ExplainOptions) => explain(place, options, io));
 }
 
-async function explain(options: ExplainOptions, io: CliIo): Promise<void> {
+async function explain(place: PolicyPlace, options: ExplainOptions, io: CliIo): Promise<void> {
   const subject = subjectOf(options);
-  const policies = await loadPolicies(options.file, options.config, io);
-  const { connection, command, at = new Date() } = options;
-  const offline = decideOffline(policies, { subject, connection, command, at });
-  switch (options.output) {
-    case 'text':
-      io.stdout.write(explanation(subject, offline, painter(io.isTTY && !io.env['NO_COLOR'])));
-      break;
-    case 'json':
-      io.stdout.write(`${JSON.stringify(explanationJson(subject, offline))}\n`);
-      break;
-    default:
-      options.output satisfies never;
-  }
+  const { bundle, homeNamespace } = await place.open(options, io);
+  const { command, at = new Date() } = options;
+  const connection = options.connection.includes('/') ? options.connection : `${homeNamespace}/${options.connection}`;
+  const offline = decideOffline({ bundle }, { subject, connection, command, at });
+  io.stdout.write(
+    options.output === 'text'
+      ? explanation(subject, offline, painter(io.isTTY && !io.env['NO_COLOR']))
+      : objectText(explanationJson(subject, offline), options.output),
+  );
   io.setExitCode(offline.decision.verdict === 'Allow' ? 0 : 1);
 }

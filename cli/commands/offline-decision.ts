@@ -75,7 +75,7 @@ export interface Question {
 
 /** The decision that the gateway would give, but for what only the target's catalog can tell. */
 export function decideOffline(
-  { bundle }: Policies,
+  { bundle }: Pick<Policies, 'bundle'>,
   { subject, connection: name, command, at }: Question,
 ): OfflineDecision {
   const connection = connectionNamed(bundle, name);

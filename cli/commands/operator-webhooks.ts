@@ -1,12 +1,9 @@
-import { createPrivateKey } from 'node:crypto';
 import type { KubeObject } from '../../kube/types.ts';
 import type { OperatorContext } from '../../operator/context.ts';
 import type { OperatorOptions } from '../../operator/serve.ts';
-import { createApprovalAdmission } from '../../operator/webhook/approvals.ts';
+import { approvalHandlers } from '../../operator/webhook/approval-handlers.ts';
 import { webhooksComponent } from '../../operator/webhook/component.ts';
 import { createStalenessJudge } from '../../operator/webhook/injection/stale.ts';
-import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
-import { askApiServer } from '../../proxy/approval/cluster/signers.ts';
 
 /** What the operator needs for admission, and for telling which pods were injected differently from today. */
 export function operatorWebhooks(
@@ -15,20 +12,7 @@ export function operatorWebhooks(
 ): Required<Pick<OperatorOptions, 'webhooks' | 'judge'>> {
   return {
     webhooks(context) {
-      const approvals = createApprovalAdmission({
-        signingKey: () => createPrivateKey(context.keys.signingKey()),
-        hasRight: askApiServer(context.client),
-        now: context.now,
-        operatorNamespace: context.namespace,
-      });
-      return webhooksComponent(context, {
-        port,
-        handlers: {
-          [WEBHOOK_PATHS.approvals]: approvals.stamp,
-          [WEBHOOK_PATHS.approvalsCheck]: approvals.check,
-        },
-        onListening,
-      });
+      return webhooksComponent(context, { port, handlers: approvalHandlers(context), onListening });
     },
     judge: ({ connections, namespaces, version }: OperatorContext) =>
       createStalenessJudge({

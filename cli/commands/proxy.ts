@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { DEFAULT_OPERATOR_NAMESPACE, PORTS } from '../../api/cluster.ts';
-import type { Replica } from '../../proxy/cluster/replica.ts';
+import type { MakeReflector, Replica } from '../../proxy/cluster/replica.ts';
 import type { CliIo } from '../io.ts';
 import { packageVersion } from '../version.ts';
 
@@ -122,7 +122,7 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     { createReflector },
     { createKubeMetrics },
     { ClusterError },
-    { refuseApprovals },
+    { proxyApprovals },
     { startReplica },
     { recordKey },
     { openStateFolder },
@@ -139,7 +139,7 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     import('../../kube/reflector.ts'),
     import('../../kube/metrics.ts'),
     import('../../proxy/cluster/errors.ts'),
-    import('../../proxy/cluster/no-approvals.ts'),
+    import('./proxy-approvals.ts'),
     import('../../proxy/cluster/replica.ts'),
     import('../../proxy/standalone/record-key.ts'),
     import('../../proxy/standalone/state-folder.ts'),
@@ -219,10 +219,11 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
   );
   // Until the end, so that a proxy that drains is alive, and not ready.
   open.defer(() => void probes.close());
+  const follow: MakeReflector = (type, selection) =>
+    createReflector({ client, type, log, metrics: kubeMetrics, now: monotonic, ...selection });
   const started = await startReplica({
     client,
-    reflector: (type, selection) =>
-      createReflector({ client, type, log, metrics: kubeMetrics, now: monotonic, ...selection }),
+    reflector: follow,
     pod,
     trustedKeys: options.trustedKey,
     state: folder.path,
@@ -235,7 +236,18 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     tunnelPort: options.tunnelPort,
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
-    approvals: refuseApprovals,
+    approvals: proxyApprovals({
+      client,
+      reflector: follow,
+      pod,
+      archive: options.archive,
+      tls: options.tls,
+      configuration,
+      state: folder.path,
+      log,
+      now: Date.now,
+      monotonic,
+    }),
     pid: io.pid,
     log,
     now: Date.now,

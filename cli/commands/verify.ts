@@ -9,7 +9,7 @@ import { errorJson, errorText } from '../errors.ts';
 import { type CliIo, defaultState } from '../io.ts';
 import { createVerifySummary, reportJson, reportText, summaryJson, summaryText } from './verify-format.ts';
 
-interface VerifyCommandOptions {
+export interface VerifyCommandOptions {
   readonly key: readonly string[];
   readonly anchors?: string;
   readonly output: 'text' | 'json';
@@ -41,16 +41,25 @@ export function register(program: Command, io: CliIo): void {
     .option('--anchors <dir>', 'folder of anchored checkpoints')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .addHelpText('after', EXAMPLES)
-    .action(async (paths: string[], options: VerifyCommandOptions) => {
-      try {
-        await verify(paths.length === 0 ? [defaultState(io.env)] : paths, options, io);
-      } catch (error) {
-        // 1 says that the record is bad: what keeps it from being looked at is something else.
-        if (!(error instanceof Error)) throw error;
-        io.stderr.write(options.output === 'json' ? errorJson(error) : errorText(error));
-        io.setExitCode(2);
-      }
-    });
+    .action((paths: string[], options: VerifyCommandOptions) =>
+      verifyOrSay(options, io, (check) => check(paths.length === 0 ? [defaultState(io.env)] : paths)),
+    );
+}
+
+/** Has a record verified, wherever its files come from. @param find calls back with where they lie, and keeps them there meanwhile */
+export async function verifyOrSay(
+  options: VerifyCommandOptions,
+  io: CliIo,
+  find: (check: (paths: readonly string[]) => Promise<void>) => Promise<void>,
+): Promise<void> {
+  try {
+    await find((paths) => verify(paths, options, io));
+  } catch (error) {
+    // 1 says that the record is bad: what keeps it from being looked at is something else.
+    if (!(error instanceof Error)) throw error;
+    io.stderr.write(options.output === 'json' ? errorJson(error) : errorText(error));
+    io.setExitCode(2);
+  }
 }
 
 async function verify(given: readonly string[], options: VerifyCommandOptions, io: CliIo): Promise<void> {

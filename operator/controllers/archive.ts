@@ -63,7 +63,7 @@ async function reconcileArchive(context: ControllerContext, signal: AbortSignal)
   );
   const wanted: Desired[] = [
     desired(SERVICE_ACCOUNTS, owned(archiveServiceAccount(inputs), owners)),
-    desired(CONFIG_MAPS, owned(archiveConfigMap(inputs), owners)),
+    desired(CONFIG_MAPS, owned(archiveConfigMap(inputs, context.keys.trust()), owners)),
     desired(SECRETS, secret),
     desired(NETWORK_POLICIES, owned(archiveNetworkPolicy(inputs), owners)),
     desired(SERVICES, owned(archiveService(inputs), owners)),

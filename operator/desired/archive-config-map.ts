@@ -5,20 +5,23 @@ import { ARCHIVE_PATHS, type ArchiveInputs, archiveMetadata } from './archive-in
 /** Room for the system and for what is written while old segments are removed. */
 const MIN_FREE_BYTES = 256 * 1024 * 1024;
 
-/** `SallyportConfiguration` of the archive. A proxy's certificate says its namespace, and it may write nothing else. */
-export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs): ConfigMap {
+/**
+ * `SallyportConfiguration` of the archive. A proxy's certificate says its namespace, and it may write nothing else. Beside it,
+ * `ca.crt`: whose certificate the archive shows to people who read there.
+ */
+export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs, trust: string): ConfigMap {
   const configuration = {
     apiVersion: 'sallyport.dev/v1alpha1',
     kind: 'SallyportConfiguration',
     metrics: { address: `0.0.0.0:${PORTS.metrics}` },
     archiveServer: {
       address: `0.0.0.0:${PORTS.archive}`,
+      readingAddress: `0.0.0.0:${PORTS.archiveReading}`,
       directory: ARCHIVE_PATHS.record,
       certificateFile: `${ARCHIVE_PATHS.tls}/tls.crt`,
       keyFile: `${ARCHIVE_PATHS.tls}/tls.key`,
       clientCaFile: `${ARCHIVE_PATHS.tls}/ca.crt`,
       namespacesFromNames: true,
-      readingAddress: `0.0.0.0:${PORTS.archiveReading}`,
       minFreeBytes: MIN_FREE_BYTES,
       retentionDays,
     },
@@ -28,6 +31,6 @@ export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs): C
     kind: 'ConfigMap',
     metadata: archiveMetadata(namespace),
     // JSON is YAML.
-    data: { 'archive.yaml': `${JSON.stringify(configuration, null, 2)}\n` },
+    data: { 'archive.yaml': `${JSON.stringify(configuration, null, 2)}\n`, 'ca.crt': trust },
   };
 }

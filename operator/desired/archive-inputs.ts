@@ -16,7 +16,9 @@ export interface ArchiveInputs {
 
 /** Where things are in its container. */
 export const ARCHIVE_PATHS = {
-  record: '/var/lib/sallyport-archive',
+  volume: '/var/lib/sallyport-archive',
+  /** A folder in the volume, because the volume's own belongs to root and to a group that may write to it. */
+  record: '/var/lib/sallyport-archive/state',
   configuration: '/etc/sallyport/archive',
   tls: '/var/run/sallyport/tls',
 } as const;

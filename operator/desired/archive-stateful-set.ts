@@ -51,7 +51,7 @@ export function archiveStatefulSet(inputs: ArchiveInputs): AnyObject {
               resources: { requests: { cpu: '50m', memory: '128Mi' }, limits: { memory: '768Mi' } },
               securityContext: CONTAINER_SECURITY,
               volumeMounts: [
-                { name: 'record', mountPath: ARCHIVE_PATHS.record },
+                { name: 'record', mountPath: ARCHIVE_PATHS.volume },
                 { name: 'configuration', mountPath: ARCHIVE_PATHS.configuration, readOnly: true },
                 { name: 'tls', mountPath: ARCHIVE_PATHS.tls, readOnly: true },
               ],

@@ -39,7 +39,7 @@ const OBJECTS: Readonly<Record<string, () => unknown>> = {
   'agents-network-policy': () => agentsNetworkPolicy(AGENTS_INPUTS),
   'agents-network-policy-locked': () => agentsNetworkPolicy({ ...AGENTS_INPUTS, locked: true }),
   'agents-network-policy-whole': () => agentsNetworkPolicy({ ...AGENTS_INPUTS, wholeNamespace: true }),
-  'archive-config-map': () => archiveConfigMap(ARCHIVE_INPUTS),
+  'archive-config-map': () => archiveConfigMap(ARCHIVE_INPUTS, AGENTS_INPUTS.trust),
   'archive-network-policy': () => archiveNetworkPolicy(ARCHIVE_INPUTS),
   'archive-service': () => archiveService(ARCHIVE_INPUTS),
   'archive-service-account': () => archiveServiceAccount(ARCHIVE_INPUTS),

@@ -209,6 +209,19 @@ describe('refused is', () => {
     expect(await refusal(request(), { verdict: 'Deny' }, { username })).toBe('allowed');
   });
 
+  test('approval by a person who asked with a token of their own', async () => {
+    const person = { username: 'okta:ada@example.com', displayName: 'ada', issuer: 'okta' };
+    const before = request({ spec: { requester: person } });
+    expect(await refusal(before, { verdict: 'Approve' }, { username: 'oidc:ada@example.com' })).toBe('SPW045');
+    expect(await refusal(before, { verdict: 'Approve' }, { username: 'oidc:ben@example.com' })).toBe('allowed');
+  });
+
+  test('nobody because a service account has the same short name', async () => {
+    expect(await refusal(request(), { verdict: 'Approve' }, { username: 'reporter' })).toBe('allowed');
+    const other = 'system:serviceaccount:other:reporter';
+    expect(await refusal(request(), { verdict: 'Approve' }, { username: other })).toBe('allowed');
+  });
+
   test('a second vote of the same person, whatever its uid', async () => {
     const { after } = await vote(request(), { verdict: 'Approve' }, ada);
     if (after === undefined) throw new Error('the vote was refused');

@@ -361,7 +361,18 @@ describe('any sequence of use and edits', () => {
           },
         )
         .afterEach(() => g?.close()),
-      { numRuns: 60 },
+      // Whatever chance brings, one run uses what was approved.
+      {
+        numRuns: 60,
+        examples: [
+          [
+            [
+              { kind: 'vote', which: 0 },
+              { kind: 'consume', which: 0 },
+            ],
+          ],
+        ],
+      },
     );
     // Otherwise the property would hold for a store that does nothing.
     expect(grants).toBeGreaterThan(0);

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import type { BundleDocument } from '../../api/bundle-document.ts';
-import { NAMES } from '../../api/cluster.ts';
+import { ANNOTATIONS, NAMES } from '../../api/cluster.ts';
 import type { ConfigMap } from '../../kube/builtin.ts';
 import { sha256 } from '../../policy/canonical.ts';
 import { ClusterError } from './errors.ts';
@@ -49,17 +49,18 @@ export function readBundle(
   const parts: Buffer[] = [];
   for (let index = 0; index < count; index++) {
     const name = index === 0 ? NAMES.bundle : `${NAMES.bundle}-${index}`;
-    const piece = map(name)?.binaryData?.['bundle'];
+    const each = map(name);
+    const piece = each?.binaryData?.['bundle'];
     if (piece === undefined) throw new ClusterError('SPX002', [namespace, `ConfigMap ${name} has no piece`]);
+    // Pieces are written one after the other: in between, those of two bundles lie side by side.
+    if ((each?.metadata.annotations?.[ANNOTATIONS.bundleHash] ?? hash) !== hash)
+      throw new ClusterError('SPX002', [namespace, `ConfigMap ${name} is a piece of another bundle`]);
     parts.push(Buffer.from(piece, 'base64'));
   }
   const packed = Buffer.concat(parts);
   const signed = Buffer.concat([CONTEXT, packed]);
   const proof = Buffer.from(signature ?? '', 'base64');
-  if (!trusted.some((key) => verify(null, signed, key, proof))) {
-    // Pieces are written one after the other: in between, those of two bundles lie side by side.
-    throw new ClusterError('SPX003', [namespace]);
-  }
+  if (!trusted.some((key) => verify(null, signed, key, proof))) throw new ClusterError('SPX003', [namespace]);
   let text: string;
   let document: BundleDocument;
   try {

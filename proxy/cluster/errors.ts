@@ -33,8 +33,8 @@ export const CLUSTER_ERRORS = {
     hint: 'The platform team lists the namespace under allowedNamespaces of the AccessConnection.',
   },
   SPX012: {
-    message: 'held commands cannot be approved on this proxy',
-    hint: 'The platform team updates the proxies to a version with approvals.',
+    message: 'no command can be held for approval here: the proxy has no archive to note what was used up',
+    hint: 'The platform team starts the proxies with --archive.',
   },
   SPX020: {
     message: 'the proxy does not know {}',

@@ -1,26 +1,60 @@
-import type { Lease } from '../../kube/builtin.ts';
-import type { Reflector } from '../../kube/types.ts';
+import { LEASES } from '../../kube/builtin.ts';
+import type { KubeClient, Log } from '../../kube/types.ts';
 import { ownerIsAlive, type SegmentOwner } from '../../record/owner.ts';
+import type { ReplicaPod } from './lease.ts';
+
+export interface PeersOptions {
+  readonly client: Pick<KubeClient, 'get'>;
+  readonly pod: ReplicaPod;
+  /** Milliseconds since 1970. */
+  readonly now: () => number;
+  readonly log: Log;
+}
+
+/** How long an answer is believed, in milliseconds. */
+const BELIEVED_MS = 30_000;
+const MAX_KNOWN = 1024;
+
+/** How a replica is named in what it leaves in a target. */
+export const processOf = ({ name, uid }: ReplicaPod): string => `${name}/${uid}`;
 
 /**
- * Whether a process of this installation still runs, by the Leases of the replicas: its `process` is the UID of its pod. Where the
- * Leases cannot be read everybody is taken to be alive, so that nobody's logins are dropped under them.
- * @param nowMs milliseconds since 1970
+ * Whether a process of this installation still runs, by the Lease of its pod. Until that is known, and whenever it cannot be, it is taken to
+ * be alive: nobody's logins are dropped under them, and what is left over ends by itself.
  */
-export function isPeerAlive(
-  owner: SegmentOwner,
-  ownPod: string,
-  leases: Pick<Reflector<Lease>, 'hasSynced' | 'list'>,
-  nowMs: number,
-): boolean {
-  // Of this pod: another container of it may have been before this one.
-  if (owner.process === ownPod) return ownerIsAlive(owner);
-  if (!leases.hasSynced) return true;
-  return leases.list().some(({ spec }) => {
-    if (spec?.holderIdentity !== owner.process) return false;
-    const renewed = Date.parse(spec.renewTime ?? '');
-    const duration = (spec.leaseDurationSeconds ?? 0) * 1000;
+export function createPeers({ client, pod, now, log }: PeersOptions): (owner: SegmentOwner) => boolean {
+  const known = new Map<string, { alive: boolean; asked: number }>();
+  const own = processOf(pod);
+
+  async function ask(process: string): Promise<boolean> {
+    const [name = '', uid] = process.split('/');
+    const lease = await client.get(LEASES, { namespace: pod.namespace, name });
+    if (lease?.spec?.holderIdentity !== uid) return false;
+    const renewed = Date.parse(lease?.spec?.renewTime ?? '');
+    const duration = (lease?.spec?.leaseDurationSeconds ?? 0) * 1000;
     // Twice: clocks of nodes differ, and a login dropped too early breaks a session.
-    return Number.isNaN(renewed) || nowMs - renewed < 2 * duration;
-  });
+    return Number.isNaN(renewed) || now() - renewed < 2 * duration;
+  }
+
+  return (owner) => {
+    // Of this pod: another container of it may have been before this one.
+    if (owner.process === own) return ownerIsAlive(owner);
+    const answer = known.get(owner.process);
+    if (answer === undefined || now() - answer.asked > BELIEVED_MS) {
+      const entry = { alive: answer?.alive ?? true, asked: now() };
+      if (known.size >= MAX_KNOWN) known.clear();
+      known.set(owner.process, entry);
+      ask(owner.process).then(
+        (alive) => {
+          entry.alive = alive;
+        },
+        (error: Error) => {
+          entry.alive = true;
+          log.debug({ process: owner.process, error: error.message }, 'whether a replica lives is not known');
+        },
+      );
+      return entry.alive;
+    }
+    return answer.alive;
+  };
 }

@@ -4,7 +4,7 @@ import type { Logger } from 'pino';
 import type { ProxyReport } from '../../api/bundle-document.ts';
 import { LABELS, NAMES } from '../../api/cluster.ts';
 import type { IssuerConfiguration } from '../../api/configuration.ts';
-import { CONFIG_MAPS, type ConfigMap, LEASES, type Lease, PODS, type Pod } from '../../kube/builtin.ts';
+import { CONFIG_MAPS, type ConfigMap, PODS, type Pod } from '../../kube/builtin.ts';
 import type { KubeClient, KubeObject, Reflector, ResourceType, Selection } from '../../kube/types.ts';
 import { createAnchors } from '../../record/anchors.ts';
 import { ownerOf } from '../../record/owner.ts';
@@ -29,7 +29,7 @@ import { createEgressProbes } from './egress.ts';
 import { createClusterGate } from './gate.ts';
 import { createLateVerifier } from './late-verifier.ts';
 import { createReplicaLease, type ReplicaPod } from './lease.ts';
-import { isPeerAlive } from './peers.ts';
+import { createPeers, processOf } from './peers.ts';
 import { createWatchedPods, essentialPod } from './pods.ts';
 import { connectionProblems } from './problems.ts';
 import { discoverIssuer, fetchKeySet, reviewToken } from './token-review.ts';
@@ -141,7 +141,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     },
     onRefused(error) {
       metrics.bundleReloads.inc({ result: 'refused' });
-      log.error({ code: error.code, hint: error.hint }, error.message);
+      log[error.code === 'SPX002' ? 'info' : 'error']({ code: error.code, hint: error.hint }, error.message);
     },
   });
   maps.onChange(() => {
@@ -226,7 +226,6 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   looking.unref();
   starting.defer(() => clearInterval(looking));
 
-  const leases = options.reflector<Lease>(LEASES, { namespace, labelSelector: `${LABELS.name}=${NAMES.proxy}` });
   const approvals = options.approvals(bundles);
   const runtime = await startRuntime({
     bundles,
@@ -249,8 +248,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     worker: 0,
     installation: {
       id: installationOf(options.trustedKeys[0] ?? '', namespace),
-      process: ownerOf(options.pid, pod.uid),
-      isAlive: (owner) => isPeerAlive(owner, pod.uid, leases, now()),
+      process: ownerOf(options.pid, processOf(pod)),
+      isAlive: createPeers({ client, pod, now, log }),
     },
     cancelElsewhere: () => {},
   });
@@ -313,7 +312,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   });
   starting.defer(() => tunnel.destroy());
 
-  const watching = Promise.all([maps.run(stopping.signal), leases.run(stopping.signal)]);
+  const watching = maps.run(stopping.signal);
   maps.synced(stopping.signal).then(
     () => bundles.look(),
     () => undefined,

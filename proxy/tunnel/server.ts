@@ -121,14 +121,19 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
       socket.setTimeout(0);
       socket.write(ESTABLISHED);
       if (early.length > 0) socket.unshift(early);
-      observer.opened();
-      socket.once('close', () => observer.closed());
+      count(socket);
       lanes.accept(streamWire(socket), dialled, (signal) => verifier.verify(token, signal, peer));
     } catch (error) {
       const refusal = asTunnelError(error);
       refuse(peer, refusal);
       socket.end(head(refusal));
     }
+  }
+
+  /** Apart, so that what lives as long as the tunnel holds neither token nor request. */
+  function count(socket: TLSSocket): void {
+    observer.opened();
+    socket.once('close', observer.closed);
   }
 
   async function control(request: IncomingMessage): Promise<object> {

@@ -50,6 +50,18 @@ const connect = (subresource: string) => (pod: string) => ({
   input: '{}',
 });
 
+/** The archive's pod is not there: past admission the API server says so. */
+const connectArchive = (subresource: string) => () => ({
+  parameters: [
+    'create',
+    '--raw',
+    `/api/v1/namespaces/${OPERATOR_NAMESPACE}/pods/sallyport-archive-0/${subresource}`,
+    '-f',
+    '-',
+  ],
+  input: '{}',
+});
+
 const podSpec = (account: string) => ({
   serviceAccountName: account,
   containers: [{ name: 'mine', image: 'mine' }],
@@ -74,6 +86,8 @@ const ATTEMPTS: Readonly<Record<string, Attempt>> = {
   'attach to a proxy': connect('attach?stdout=true'),
   'forward a port of a proxy': connect('portforward'),
   'reach a port of a proxy through the API server': connect('proxy/'),
+  'run a program in the archive': connectArchive('exec?command=true&stdout=true'),
+  'forward a port of the archive, to read the record': connectArchive('portforward'),
   'add an ephemeral container to a proxy': (pod) => ({
     parameters: [
       'replace',
@@ -218,7 +232,7 @@ async function outcome(cluster: ControlPlane, user: ClusterUser, attempt: Return
       return 'rights';
     // Without a node a pod has no host, a pod's immutable fields are looked at after admission, and no stream is opened.
     if (
-      /does not have a host assigned|pod .* is not running|upgrade request required|Upgrade request required|no endpoints|address/i.test(
+      /does not have a host assigned|pod .* is not running|upgrade request required|pods "sallyport-archive-0" not found|address not allowed/i.test(
         error.stderr,
       )
     )

@@ -12,6 +12,7 @@ import { PAUSE_IMAGE, pauseImage } from './images.ts';
 import { type ClusterNetwork, NODE_ADDRESS } from './network.ts';
 import { containerdConfig, corefile, kubeletConfig, kubeProxyConfig, podNetwork } from './node-config.ts';
 import { coredns } from './programs.ts';
+import { nodeVolumes } from './volumes.ts';
 
 const run = promisify(execFile);
 
@@ -102,5 +103,6 @@ export async function startNode(surroundings: NodeSurroundings): Promise<Running
   });
   await kubectl(['wait', '--for=create', '--timeout=60s', `node/${NODE_NAME}`]);
   await kubectl(['wait', '--for=condition=Ready', '--timeout=60s', `node/${NODE_NAME}`]);
+  await kubectl(['apply', '--server-side', '-f', '-'], { input: await nodeVolumes(folder, NODE_NAME) });
   return { loadImage };
 }

@@ -16,10 +16,11 @@ import { gzipSync } from 'node:zlib';
 import type { BundleDocument, ProxyReport } from '../../api/bundle-document.ts';
 import type { AccessConnection, AccessPolicy } from '../../api/resources.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
+import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { type CertificateAuthority, createAuthority } from '../support/certificates.ts';
-import { type Postgres, startPostgres } from '../support/postgres.ts';
+import { type Postgres, type PostgresOptions, startPostgres } from '../support/postgres.ts';
 import { entryFile, repositoryRoot } from '../support/sallyport.ts';
-import { WireClient } from '../support/wire-client.ts';
+import { fieldsOf, rowOf, WireClient } from '../support/wire-client.ts';
 import { type ControlPlane, startControlPlane } from './control-plane.ts';
 
 export const NAMESPACE = 'shop';
@@ -70,6 +71,8 @@ export interface ProxyGround extends AsyncDisposable {
   readonly kubeconfig: string;
   readonly trustedKey: string;
   readonly tlsFolder: string;
+  readonly credentials: string;
+  readonly tokenKeyFile: string;
   /** A pod with that address, running as service account `agent` of the namespace. */
   pod(name: string, address: string, namespace?: string): Promise<Pod>;
   token(pod: Pod, options?: { readonly audience?: string; readonly seconds?: number }): Promise<string>;
@@ -82,6 +85,8 @@ export interface ProxyGround extends AsyncDisposable {
     readonly name?: string;
     readonly state?: string;
     readonly parameters?: readonly string[];
+    /** Address that it listens on. */
+    readonly listen?: string;
     readonly uid?: string;
   }): Promise<ReplicaProcess>;
   connector(replica: { readonly tunnel: number }, pod: Pod, token: string | (() => string)): Promise<TestConnector>;
@@ -136,7 +141,7 @@ rules:
   - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests], verbs: [get, list, watch, create]}
   - {apiGroups: [sallyport.dev], resources: [approvalrequests/status], verbs: [update, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, list, watch, create, update, delete]}
+  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, delete]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: RoleBinding
@@ -199,19 +204,21 @@ export function bundleMaps(document: BundleDocument, key: KeyObject, namespace =
       name: index === 0 ? 'sallyport-bundle' : `sallyport-bundle-${index}`,
       namespace,
       labels: { 'app.kubernetes.io/name': 'sallyport-bundle' },
+      annotations: { 'sallyport.dev/bundle-hash': sha256(text) },
     },
     binaryData: { bundle: piece.toString('base64') },
     ...(index === 0 ? { data: { pieces: '2', signature: signature.toString('base64'), hash: sha256(text) } } : {}),
   }));
 }
 
-export async function startProxyGround(): Promise<ProxyGround> {
+/** @param settings lines of postgresql.conf */
+export async function startProxyGround(settings: PostgresOptions['settings'] = {}): Promise<ProxyGround> {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-replica-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const [cluster, server, authority] = await Promise.all([
     startControlPlane(),
-    startPostgres({ version: 18, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
+    startPostgres({ version: 18, settings, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
     createAuthority(folder, 'cluster'),
   ]);
   cleanup.use(cluster);
@@ -261,6 +268,8 @@ export async function startProxyGround(): Promise<ProxyGround> {
     kubeconfig,
     trustedKey,
     tlsFolder,
+    credentials,
+    tokenKeyFile: path.join(folder, 'token-key'),
 
     async pod(name, address, namespace = AGENTS) {
       await cluster.apply(
@@ -313,7 +322,13 @@ export async function startProxyGround(): Promise<ProxyGround> {
       return { hash: sha256(canonicalJson(document)), sequence: document.sequence };
     },
 
-    async replica({ name = `proxy-${++replicas}`, state = path.join(folder, name), parameters = [], uid } = {}) {
+    async replica({
+      name = `proxy-${++replicas}`,
+      state = path.join(folder, name),
+      parameters = [],
+      uid,
+      listen = '127.0.0.1',
+    } = {}) {
       let owner = uid;
       if (owner === undefined) {
         const manifest = {
@@ -330,7 +345,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
         [
           ...[entryFile('source'), 'proxy', '--trusted-key', trustedKey, '--state', state, '-o', 'json'],
           ...['--credentials', credentials, '--tls', tlsFolder, '--token-key', path.join(folder, 'token-key')],
-          ...['--kubeconfig', kubeconfig, '--listen', '127.0.0.1', '--tunnel-port', '0', '--metrics-port', '0'],
+          ...['--kubeconfig', kubeconfig, '--listen', listen, '--tunnel-port', '0', '--metrics-port', '0'],
           ...['--log-level', 'debug', ...parameters],
         ],
         {
@@ -346,7 +361,7 @@ export async function startProxyGround(): Promise<ProxyGround> {
           },
         },
       );
-      return replicaProcess(name, state, child);
+      return replicaProcess(name, state, listen, child);
     },
 
     async connector(replica, pod, token) {
@@ -423,7 +438,12 @@ export async function startProxyGround(): Promise<ProxyGround> {
   return ground;
 }
 
-async function replicaProcess(name: string, state: string, child: ChildProcess): Promise<ReplicaProcess> {
+async function replicaProcess(
+  name: string,
+  state: string,
+  address: string,
+  child: ChildProcess,
+): Promise<ReplicaProcess> {
   const closed = once(child, 'close');
   let output = '';
   const lines: LogLine[] = [];
@@ -471,7 +491,7 @@ async function replicaProcess(name: string, state: string, child: ChildProcess):
     logged,
     output: () => output,
     async probe(route) {
-      const response = await fetch(`http://127.0.0.1:${Number(metrics)}${route}`);
+      const response = await fetch(`http://${address}:${Number(metrics)}${route}`);
       return { status: response.status, text: await response.text() };
     },
     stop,
@@ -491,3 +511,42 @@ export function inForce(replica: ReplicaProcess, { hash }: { readonly hash: stri
 
 export const signIn = (connector: { readonly port: number }, more: { readonly database?: string } = {}) =>
   WireClient.connect({ port: connector.port, database: 'app', user: 'whoever', ...more });
+
+export type Fields = Partial<Record<string, string>>;
+
+export async function rows(client: WireClient, sql: string): Promise<(string | null)[][]> {
+  client.send(encode.query(sql));
+  const messages = await client.until('Z');
+  return messages.filter(({ type }) => type === 'D').map(rowOf);
+}
+
+/** The fields of the error with which the other side ends the session. */
+export async function farewell(client: WireClient): Promise<Fields> {
+  let last: Fields = {};
+  for (;;) {
+    const message = await client.next();
+    if (message === undefined) return last;
+    if (message.type === 'E') last = fieldsOf(message);
+  }
+}
+
+/** The error of a client that is not let in. */
+export async function refusal(connector: { readonly port: number }): Promise<Fields> {
+  const refused: unknown = await signIn(connector).then(
+    (client) => {
+      client.socket.destroy();
+      throw new Error('it was let in');
+    },
+    (error: unknown) => error,
+  );
+  if (refused instanceof Error && 'fields' in refused) return refused.fields as Fields;
+  throw refused;
+}
+
+/** The error of a command that is not run. */
+export async function denial(client: WireClient, sql: string): Promise<Fields> {
+  client.send(encode.query(sql));
+  const error = (await client.until('Z')).find(({ type }) => type === 'E');
+  if (error === undefined) throw new Error(`it was run: ${sql}`);
+  return fieldsOf(error);
+}

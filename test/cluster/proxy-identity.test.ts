@@ -4,54 +4,27 @@ import { execFile } from 'node:child_process';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { recordedEvents } from '../support/recorded.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import { clientProgram } from '../support/server-binaries.ts';
-import { fieldsOf, rowOf, type WireClient } from '../support/wire-client.ts';
+import type { WireClient } from '../support/wire-client.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
 import {
   AGENTS,
+  denial,
+  farewell,
   inForce,
   type Pod,
   type ProxyGround,
   type ReplicaProcess,
+  refusal,
+  rows,
   signIn,
   startProxyGround,
   until,
 } from './proxy-ground.ts';
 
-const { query } = encode;
 const run = promisify(execFile);
-
-async function rows(client: WireClient, sql: string): Promise<(string | null)[][]> {
-  client.send(query(sql));
-  const messages = await client.until('Z');
-  return messages.filter(({ type }) => type === 'D').map(rowOf);
-}
-
-/** The fields of the error with which the other side ends the session. */
-async function farewell(client: WireClient): Promise<Partial<Record<string, string>>> {
-  let last: Partial<Record<string, string>> = {};
-  for (;;) {
-    const message = await client.next();
-    if (message === undefined) return last;
-    if (message.type === 'E') last = fieldsOf(message);
-  }
-}
-
-/** The error of a client that is not let in. */
-async function refusal(connector: { readonly port: number }): Promise<Partial<Record<string, string>>> {
-  const refused: unknown = await signIn(connector).then(
-    (client) => {
-      client.socket.destroy();
-      throw new Error('it was let in');
-    },
-    (error: unknown) => error,
-  );
-  if (refused instanceof Error && 'fields' in refused) return refused.fields as Partial<Record<string, string>>;
-  throw refused;
-}
 
 describeWith([...controlPlaneNeeds, postgresServer(18)], 'a pod that comes through its connector', () => {
   let ground: ProxyGround;
@@ -75,8 +48,8 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'a pod that comes throu
       ...['-c', 'SELECT id FROM orders ORDER BY id'],
     ]);
     expect(stdout).toBe('1\n2\n');
-    await until(async () => (await recordedEvents(replica.state)).some(({ type }) => type === 'session.end'));
-    const start = (await recordedEvents(replica.state)).find(({ type }) => type === 'session.start');
+    await until(async () => (await recordedEvents(replica.state)).some(({ e }) => e === 'session.end'));
+    const start = (await recordedEvents(replica.state)).find(({ e }) => e === 'session.start');
     expect(start?.['who']).toMatchObject({
       username: `system:serviceaccount:${AGENTS}:agent`,
       pod: { namespace: AGENTS, name: 'agent-1', uid: pod.uid },
@@ -96,9 +69,7 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'a pod that comes throu
   test('is denied what policy denies, in words of the lane', async () => {
     await using connector = await ground.connector(replica, pod, await ground.token(pod));
     await using client = await signIn(connector);
-    client.send(query('DELETE FROM orders'));
-    const error = (await client.until('Z')).find(({ type }) => type === 'E');
-    expect(fieldsOf(error!)).toMatchObject({ C: '42501' });
+    expect(await denial(client, 'DELETE FROM orders')).toMatchObject({ C: '42501' });
   });
 
   test('is refused with a token for another audience', async () => {

@@ -14,6 +14,8 @@ export interface WireMessage {
 }
 
 export interface WireClientOptions {
+  /** Default 127.0.0.1. */
+  readonly host?: string;
   readonly port: number;
   readonly database?: string;
   readonly user?: string;
@@ -111,8 +113,8 @@ export class WireClient implements AsyncDisposable {
   #closed = false;
   #wake: (() => void) | undefined;
 
-  constructor(port: number) {
-    this.socket = net.connect({ port, host: '127.0.0.1', noDelay: true });
+  constructor(port: number, host = '127.0.0.1') {
+    this.socket = net.connect({ port, host, noDelay: true });
     this.socket.on('data', (chunk: Buffer) => this.#take(chunk));
     // A reset is an end like any other here: what came before it is what tests look at.
     this.socket.on('error', () => this.#end());
@@ -121,7 +123,7 @@ export class WireClient implements AsyncDisposable {
 
   /** Signs in and waits for ReadyForQuery. @throws when the session is refused, with the error's text */
   static async connect(options: WireClientOptions): Promise<WireClient> {
-    const client = new WireClient(options.port);
+    const client = new WireClient(options.port, options.host);
     await once(client.socket, 'connect');
     client.send(startup(options));
     for (;;) {

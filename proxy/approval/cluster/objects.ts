@@ -9,9 +9,33 @@ import { isRequestRef, type RequestRef, type RequestStore, refOf, type StoredReq
 /** The resource, for a client of the API server. */
 export const APPROVAL_REQUESTS = resourceType<RequestObject>(GROUP, 'v1alpha1', 'approvalrequests', 'ApprovalRequest');
 
+/**
+ * What a replica keeps of requests in memory: what lists, limits and looks for holders need. Ended ones stay for 30 days, and their
+ * commands may be long; what is decided on is read anew in any case.
+ */
+export function essentialRequest(object: RequestObject): RequestObject {
+  const { connectionRef, requester, request, reuseFor, expiresAt } = object.spec;
+  const { protocol, hash, fingerprint } = request;
+  const { apiVersion, kind, metadata, status } = object;
+  return {
+    apiVersion,
+    kind,
+    metadata,
+    spec: {
+      connectionRef,
+      requirements: [],
+      requester,
+      request: { protocol, summary: '', hash, ...(fingerprint === undefined ? {} : { fingerprint }) },
+      ...(reuseFor === undefined ? {} : { reuseFor }),
+      expiresAt,
+    },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
 export interface RequestObjectsOptions {
   readonly client: KubeClient;
-  /** Of the requests in `namespace`; somebody runs it. */
+  /** Of the requests in `namespace`, which may be `essentialRequest`s; somebody runs it. */
   readonly reflector: Reflector<RequestObject>;
   /** Where this proxy serves connections. */
   readonly namespace: string;

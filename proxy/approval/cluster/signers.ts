@@ -2,7 +2,7 @@ import { parsePublicKey } from '../../../approval/keys.ts';
 import { type HasRight, mayBeSamePerson, rightToApprove } from '../../../approval/right.ts';
 import { NO_SIGNERS, type Signer, type SignerDirectory, type Signers } from '../../../approval/signers.ts';
 import { keyId } from '../../../approval/vote.ts';
-import { SUBJECT_ACCESS_REVIEWS } from '../../../kube/builtin.ts';
+import { isAllowed } from '../../../kube/subject-access.ts';
 import type { KubeClient } from '../../../kube/types.ts';
 
 export interface ClusterSignersOptions {
@@ -13,19 +13,8 @@ export interface ClusterSignersOptions {
 
 /** Asks the API server, anew each time. */
 export function askApiServer(client: KubeClient): HasRight {
-  return async ({ user, groups, resourceAttributes }, signal) => {
-    const review = await client.create(
-      SUBJECT_ACCESS_REVIEWS,
-      {
-        apiVersion: 'authorization.k8s.io/v1',
-        kind: 'SubjectAccessReview',
-        metadata: { name: '' },
-        spec: { user, groups, resourceAttributes },
-      },
-      { signal },
-    );
-    return review.status?.allowed === true && review.status.denied !== true;
-  };
+  return ({ user, groups, resourceAttributes }, signal) =>
+    isAllowed(client, { user, groups, resourceAttributes }, signal);
 }
 
 /**

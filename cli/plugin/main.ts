@@ -1,0 +1,6 @@
+#!/usr/bin/env node
+import { createProcessIo } from '../process-io.ts';
+import { runProgram } from '../program.ts';
+import { createPlugin } from './program.ts';
+
+await runProgram(createProcessIo(process), createPlugin);
