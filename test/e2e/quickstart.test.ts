@@ -166,8 +166,15 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     const proxies = await list<Pod>('pods', SHOP, 'app.kubernetes.io/name=sallyport-proxy');
     const allowed = proxies.map(({ status }) => status.podIP).join(', ');
     // What a network plug-in makes of the NetworkPolicies: of all pods the proxies alone reach the database.
-    const rules = `table ip engine { chain forward { type filter hook forward priority 0;
-      ip daddr ${database?.status.podIP} tcp dport 5432 ip saddr != { ${allowed} } drop } }`;
+    const rules = [
+      'table ip engine {',
+      'chain forward {',
+      'type filter hook forward priority 0',
+      `ip daddr ${database?.status.podIP} tcp dport 5432 ip saddr != { ${allowed} } drop`,
+      '}',
+      '}',
+      '',
+    ].join('\n');
     await cluster.exec('nft', ['-f', '-'], { input: rules });
     await cluster.kubectl(['delete', 'pod', '-n', AGENTS, '-l', 'app=agent']);
     await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);
