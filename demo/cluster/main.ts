@@ -23,13 +23,14 @@ import {
   shopManifests,
 } from '../../test/e2e/shop.ts';
 import { cacheFolder } from '../../test/support/cache.ts';
+import { repositoryRoot } from '../../test/support/sallyport.ts';
 import { complaints, createNarrator, type Outcome, type Told } from '../narrator.ts';
 
 const ANSWER_MS = 300_000;
 const OFFICIAL_POSTGRES: ShopImage = { name: 'postgres:17', user: 999, group: 999 };
 
 interface Step extends Told {
-  readonly program: 'helm' | 'kubectl';
+  readonly program: 'helm' | 'kubectl' | 'kubectl-sallyport';
   readonly parameters: readonly string[];
   readonly input?: string;
   /** Runs once the program has printed this, with what it matched. */
@@ -108,6 +109,9 @@ function steps({ image, connectorImage, shop }: Ground, folder: string): Step[] 
     asAdmin('Proxies start, and enforce them', 'every replica has told the hash of the policy that it enforces', [
       ...['wait', '-n', SHOP, 'accessconnection/orders', '--for=condition=Ready', '--timeout=180s'],
     ]),
+    asAdmin('What an earlier walk left goes', 'nothing to do the first time', [
+      ...['delete', '-n', AGENTS, 'deployment', 'agent', '--ignore-not-found'],
+    ]),
     asAdmin('An agent that knows nothing of Sallyport', 'not labelled yet', ['apply', '-f', '-'], {
       input: agentManifests(shop, false),
     }),
@@ -155,6 +159,12 @@ function steps({ image, connectorImage, shop }: Ground, folder: string): Step[] 
       },
     ),
     asAdmin(
+      'What was recorded',
+      'the archive asks the API server who reads, and whether they may',
+      ['sessions', 'list', '-n', SHOP],
+      { program: 'kubectl-sallyport', shows: [/serviceaccount:agents:agent/], hides: [/@example/] },
+    ),
+    asAdmin(
       'How the connection is doing',
       'a connector that gets past Sallyport says so: see EgressEnforced',
       [
@@ -166,6 +176,12 @@ function steps({ image, connectorImage, shop }: Ground, folder: string): Step[] 
   ];
 }
 
+const PROGRAMS = {
+  helm,
+  kubectl,
+  'kubectl-sallyport': async () => path.join(repositoryRoot, 'bin', 'kubectl-sallyport'),
+};
+
 /** Runs a step; the one that waits for its output is run on the way. */
 async function take(
   step: Step,
@@ -173,10 +189,12 @@ async function take(
   ground: Ground,
   narrator: ReturnType<typeof createNarrator>,
 ): Promise<boolean> {
-  const program = await { helm, kubectl }[step.program]();
-  narrator.begin(number, step, [step.program, ...step.parameters].map(shellWord).join(' '));
+  const program = await PROGRAMS[step.program]();
+  narrator.begin(number, step, [...step.program.split('-'), ...step.parameters].map(shellWord).join(' '));
+  // The plugin calls kubectl to reach the archive.
+  const tools = path.dirname(await kubectl());
   const child = spawn(program, step.parameters, {
-    env: { ...process.env, KUBECONFIG: ground.kubeconfig },
+    env: { ...process.env, KUBECONFIG: ground.kubeconfig, PATH: `${tools}:${process.env['PATH'] ?? ''}` },
     timeout: ANSWER_MS,
   });
   let output = '';
