@@ -41,7 +41,8 @@ build: $(READY) ## Compile to dist/
 # What the last tests need takes minutes to build the first time: it is built while the first ones run. Whoever needs it earlier
 # waits for it or builds it, and tells why it failed.
 test: build debian-cluster ## Run every test; the last line is "N passed, N failed, N skipped"
-	@mkdir -p .cache && { nice $(NODE) test/cluster/main.ts prepare >.cache/prepare.log 2>&1 & } ; $(VITEST)
+	@mkdir -p .cache; nice -n 5 $(NODE) test/cluster/main.ts prepare >.cache/prepare.log 2>&1 & \
+	preparing=$$!; $(VITEST); status=$$?; kill $$preparing 2>/dev/null; exit $$status
 
 test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
 	@$(VITEST) api policy approval record delivery certificate kube operator proxy archive cli scripts demo bench

@@ -7,12 +7,17 @@ const PARTS = 'api,policy,approval,record,delivery,certificate,kube,operator,pro
  * Unit tests stand beside their file; everything else lives under test/ and is picked by `make`. One group after the other: what the
  * cluster tests need takes minutes to build on a fresh machine, and is built while the others run.
  */
-const group = (groupOrder: number, name: string, include: string[], exclude: string[] = []) => ({
+const group = (
+  groupOrder: number,
+  name: string,
+  include: string[],
+  more: { exclude?: string[]; hookTimeout?: number } = {},
+) => ({
   extends: true as const,
   test: {
     name,
     include,
-    exclude,
+    ...more,
     // Most tests wait for a server half of their time. More than two would be too many for the memory of a small machine.
     maxWorkers: 2,
     sequence: { groupOrder },
@@ -30,8 +35,9 @@ export default defineConfig({
     reporters: ['default', summaryReporter()],
     projects: [
       group(0, 'unit', [`{${PARTS}}/**/*.test.ts`]),
-      group(1, 'integration', ['test/**/*.test.ts'], CLUSTER),
-      group(2, 'cluster', CLUSTER),
+      group(1, 'integration', ['test/**/*.test.ts'], { exclude: CLUSTER }),
+      // A hook may have to wait for Kubernetes to be built.
+      group(2, 'cluster', CLUSTER, { hookTimeout: 1_800_000 }),
     ],
   },
 });

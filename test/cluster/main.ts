@@ -12,7 +12,7 @@ import { goProgram, versitygw } from '../support/go-programs.ts';
 import { missing } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { nodeNeeds, startControlPlane } from './control-plane.ts';
-import { agentImage, allImages, imageNeeds } from './images.ts';
+import { allImages, imageNeeds } from './images.ts';
 import { importImage } from './node.ts';
 import { isAlive, recordedComponents } from './processes.ts';
 import { controlPlaneNeeds, coredns, helm, kubecore, kubectl, pause } from './programs.ts';
@@ -65,15 +65,19 @@ async function down(): Promise<void> {
   for (const file of [pointer, kubeconfig]) await rm(file, { force: true });
 }
 
-/** What can be built here, slow things first wanted first. A test that needs what failed tells why. */
+/** What can be built here. Compilers keep processors busy, packages the network: one of each goes at a time. */
 async function prepare(): Promise<void> {
   if (missing(controlPlaneNeeds) !== undefined) return;
-  await versitygw();
-  await goProgram(path.join(repositoryRoot, 'test', 'integration', 'sinks', 'otelcol'));
-  for (const program of [kubecore, coredns, pause, kubectl, helm]) await program();
-  if (missing([...nodeNeeds, ...imageNeeds]) !== undefined) return;
-  await agentImage();
-  await allImages();
+  const kubernetes = async (): Promise<void> => {
+    for (const program of [kubecore, coredns, pause]) await program();
+  };
+  const others = async (): Promise<void> => {
+    for (const program of [kubectl, helm]) await program();
+    if (missing([...nodeNeeds, ...imageNeeds]) === undefined) await allImages();
+    await versitygw();
+    await goProgram(path.join(repositoryRoot, 'test', 'integration', 'sinks', 'otelcol'));
+  };
+  await Promise.all([kubernetes(), others()]);
 }
 
 const [command] = process.argv.slice(2);
