@@ -22,7 +22,7 @@ setup: $(READY) ## Install the npm packages and the Node that they bring
 $(READY): package.json package-lock.json scripts/setup.sh
 	@scripts/setup.sh packages
 
-.PHONY: debian-tests debian-bench debian-demo debian-cluster scale
+.PHONY: debian-tests debian-bench debian-demo debian-cluster scale soak
 debian-tests:
 	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2
 
@@ -68,7 +68,7 @@ format: $(READY) ## Format the sources in place
 	@$(NODE) node_modules/@biomejs/biome/bin/biome check --write .
 
 generate: $(READY) ## Write the generated files again
-	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) $(NODE) scripts/generate-kustomize.ts
+	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
 
 bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
@@ -77,8 +77,9 @@ bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts
 
-scale: $(READY) ## Measure the operator with many objects on a real API server, and a change of policy until it is in force
+scale: $(READY) debian-tests ## Measure the operator with many objects, and a proxy with many sessions (SCALE_FLAGS, SCALE_PROXY_FLAGS)
 	@$(NODE) bench/scale.ts $(SCALE_FLAGS)
+	@$(NODE) bench/scale-proxy.ts $(SCALE_PROXY_FLAGS)
 
 demo: build debian-demo ## Walk through Sallyport on a small shop database
 	@$(NODE) demo/main.ts

@@ -205,6 +205,36 @@ it('streams without an end, and stops when it is told to', async () => {
   await expect.poll(() => closed, LIMIT).toBe(true);
 });
 
+it('makes calls while more watches are open than calls are allowed', async () => {
+  const { client, sockets } = await ground((request, response) => {
+    if (request.url?.includes('watch=true')) response.flushHeaders();
+    else send(response, POD);
+  });
+  const stop = new AbortController();
+  const watches = Array.from({ length: 100 }, async () => {
+    const options = { resourceVersion: '1', timeoutSeconds: 60, signal: stop.signal };
+    for await (const event of client.watch(PODS, options)) expect(event).toBeUndefined();
+  });
+  const ended = Promise.allSettled(watches);
+  await expect.poll(() => sockets.size, LIMIT).toBe(100);
+  await client.get(PODS, { namespace: 'a', name: 'b' });
+  await Promise.all(Array.from({ length: 200 }, () => client.get(PODS, { namespace: 'a', name: 'b' })));
+  expect(sockets.size).toBeLessThanOrEqual(100 + 64);
+  stop.abort(new Error('enough'));
+  for (const result of await ended) expect(result).toMatchObject({ status: 'rejected', reason: { message: 'enough' } });
+});
+
+it('sends a text as it is when its type is named', async () => {
+  const bodies: string[] = [];
+  const { client } = await ground((request, response) => {
+    request.setEncoding('utf8').on('data', (text: string) => bodies.push(`${request.headers['content-type']} ${text}`));
+    request.on('end', () => send(response, {}));
+  });
+  await client.request('POST', '/x', { body: 'a: 1', headers: { 'content-type': 'application/yaml' } });
+  await client.request('POST', '/x', { body: { a: 1 } });
+  expect(bodies).toEqual(['application/yaml a: 1', 'application/json {"a":1}']);
+});
+
 it('says that nobody is there', async () => {
   const { client } = await ground(() => undefined);
   ended?.();

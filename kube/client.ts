@@ -59,7 +59,7 @@ export function createKubeClient(options: ClientOptions): KubeClient {
       ...(call.body === undefined ? {} : { 'Content-Type': call.contentType ?? 'application/json' }),
       ...call.headers,
     },
-    body: call.body === undefined ? undefined : JSON.stringify(call.body),
+    body: bodyOf(call),
     timeoutMs: call.timeoutMs ?? options.timeoutMs ?? CALL_MS,
   });
 
@@ -231,6 +231,13 @@ export function createKubeClient(options: ClientOptions): KubeClient {
     close: () => transport.close(),
   };
   return client;
+}
+
+/** A text whose type the caller names is sent as it is. */
+function bodyOf({ body, headers = {} }: Call): string | undefined {
+  const isTyped = Object.keys(headers).some((name) => name.toLowerCase() === 'content-type');
+  if (body === undefined || (typeof body === 'string' && isTyped)) return body;
+  return JSON.stringify(body);
 }
 
 const isSecret = (type: ResourceType): boolean => type.group === '' && type.plural === 'secrets';

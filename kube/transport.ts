@@ -47,8 +47,16 @@ export interface TransportOptions {
 const IDLE_MS = 60_000;
 /** Milliseconds of silence after which the kernel asks whether the other side is still there. */
 const KEEP_ALIVE_MS = 15_000;
-/** More sockets at one time than this wait for each other. Watches count. */
-const MAX_SOCKETS = 256;
+/** Calls at one time; more wait for each other. Watches are not counted: one that waits for the end of another would wait for ever. */
+const MAX_CALLS = 64;
+
+type Use = 'calls' | 'streams';
+
+interface Pool {
+  readonly calls: http.Agent;
+  readonly streams: http.Agent;
+  readonly tls: TlsMaterial;
+}
 
 /** What OpenSSL and Node say when it is the certificate, and not the network, that is wrong. */
 const UNTRUSTED = /CERT|SELF_SIGNED|UNABLE_TO_(GET_ISSUER|VERIFY)|ALTNAME|ISSUER/;
@@ -57,29 +65,35 @@ export function createTransport(options: TransportOptions): Transport {
   const { access } = options;
   const secure = access.server.protocol === 'https:';
   const base = access.server.pathname.replace(/\/+$/, '');
-  let pool: { readonly agent: http.Agent; readonly tls: TlsMaterial } | undefined;
+  let pool: Pool | undefined;
 
-  const agentFor = (tls: TlsMaterial): http.Agent => {
-    if (pool !== undefined && sameTls(pool.tls, tls)) return pool.agent;
-    // Calls on the old agent go on; its idle connections have been signed in with what is not valid any more.
-    if (pool !== undefined) closeIdle(pool.agent);
-    const settings = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets: MAX_SOCKETS, timeout: IDLE_MS };
-    const agent = secure
-      ? new https.Agent({
-          ...settings,
-          minVersion: 'TLSv1.2',
-          ...(tls.ca === undefined ? {} : { ca: tls.ca }),
-          ...(tls.cert === undefined ? {} : { cert: tls.cert, key: tls.key }),
-          ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
-          rejectUnauthorized: tls.insecure !== true,
-        })
-      : new http.Agent(settings);
-    pool = { agent, tls };
-    return agent;
+  const poolFor = (tls: TlsMaterial): Pool => {
+    if (pool !== undefined && sameTls(pool.tls, tls)) return pool;
+    // Calls in the old pool go on; its idle connections have been signed in with what is not valid any more.
+    if (pool !== undefined) closeIdle(pool);
+    const agentOf = (maxSockets: number): http.Agent => {
+      const settings = { keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxSockets, timeout: IDLE_MS };
+      if (!secure) return new http.Agent(settings);
+      return new https.Agent({
+        ...settings,
+        minVersion: 'TLSv1.2',
+        ...(tls.ca === undefined ? {} : { ca: tls.ca }),
+        ...(tls.cert === undefined ? {} : { cert: tls.cert, key: tls.key }),
+        ...(tls.serverName === undefined ? {} : { servername: tls.serverName }),
+        rejectUnauthorized: tls.insecure !== true,
+      });
+    };
+    pool = { calls: agentOf(MAX_CALLS), streams: agentOf(Number.POSITIVE_INFINITY), tls };
+    return pool;
   };
 
   /** One attempt. The signal given here is the caller's and the time-out's in one. */
-  const attempt = async (exchange: Exchange, fresh: boolean, signal: AbortSignal): Promise<http.IncomingMessage> => {
+  const attempt = async (
+    exchange: Exchange,
+    use: Use,
+    fresh: boolean,
+    signal: AbortSignal,
+  ): Promise<http.IncomingMessage> => {
     const credential = await access.credential(fresh, signal);
     signal.throwIfAborted();
     return new Promise((resolve, reject) => {
@@ -88,7 +102,7 @@ export function createTransport(options: TransportOptions): Transport {
         port: access.server.port === '' ? (secure ? 443 : 80) : access.server.port,
         method: exchange.method,
         path: base + exchange.path,
-        agent: agentFor(credential.tls),
+        agent: poolFor(credential.tls)[use],
         headers: {
           Accept: 'application/json',
           'User-Agent': options.userAgent,
@@ -117,10 +131,15 @@ export function createTransport(options: TransportOptions): Transport {
   };
 
   /** A kept connection may have been closed by the server just now. A read is sent again; whether a write was done is not known. */
-  const attempts = async (exchange: Exchange, fresh: boolean, signal: AbortSignal): Promise<http.IncomingMessage> => {
+  const attempts = async (
+    exchange: Exchange,
+    use: Use,
+    fresh: boolean,
+    signal: AbortSignal,
+  ): Promise<http.IncomingMessage> => {
     for (let left = exchange.method === 'GET' ? 4 : 0; ; left--) {
       try {
-        return await attempt(exchange, fresh, signal);
+        return await attempt(exchange, use, fresh, signal);
       } catch (error) {
         if (!(error instanceof StaleConnection)) {
           if (error instanceof KubeError) options.observe?.(exchange.method, 0);
@@ -134,23 +153,23 @@ export function createTransport(options: TransportOptions): Transport {
   };
 
   /** A token that was rotated, or an authority: read again, and tried once more. */
-  const exchangeOnce = async (exchange: Exchange, signal: AbortSignal): Promise<http.IncomingMessage> => {
+  const exchangeOnce = async (exchange: Exchange, use: Use, signal: AbortSignal): Promise<http.IncomingMessage> => {
     let response: http.IncomingMessage;
     try {
-      response = await attempts(exchange, false, signal);
+      response = await attempts(exchange, use, false, signal);
     } catch (error) {
       if (!(error instanceof KubeError && error.code === 'SPB014')) throw error;
-      return attempts(exchange, true, signal);
+      return attempts(exchange, use, true, signal);
     }
     if (response.statusCode !== 401) return response;
     response.resume();
-    return attempts(exchange, true, signal);
+    return attempts(exchange, use, true, signal);
   };
 
   return {
     async call(exchange, maxBytes) {
       using limit = deadline(exchange);
-      const response = await exchangeOnce(exchange, limit.signal);
+      const response = await exchangeOnce(exchange, 'calls', limit.signal);
       const body = await readBody(response, maxBytes, exchange, limit.signal, access.server);
       return { status: response.statusCode ?? 0, headers: response.headers, body };
     },
@@ -158,7 +177,7 @@ export function createTransport(options: TransportOptions): Transport {
       // The deadline is for the headers alone: the body lasts as long as the caller wants.
       const limit = deadline(exchange);
       try {
-        const response = await exchangeOnce(exchange, limit.signal);
+        const response = await exchangeOnce(exchange, 'streams', limit.signal);
         limit.disarm();
         response.once('close', () => limit[Symbol.dispose]());
         return response;
@@ -168,7 +187,7 @@ export function createTransport(options: TransportOptions): Transport {
       }
     },
     close() {
-      if (pool !== undefined) closeIdle(pool.agent);
+      if (pool !== undefined) closeIdle(pool);
       pool = undefined;
     },
   };
@@ -234,6 +253,8 @@ const sameTls = (a: TlsMaterial, b: TlsMaterial): boolean =>
   a.serverName === b.serverName &&
   (a.insecure ?? false) === (b.insecure ?? false);
 
-function closeIdle(agent: http.Agent): void {
-  for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+function closeIdle({ calls, streams }: Pool): void {
+  for (const agent of [calls, streams]) {
+    for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+  }
 }

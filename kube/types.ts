@@ -161,7 +161,7 @@ export interface DeleteOptions extends CallOptions {
 export interface RawRequest extends CallOptions {
   readonly query?: Readonly<Record<string, string | number | boolean | undefined>>;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sent as JSON unless `headers` name another content type. */
+  /** Sent as JSON; a text as it is when `headers` name its content type. */
   readonly body?: unknown;
   /** Milliseconds until the answer is complete. */
   readonly timeoutMs?: number;

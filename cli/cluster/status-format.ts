@@ -69,7 +69,8 @@ function troubles(kind: string, { metadata, status }: Conditioned, paint: Paint)
   const { generation = 0 } = metadata;
   const conditions = status?.conditions ?? [];
   const label = `  ${kind} ${metadata.name}: `;
-  if (conditions.length === 0)
+  // The CRDs' own default for conditions has no generation.
+  if (conditions.every(({ observedGeneration }) => observedGeneration === undefined))
     return [`${label}${paint.held('no operator has looked at it yet')} (kubectl sallyport doctor)\n`];
   const stale = conditions.every(({ observedGeneration = 0 }) => observedGeneration < generation);
   return [

@@ -1,7 +1,7 @@
 import type { ApprovalStore } from '../ports.ts';
 import { ClusterError } from './errors.ts';
 
-/** Where nobody can be asked: whatever needs an approval is refused, with a reason. */
+/** Where used approvals cannot be noted: whatever needs an approval is refused, with a reason. */
 export function refuseApprovals(): ApprovalStore {
   return {
     submit() {

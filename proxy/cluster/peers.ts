@@ -18,6 +18,11 @@ const MAX_KNOWN = 1024;
 /** How a replica is named in what it leaves in a target. */
 export const processOf = ({ name, uid }: ReplicaPod): string => `${name}/${uid}`;
 
+function parts(named: string): readonly [name: string, uid: string | undefined] {
+  const [name = '', uid] = named.split('/');
+  return [name, uid];
+}
+
 /**
  * Whether a process of this installation still runs, by the Lease of its pod. Until that is known, and whenever it cannot be, it is taken to
  * be alive: nobody's logins are dropped under them, and what is left over ends by itself.
@@ -26,8 +31,7 @@ export function createPeers({ client, pod, now, log }: PeersOptions): (owner: Se
   const known = new Map<string, { alive: boolean; asked: number }>();
   const own = processOf(pod);
 
-  async function ask(process: string): Promise<boolean> {
-    const [name = '', uid] = process.split('/');
+  async function ask(name: string, uid: string | undefined): Promise<boolean> {
     const lease = await client.get(LEASES, { namespace: pod.namespace, name });
     if (lease?.spec?.holderIdentity !== uid) return false;
     const renewed = Date.parse(lease?.spec?.renewTime ?? '');
@@ -44,7 +48,7 @@ export function createPeers({ client, pod, now, log }: PeersOptions): (owner: Se
       const entry = { alive: answer?.alive ?? true, asked: now() };
       if (known.size >= MAX_KNOWN) known.clear();
       known.set(owner.process, entry);
-      ask(owner.process).then(
+      ask(...parts(owner.process)).then(
         (alive) => {
           entry.alive = alive;
         },

@@ -90,6 +90,7 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
     try {
       const { draining } = await replica.control.put('/v1/identity', fresh, undefined, signal);
       replica.told = fresh;
+      log.info('the identity of this pod was renewed', { replica: address });
       replica.retryMs = RETRY_MS.first;
       if (draining) replicas.avoid(address);
     } catch (error) {

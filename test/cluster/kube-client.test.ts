@@ -188,6 +188,27 @@ describeWith(controlPlaneNeeds, 'the client and a real API server', () => {
     expect((await client.request('GET', '/readyz', { query: { verbose: true } })).body.toString()).toContain('ok');
   });
 
+  it('verifies the name that the kubeconfig says', async () => {
+    const access = await loadKubeConfig({ kubeconfig: cluster.kubeconfig, env: {} });
+    const named = (serverName: string): KubeClient =>
+      createKubeClient({
+        userAgent: 'named',
+        access: {
+          ...access,
+          async credential(fresh) {
+            const { headers, tls } = await access.credential(fresh);
+            return { headers, tls: { ...tls, serverName } };
+          },
+        },
+      });
+    const right = named('kubernetes.default.svc');
+    expect((await right.request('GET', '/version')).status).toBe(200);
+    const wrong = named('api.example');
+    await expect(wrong.request('GET', '/version')).rejects.toMatchObject({ code: 'SPB014' });
+    right.close();
+    wrong.close();
+  });
+
   it('signs in as a pod does, also after the token was replaced', async () => {
     const mount = await mkdtemp(path.join(cluster.folder, 'mount-'));
     const write = (name: string, text: string): Promise<void> => writeFile(path.join(mount, name), text);

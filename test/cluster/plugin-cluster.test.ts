@@ -10,6 +10,7 @@ import type { Diagnosis } from '../../cli/cluster/doctor/finding.ts';
 import type { NamespaceStatus } from '../../cli/cluster/status.ts';
 import { createAuthority } from '../support/certificates.ts';
 import { describeWith } from '../support/requires.ts';
+import { repositoryRoot } from '../support/sallyport.ts';
 import { type ControlPlane, controlPlaneNeeds, startControlPlane } from './control-plane.ts';
 import { createPlugin, type Plugin } from './plugin-ground.ts';
 
@@ -146,6 +147,7 @@ describeWith(controlPlaneNeeds, 'kubectl sallyport', () => {
         status: 'False',
         reason: 'SecretMissing',
         message: 'Secret db is not there',
+        observedGeneration: 1,
         lastTransitionTime: new Date().toISOString(),
       };
       const patch = JSON.stringify({ status: { conditions: [condition] } });
@@ -268,25 +270,25 @@ describeWith(controlPlaneNeeds, 'kubectl sallyport', () => {
         cluster.kubectl([
           'patch',
           'crd',
-          'maskingrules.sallyport.dev',
+          'accessconnections.sallyport.dev',
           '--type=json',
           '-p',
           JSON.stringify(operations),
         ]);
       await patch([{ op: 'add', path: `${at}/later`, value: { type: 'string' } }]);
       expect(found(await doctor(), 'crds')).toContain(
-        'warning maskingrules.sallyport.dev: it is newer than this plugin: spec.later',
+        'warning accessconnections.sallyport.dev: it is newer than this plugin: spec.later',
       );
       await patch([
         { op: 'remove', path: `${at}/later` },
-        { op: 'remove', path: `${at}/columns` },
+        { op: 'remove', path: `${at}/maxPolicyStaleness` },
       ]);
       expect(found(await doctor(), 'crds')).toContainEqual(
         expect.stringContaining(
-          'error maskingrules.sallyport.dev: it is older than this release: it has no spec.columns',
+          'error accessconnections.sallyport.dev: it is older than this release: it has no spec.maxPolicyStaleness',
         ),
       );
-      await cluster.applyCrds();
+      await cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-f', path.join(repositoryRoot, 'crds')]);
     });
 
     test('the doctor finds a webhook without an authority, with an expired one, and with nobody behind it', async () => {

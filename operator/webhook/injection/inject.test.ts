@@ -60,7 +60,7 @@ describe('golden patches', () => {
 
 const name = fc.constantFrom('agent', 'second', 'third');
 const mountPath = fc.constantFrom(
-  '/work',
+  '/data',
   '/var/run/secrets/kubernetes.io/serviceaccount',
   '/var/run/secrets/kubernetes.io/serviceaccount/',
 );
