@@ -15,6 +15,7 @@ const DAY_MS = 86_400_000;
 
 /** The ValidatingAdmissionPolicies of the chart. */
 export const FENCES = [
+  'sallyport-agent-pods',
   'sallyport-approval-status',
   'sallyport-approvals',
   'sallyport-connection-secrets',
