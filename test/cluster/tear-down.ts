@@ -79,9 +79,10 @@ async function removeTraces(folder: string, name: string): Promise<void> {
 export async function tearDown(folder: string): Promise<void> {
   const name = networkName(folder);
   const components = await recordedComponents(folder);
-  // The kubelet first: it would start again what is removed behind its back. containerd last of them, with nothing to do.
-  const order = [...components.keys()].sort((a, b) => rank(a) - rank(b));
-  for (const component of order) await killAndWait(components.get(component) as ProcessIdentity);
+  // The kubelet first: it would start again what is removed behind its back.
+  const kubelet = components.get('kubelet');
+  if (kubelet !== undefined) await killAndWait(kubelet);
+  await Promise.all([...components.values()].map(killAndWait));
   await removeContainers(folder);
   await removeNetwork(name);
   await unmountBelow(folder);
@@ -89,8 +90,6 @@ export async function tearDown(folder: string): Promise<void> {
   await removeTraces(folder, name);
   await rm(folder, { recursive: true, force: true });
 }
-
-const rank = (component: string): number => (['kubelet', 'kube-controller-manager'].indexOf(component) === 0 ? 0 : 1);
 
 /** Whether whoever started the cluster is still there, or it was made to stay. */
 async function isOwned(folder: string): Promise<boolean> {
