@@ -15,6 +15,7 @@ const DAY_MS = 86_400_000;
 
 /** The ValidatingAdmissionPolicies of the chart. */
 export const FENCES = [
+  'sallyport-agent-pods',
   'sallyport-approval-status',
   'sallyport-approvals',
   'sallyport-connection-secrets',
@@ -23,6 +24,7 @@ export const FENCES = [
   'sallyport-proxy-pods',
   'sallyport-reports',
   'sallyport-service-accounts',
+  'sallyport-sharing',
   'sallyport-status',
   'sallyport-tokens',
 ] as const;
