@@ -27,6 +27,7 @@ export default defineConfig({
     // Generous: a limit is there to end what hangs, and machines may be slow or busy.
     testTimeout: 120_000,
     hookTimeout: 240_000,
+    setupFiles: ['test/support/patience.ts'],
     reporters: ['default', summaryReporter()],
     projects: [
       group(0, 'unit', [`{${PARTS}}/**/*.test.ts`]),

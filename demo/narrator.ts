@@ -1,4 +1,15 @@
-import type { Step } from './steps.ts';
+/** What is told of a step. */
+export interface Told {
+  readonly title: string;
+  readonly actor: string;
+  /** Who or what decided, in words. */
+  readonly decided: string;
+  readonly succeeds: boolean;
+  readonly shows: readonly RegExp[];
+  readonly hides: readonly RegExp[];
+  /** The answer is shown from the first line that matches. */
+  readonly shownFrom?: RegExp;
+}
 
 /** What a step's program did. */
 export interface Outcome {
@@ -8,7 +19,7 @@ export interface Outcome {
 }
 
 /** What is not as the step says; empty when all is. */
-export function complaints(step: Step, outcome: Outcome): string[] {
+export function complaints(step: Told, outcome: Outcome): string[] {
   const found: string[] = [];
   if ((outcome.status === 0) !== step.succeeds) {
     found.push(`exit status ${outcome.status}, expected ${step.succeeds ? '0' : 'a refusal'}`);
@@ -40,9 +51,9 @@ function shortened(output: string, from: RegExp | undefined): string {
 export interface Narrator {
   say(text: string): void;
   /** What is about to be run. @param number such as `3`, or `3a` for what happens while 3 waits */
-  begin(number: string, step: Step, command: string): void;
+  begin(number: string, step: Told, command: string): void;
   /** What came of it. */
-  end(step: Step, outcome: Outcome): void;
+  end(step: Told, outcome: Outcome): void;
 }
 
 export function createNarrator(write: (text: string) => void, colours: boolean): Narrator {

@@ -3,6 +3,7 @@ import type { AccessConnection, AccessPolicy, MaskingRule, Problem } from '../..
 import { CONFIG_MAPS, DEPLOYMENTS, type Deployment } from '../../kube/builtin.ts';
 import { type Controller, createController, type ReconcileResult } from '../../kube/controller.ts';
 import { isConflict, isNotFound } from '../../kube/errors.ts';
+import { isOlder } from '../../kube/reflector.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
 import { apiVersionOf } from '../../kube/types.ts';
 import { compile } from '../../policy/compile.ts';
@@ -233,17 +234,16 @@ interface StatusShape {
 }
 
 function createStatusWriter({ client, now, events }: ControllerContext): StatusWriter {
-  /** What was written last, by object: the copy is a moment behind. */
-  const last = new Map<
-    string,
-    { readonly status: StatusShape; readonly at: number; readonly seen: string | undefined }
-  >();
+  /** What was written last, by UID. The copy is a moment behind: until it has this version, this is what stands there. */
+  const last = new Map<string, { readonly status: StatusShape; readonly at: number; readonly version: string }>();
   return {
     async write(type, object, findings, fields, signal) {
       const { namespace, name, uid = '', generation, resourceVersion } = object.metadata;
       const recent = last.get(uid);
       const copied = object.status as StatusShape | undefined;
-      const present = recent !== undefined && recent.seen === resourceVersion ? recent.status : (copied ?? {});
+      const isBehind =
+        recent !== undefined && now() - recent.at < BELIEVED_MS && isOlder(resourceVersion ?? '', recent.version);
+      const present = isBehind ? recent.status : (copied ?? {});
       const conditions = withTimes(findings, present.conditions ?? [], generation, now());
       const status: StatusShape = {
         ...(generation === undefined ? {} : { observedGeneration: generation }),
@@ -255,8 +255,9 @@ function createStatusWriter({ client, now, events }: ControllerContext): StatusW
       const { sessions: _before, ...known } = present;
       const wait = (recent?.at ?? 0) + COUNT_MS - now();
       if (sameStatus(rest, known) && wait > 0) return wait;
+      let made: KubeObject;
       try {
-        await client.apply(
+        made = await client.apply(
           type,
           { apiVersion: apiVersionOf(type), kind: type.kind, metadata: { namespace, name, uid }, status } as KubeObject,
           { fieldManager: MANAGER, force: true, subresource: 'status', signal },
@@ -266,7 +267,7 @@ function createStatusWriter({ client, now, events }: ControllerContext): StatusW
         if (isNotFound(error) || isConflict(error)) return 0;
         throw error;
       }
-      last.set(uid, { status, at: now(), seen: resourceVersion });
+      last.set(uid, { status, at: now(), version: made.metadata.resourceVersion ?? '' });
       if (last.size > MAX_REMEMBERED) last.delete(last.keys().next().value ?? '');
       tell(object, present, conditions);
       return 0;
@@ -291,6 +292,8 @@ function createStatusWriter({ client, now, events }: ControllerContext): StatusW
 }
 
 const MAX_REMEMBERED = 10_000;
+/** After an etcd restore the copy never gets there. */
+const BELIEVED_MS = 10_000;
 
 /** What we write of a status; the rest belongs to others. */
 function sameStatus(mine: StatusShape, present: StatusShape): boolean {

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { NAMES } from '../../api/cluster.ts';
 import {
   type AnyObject,
@@ -141,11 +141,17 @@ describeWith(controlPlaneNeeds, 'the objects of an operator', () => {
     expect(Number(after.data?.['sequence'])).toBeGreaterThan(Number(before?.data?.['sequence']));
     await ground.until(ACCESS_CONNECTIONS, { namespace: 'one' }, ([object]) => object?.status?.policies === 1);
     await ground.until(ACCESS_POLICIES, { namespace: 'one' }, ([object]) => conditionOf(object, 'Ready'));
-    expect([...new Set((await writes('one')).slice(seen))].sort()).toEqual([
-      'patch accessconnections/status orders',
-      'patch accesspolicies/status readers',
-      'patch configmaps sallyport-bundle',
-    ]);
+    // The log has a line when the answer is complete, a moment after others have heard of the change.
+    await vi.waitFor(
+      async () => {
+        expect([...new Set((await writes('one')).slice(seen))].sort()).toEqual([
+          'patch accessconnections/status orders',
+          'patch accesspolicies/status readers',
+          'patch configmaps sallyport-bundle',
+        ]);
+      },
+      { timeout: 10_000 },
+    );
   });
 
   test('what somebody edits, adds or deletes is put back', async () => {

@@ -9,20 +9,21 @@ export const OPERATOR_NAMESPACE = 'sallyport-system';
 export const CHART = path.join(repositoryRoot, 'charts', 'sallyport');
 
 const image = (prefix: string, reference: string): string[] => {
-  const [repository, tag] = reference.split(':');
+  // A registry may have a port.
+  const [, repository = reference, tag = ''] = /^(.+?)(?::([^/:]+))?$/.exec(reference) ?? [];
   return ['--set', `${prefix}.repository=${repository},${prefix}.tag=${tag}`];
 };
 
-/** The chart's values for the images of this working tree. */
-export const imageValues = (): string[] => [
-  ...image('image', SALLYPORT_IMAGE),
-  ...image('connectorImage', CONNECTOR_IMAGE),
+/** Parameters of helm that install the chart, or bring an installation to it, and wait until the operator serves. */
+export const chartParameters = (product: string, connector: string): readonly string[] => [
+  ...['upgrade', '--install', 'sallyport', CHART, '--namespace', OPERATOR_NAMESPACE, '--create-namespace'],
+  ...['--wait', '--timeout', '5m', ...image('image', product), ...image('connectorImage', connector)],
 ];
 
 /** Runs helm against the cluster; its standard output. */
 export async function runHelm(cluster: ControlPlane, parameters: readonly string[]): Promise<string> {
   const environment = { KUBECONFIG: cluster.kubeconfig };
-  const { stdout } = await cluster.exec(await helm(), ['--namespace', OPERATOR_NAMESPACE, ...parameters], {
+  const { stdout } = await cluster.exec(await helm(), parameters, {
     environment,
   });
   return stdout;
@@ -30,9 +31,8 @@ export async function runHelm(cluster: ControlPlane, parameters: readonly string
 
 /** Installs the chart and waits until the operator serves. */
 export async function installSallyport(cluster: ControlPlane, values: readonly string[] = []): Promise<void> {
-  const wait = ['--create-namespace', '--wait', '--timeout', '5m'];
-  await runHelm(cluster, ['install', 'sallyport', CHART, ...wait, ...imageValues(), ...values]);
+  await runHelm(cluster, [...chartParameters(SALLYPORT_IMAGE, CONNECTOR_IMAGE), ...values]);
 }
 
 export const uninstallSallyport = (cluster: ControlPlane): Promise<string> =>
-  runHelm(cluster, ['uninstall', 'sallyport', '--wait', '--timeout', '5m']);
+  runHelm(cluster, ['uninstall', 'sallyport', '--namespace', OPERATOR_NAMESPACE, '--wait', '--timeout', '5m']);

@@ -2,22 +2,16 @@
  * What a platform team does on its first day, on a real node: three files, one label, and stock psql goes through Sallyport unchanged.
  * The tests are one story and run in this order.
  */
+import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { CommandError, type ControlPlane, nodeNeeds, startControlPlane } from '../cluster/control-plane.ts';
-import { allImages, imageNeeds } from '../cluster/images.ts';
+import { allImages, imageNeeds, SHOP_IMAGE } from '../cluster/images.ts';
 import { kubectl } from '../cluster/programs.ts';
 import { startProgram } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
+import { repositoryRoot } from '../support/sallyport.ts';
 import { installSallyport, OPERATOR_NAMESPACE, uninstallSallyport } from './install.ts';
-import {
-  AGENTS,
-  agentManifests,
-  approverManifests,
-  DATABASE_HOST,
-  policyManifests,
-  SHOP,
-  shopManifests,
-} from './shop.ts';
+import { AGENTS, agentManifests, approverManifests, DATABASE_HOST, POLICY_FILES, SHOP, shopManifests } from './shop.ts';
 
 interface List<T> {
   readonly items: readonly T[];
@@ -51,7 +45,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   beforeAll(async () => {
     cluster = await startControlPlane({ node: true });
     for (const archive of await allImages()) await cluster.loadImage(archive);
-    await cluster.apply(shopManifests());
+    await cluster.apply(shopManifests(SHOP_IMAGE));
     await installSallyport(cluster);
   }, 1_800_000);
   afterAll(() => cluster?.stop());
@@ -88,7 +82,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     ]);
 
   test('three files make a proxy that enforces them', async () => {
-    await cluster.apply(policyManifests());
+    for (const file of Object.values(POLICY_FILES)) await cluster.apply(file);
     await untilCondition('Ready', 'True');
     expect(await condition('Programmed')).toMatchObject({
       status: 'True',
@@ -97,7 +91,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   });
 
   test('a label gives a Deployment its connector, under Pod Security restricted', async () => {
-    await cluster.apply(agentManifests());
+    await cluster.apply(agentManifests(SHOP_IMAGE));
     await cluster.kubectl(['wait', '-n', AGENTS, 'deploy/agent', '--for=condition=Available', '--timeout=120s']);
     const [pod] = await list<Pod>('pods', AGENTS, 'app=agent');
     expect(pod?.spec.initContainers).toEqual([
@@ -151,6 +145,18 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     ]);
   });
 
+  test('every session is in the record, with who it was and what was denied', async () => {
+    const parameters = ['sessions', 'list', '--namespace', SHOP, '-o', 'json'];
+    const { stdout } = await cluster.exec(path.join(repositoryRoot, 'bin', 'kubectl-sallyport'), parameters, {
+      environment: {
+        KUBECONFIG: cluster.kubeconfig,
+        PATH: `${path.dirname(await kubectl())}:${process.env.PATH ?? ''}`,
+      },
+    });
+    expect(stdout).toContain(`system:serviceaccount:${AGENTS}:agent`);
+    expect(stdout).not.toContain('@example.com');
+  });
+
   test('says that egress is open while nothing enforces NetworkPolicies, as it is', async () => {
     await untilCondition('EgressEnforced', 'False');
     expect(await condition('EgressEnforced')).toMatchObject({ reason: 'Bypass' });
@@ -166,8 +172,15 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     const proxies = await list<Pod>('pods', SHOP, 'app.kubernetes.io/name=sallyport-proxy');
     const allowed = proxies.map(({ status }) => status.podIP).join(', ');
     // What a network plug-in makes of the NetworkPolicies: of all pods the proxies alone reach the database.
-    const rules = `table ip engine { chain forward { type filter hook forward priority 0;
-      ip daddr ${database?.status.podIP} tcp dport 5432 ip saddr != { ${allowed} } drop } }`;
+    const rules = [
+      'table ip engine {',
+      'chain forward {',
+      'type filter hook forward priority 0',
+      `ip daddr ${database?.status.podIP} tcp dport 5432 ip saddr != { ${allowed} } drop`,
+      '}',
+      '}',
+      '',
+    ].join('\n');
     await cluster.exec('nft', ['-f', '-'], { input: rules });
     await cluster.kubectl(['delete', 'pod', '-n', AGENTS, '-l', 'app=agent']);
     await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);

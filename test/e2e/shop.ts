@@ -1,13 +1,18 @@
 /** A shop: a database with customers and orders in the platform team's namespace, and agents in another. As manifests. */
 import { stringify } from 'yaml';
-import { AGENT_IMAGE } from '../cluster/images.ts';
 
 export const SHOP = 'shop';
 export const AGENTS = 'agents';
 export const DATABASE_HOST = 'orders-db.shop.svc';
 const PASSWORD = 'known-to-the-proxy-alone';
-/** Debian's numbers for the user postgres in an image with nothing else: initdb wants a user with a name. */
-const POSTGRES_USER = { runAsUser: 100, runAsGroup: 102, fsGroup: 102 };
+
+/** An image with PostgreSQL's server and psql in its PATH. */
+export interface ShopImage {
+  readonly name: string;
+  /** Numbers of a user that has a name there: initdb wants one. */
+  readonly user: number;
+  readonly group: number;
+}
 
 const RESTRICTED = {
   allowPrivilegeEscalation: false,
@@ -42,7 +47,7 @@ const named = (name: string, namespace: string) => ({ name, namespace });
 const text = (objects: readonly object[]): string => objects.map((object) => stringify(object)).join('---\n');
 
 /** Namespaces, database, and the Secret that only proxies mount. Pods of both namespaces are restricted. */
-export function shopManifests(): string {
+export function shopManifests(image: ShopImage): string {
   const labels = { app: 'orders-db' };
   return text([
     ...[SHOP, AGENTS].map((name) => ({
@@ -71,12 +76,12 @@ export function shopManifests(): string {
         template: {
           metadata: { labels },
           spec: {
-            securityContext: { ...POSTGRES_USER },
+            securityContext: { runAsUser: image.user, runAsGroup: image.group, fsGroup: image.group },
             terminationGracePeriodSeconds: 0,
             containers: [
               {
                 name: 'postgres',
-                image: AGENT_IMAGE,
+                image: image.name,
                 command: ['sh', '/start/start.sh'],
                 securityContext: RESTRICTED,
                 readinessProbe: { tcpSocket: { port: 5432 }, periodSeconds: 1 },
@@ -105,47 +110,46 @@ export function shopManifests(): string {
 
 const API_VERSION = 'sallyport.dev/v1alpha1';
 
-/** The three files of the quick start, for this shop, with an approval. */
-export function policyManifests(): string {
-  const connections = { names: ['orders'] };
-  return text([
-    {
-      apiVersion: API_VERSION,
-      kind: 'AccessConnection',
-      metadata: named('orders', SHOP),
-      spec: {
-        protocol: 'Postgres',
-        target: { host: DATABASE_HOST, port: 5432, database: 'orders', tls: { mode: 'Disable' } },
-        allowedNamespaces: { from: 'Selector', selector: { matchLabels: { 'kubernetes.io/metadata.name': AGENTS } } },
-        credential: { secretRef: { name: 'orders-db' } },
-      },
+const connections = { names: ['orders'] };
+
+/** The three files of the quick start, for this shop, with an approval: by name, one object each. */
+export const POLICY_FILES: Readonly<Record<'connection.yaml' | 'policy.yaml' | 'masking.yaml', string>> = {
+  'connection.yaml': stringify({
+    apiVersion: API_VERSION,
+    kind: 'AccessConnection',
+    metadata: named('orders', SHOP),
+    spec: {
+      protocol: 'Postgres',
+      target: { host: DATABASE_HOST, port: 5432, database: 'orders', tls: { mode: 'Disable' } },
+      allowedNamespaces: { from: 'Selector', selector: { matchLabels: { 'kubernetes.io/metadata.name': AGENTS } } },
+      credential: { secretRef: { name: 'orders-db' } },
     },
-    {
-      apiVersion: API_VERSION,
-      kind: 'AccessPolicy',
-      metadata: named('agent', SHOP),
-      spec: {
-        connections,
-        subjects: [{ serviceAccount: { name: 'agent', namespace: AGENTS } }],
-        rules: [
-          { name: 'read', effect: 'Allow', sql: { statements: ['Read'], relations: ['public.*'] } },
-          {
-            name: 'delete-orders',
-            effect: 'Allow',
-            sql: { statements: ['Delete'], relations: ['public.orders'] },
-            approval: { approvers: { users: ['ada'] }, timeout: '10m', hold: 'Wait' },
-          },
-        ],
-      },
+  }),
+  'policy.yaml': stringify({
+    apiVersion: API_VERSION,
+    kind: 'AccessPolicy',
+    metadata: named('agent', SHOP),
+    spec: {
+      connections,
+      subjects: [{ serviceAccount: { name: 'agent', namespace: AGENTS } }],
+      rules: [
+        { name: 'read', effect: 'Allow', sql: { statements: ['Read'], relations: ['public.*'] } },
+        {
+          name: 'delete-orders',
+          effect: 'Allow',
+          sql: { statements: ['Delete'], relations: ['public.orders'] },
+          approval: { approvers: { users: ['ada'] }, timeout: '10m', hold: 'Wait' },
+        },
+      ],
     },
-    {
-      apiVersion: API_VERSION,
-      kind: 'MaskingRule',
-      metadata: named('personal-data', SHOP),
-      spec: { connections, columns: [{ match: ['*.*.email'] }] },
-    },
-  ]);
-}
+  }),
+  'masking.yaml': stringify({
+    apiVersion: API_VERSION,
+    kind: 'MaskingRule',
+    metadata: named('personal-data', SHOP),
+    spec: { connections, columns: [{ match: ['*.*.email'] }] },
+  }),
+};
 
 /** Ada may approve and Eve has the same rights; policy names Ada alone. */
 export function approverManifests(): string {
@@ -176,8 +180,8 @@ export function approverManifests(): string {
   ]);
 }
 
-/** A Deployment that knows nothing of Sallyport but one label. */
-export function agentManifests(): string {
+/** A Deployment that knows nothing of Sallyport but, when it is labelled, one label. */
+export function agentManifests(image: ShopImage, labelled = true): string {
   const labels = { app: 'agent' };
   return text([
     { apiVersion: 'v1', kind: 'ServiceAccount', metadata: named('agent', AGENTS) },
@@ -188,14 +192,14 @@ export function agentManifests(): string {
       spec: {
         selector: { matchLabels: labels },
         template: {
-          metadata: { labels: { ...labels, 'sallyport.dev/inject': 'true' } },
+          metadata: { labels: labelled ? { ...labels, 'sallyport.dev/inject': 'true' } : labels },
           spec: {
             serviceAccountName: 'agent',
             terminationGracePeriodSeconds: 0,
             containers: [
               {
                 name: 'agent',
-                image: AGENT_IMAGE,
+                image: image.name,
                 command: ['sleep', 'infinity'],
                 securityContext: { ...RESTRICTED, runAsUser: 65534, readOnlyRootFilesystem: true },
               },
