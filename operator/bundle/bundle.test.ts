@@ -6,7 +6,7 @@ import type { MaskingRule } from '../../api/resources.ts';
 import { sha256 } from '../../policy/canonical.ts';
 import { connection } from '../desired/inputs.fixture.ts';
 import { allowedNamespaces, bundleContent, gatewayPorts } from './document.ts';
-import { contentHash, isSigned, nextSequence, PIECE_BYTES, packBundle } from './pack.ts';
+import { contentHash, isSigned, nextSequence, PIECE_BYTES, packBundle, unpack } from './pack.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 const key = publicKey.export({ type: 'spki', format: 'der' }).subarray(-32).toString('base64');
@@ -36,6 +36,8 @@ describe('a bundle', () => {
     const text = gunzipSync(Buffer.concat(bundle.pieces)).toString('utf8');
     expect(sha256(text)).toBe(bundle.hash);
     expect(JSON.parse(text)).toMatchObject({ version: 1, namespace: 'shop', sequence: 7 });
+    const { hash, content, sequence } = bundle;
+    expect(unpack(bundle.pieces)).toEqual({ hash, content, sequence });
   });
 
   test('any byte that is changed shows', () => {

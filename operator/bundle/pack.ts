@@ -1,5 +1,6 @@
 import { createPublicKey, verify } from 'node:crypto';
-import { gzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
+import type { BundleDocument } from '../../api/bundle-document.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
 import { OperatorError } from '../errors.ts';
 import type { BundleContent } from './document.ts';
@@ -10,6 +11,8 @@ export const BUNDLE_CONTEXT = Buffer.from('sallyport.dev/bundle/v1\n', 'utf8');
 export const PIECE_BYTES = 768 * 1024;
 /** Of one namespace, compressed. Etcd keeps every version of it for some minutes. */
 export const MAX_PACKED_BYTES = 8 * 1024 * 1024;
+/** As proxies unpack at most. */
+const MAX_UNPACKED_BYTES = 64 * 1024 * 1024;
 
 /** A signed bundle, ready for its ConfigMaps. */
 export interface PackedBundle {
@@ -53,6 +56,13 @@ export function isSigned(pieces: readonly Buffer[], signature: string, publicKey
     format: 'jwk',
   });
   return verify(null, Buffer.concat([BUNDLE_CONTEXT, ...pieces]), key, Buffer.from(signature, 'base64'));
+}
+
+/** What signed pieces say, whatever is written beside them. @throws Error for what was signed and is no bundle */
+export function unpack(pieces: readonly Buffer[]): Pick<PackedBundle, 'hash' | 'content' | 'sequence'> {
+  const text = gunzipSync(Buffer.concat(pieces), { maxOutputLength: MAX_UNPACKED_BYTES }).toString('utf8');
+  const { sequence, ...content } = JSON.parse(text) as BundleDocument;
+  return { hash: sha256(text), content: contentHash(content), sequence };
 }
 
 /** Larger than the one before, also when that one is gone: then the clock is ahead of every number that it has given. */

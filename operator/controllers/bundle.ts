@@ -1,6 +1,6 @@
-import { CONFIG_MAPS } from '../../kube/builtin.ts';
+import { CONFIG_MAPS, type ConfigMap } from '../../kube/builtin.ts';
 import { type BundleContent, bundleContent } from '../bundle/document.ts';
-import { contentHash, isSigned, nextSequence, type PackedBundle, packBundle } from '../bundle/pack.ts';
+import { contentHash, isSigned, nextSequence, type PackedBundle, packBundle, unpack } from '../bundle/pack.ts';
 import type { ControllerContext } from '../context.ts';
 import { bundleMapName } from '../desired/bundle-config-maps.ts';
 
@@ -34,11 +34,15 @@ export function bundleFor(context: BundleNeeds, namespace: string, content: Bund
   return packBundle(content, sequence, (data) => context.keys.sign(data));
 }
 
+/** By the ConfigMap with the signature, which was verified: it is asked for again and again, and may be large. */
+const unpacked = new WeakMap<ConfigMap, ReturnType<typeof unpack>>();
+
 /** The bundle in the ConfigMaps; undefined when there is none that proxies would take. */
 export function presentBundle(context: BundleNeeds, namespace: string): PackedBundle | undefined {
   const map = (index: number) => context.applier.current(CONFIG_MAPS, namespace, bundleMapName(index));
-  const data = map(0)?.data;
-  if (data === undefined) return undefined;
+  const first = map(0);
+  const data = first?.data;
+  if (first === undefined || data === undefined) return undefined;
   const { hash = '', content = '', signature = '' } = data;
   const pieces: Buffer[] = [];
   for (let index = 0; index < Number(data['pieces']) && index < 64; index++) {
@@ -46,6 +50,10 @@ export function presentBundle(context: BundleNeeds, namespace: string): PackedBu
   }
   const sequence = knownSequence(context, namespace);
   if (sequence === undefined || !isSigned(pieces, signature, context.keys.publicKey())) return undefined;
+  // Only the pieces are signed: an older bundle of ours under the hashes of the newest would stay, and be taken for it.
+  const said = unpacked.get(first) ?? unpack(pieces);
+  unpacked.set(first, said);
+  if (said.hash !== hash || said.content !== content || said.sequence !== sequence) return undefined;
   return { hash, content, sequence, signature, pieces };
 }
 

@@ -7,6 +7,7 @@ import type { ControllerContext } from '../context.ts';
 import { gatewayServiceName } from '../desired/services.ts';
 import { isStale, type LeafRequest } from '../pki/key-ring.ts';
 import { type Pair, renewalTime } from '../pki/material.ts';
+import { isOwnName } from '../targets/own-names.ts';
 
 /** Long enough for a weekend without operator, short enough that losing one is not for ever. */
 const LIFETIME_MS = 90 * 86_400_000;
@@ -22,7 +23,7 @@ export function proxyCertificate(namespace: string, connections: readonly Access
     });
   const hosts = connections
     .flatMap(({ spec }) => namesOf(spec.target.host, namespace))
-    .filter((name) => !OWN_NAMES.test(name));
+    .filter((name) => !isOwnName(name));
   return {
     commonName: `${namespace}/${NAMES.proxy}`,
     names: [
@@ -38,12 +39,6 @@ export function proxyCertificate(namespace: string, connections: readonly Access
     lifetimeMs: LIFETIME_MS,
   };
 }
-
-/**
- * Names of Sallyport's own Services, here and elsewhere. Whoever may write a connection could have a certificate made for the archive or for the
- * proxies of another namespace by calling them a target.
- */
-const OWN_NAMES = /^(sallyport-(proxy|proxy-replicas|archive|webhook|operator)|[-a-z0-9]+-sallyport)([.]|$)/;
 
 /** A target as agents may write it: the short names of a Service and its long ones are one target. */
 function namesOf(host: string, namespace: string): string[] {

@@ -357,6 +357,16 @@ describe('refused is', () => {
     }
   });
 
+  test('a request that is made with votes in it, signed or not', async () => {
+    const how = handlers();
+    const signed = signVote(request(), { verdict: 'Approve', voter: 'ada', via: 'Kubernetes', now: NOW }, privateKey);
+    for (const handler of [how.stamp, how.check])
+      for (const decision of [signed, { verdict: 'Approve' }]) {
+        const made = admission(undefined, withVote(request(), decision), { username: PROXY }, { operation: 'CREATE' });
+        expect(codeOf(await handler(made, NEVER))).toBe('SPW049');
+      }
+  });
+
   test('a status that neither proxy nor operator wrote', async () => {
     const { check } = handlers();
     const write = (username: string) =>

@@ -104,10 +104,15 @@ export function createApprovalAdmission(options: ApprovalAdmissionOptions): Appr
   return { stamp: refusing(stampVote), check: refusing(check) };
 }
 
-/** Only a proxy knows what is held; nobody else asks people to agree to something. */
-function checkMaker({ namespace, userInfo }: AdmissionRequest): AdmissionResponse {
-  if (userInfo.username === serviceAccount(namespace, NAMES.proxy)) return { allowed: true };
-  throw new ApprovalRefused('SPW040', [namespace, userInfo.username]);
+/** Only a proxy knows what is held; nobody else asks people to agree to something. Votes come after, each from who casts it. */
+function checkMaker({ namespace, userInfo, object }: AdmissionRequest): AdmissionResponse {
+  if (userInfo.username !== serviceAccount(namespace, NAMES.proxy))
+    throw new ApprovalRefused('SPW040', [namespace, userInfo.username]);
+  const votes = (object as { readonly spec?: { readonly decisions?: unknown } | null } | null | undefined)?.spec
+    ?.decisions;
+  if (votes !== undefined && votes !== null && !(Array.isArray(votes) && votes.length === 0))
+    throw new ApprovalRefused('SPW049', ['it has votes before anybody was asked']);
+  return { allowed: true };
 }
 
 function requestIn(document: unknown): ApprovalRequest {

@@ -73,6 +73,10 @@ export const WEBHOOK_ERRORS = {
     message: 'hostAliases of the pod use {}, an address on which connectors listen',
     hint: 'Remove the alias, or use another address.',
   },
+  SPW019: {
+    message: 'connection {} has {} as its target, a name that no connector may answer for',
+    hint: "Names of Sallyport's own Services, and localhost, are no targets.",
+  },
   SPW020: {
     message: 'what was sent is not a pod',
     hint: 'The webhook configuration asks for pods alone: compare it with the one of the installation.',

@@ -24,6 +24,8 @@ export interface WebhookServerOptions {
   readonly maxBodyBytes?: number;
   /** Less than `timeoutSeconds` of the webhook, so that the person reads our words and not "context deadline exceeded". Default 8000. */
   readonly decideWithinMs?: number;
+  /** From the end of the handshake, or of the headers, until the whole request is there. Default 10 s. */
+  readonly requestMs?: number;
   /** Told of every review that was judged; for metrics. */
   readonly observe?: (path: string, outcome: 'allowed' | 'refused' | 'failed', seconds: number) => void;
 }
@@ -36,24 +38,44 @@ export interface WebhookServer {
 
 const MIB = 1024 * 1024;
 const HANDSHAKE_MS = 5000;
+const REQUEST_MS = 10_000;
 const KEEP_ALIVE_MS = 60_000;
-const CONNECTIONS = 512;
+/** Of all clients, and of one address: nobody has to say who they are here, and an API server must find room whoever else comes. */
+const CONNECTIONS = 2048;
+const CONNECTIONS_OF_ONE = 512;
+/** Bodies of usual size always fit, since connections are counted; longer ones share some room. */
+const USUAL_BODY = 256 * 1024;
+const LONG_BODIES = 64 * MIB;
 
 function refusal(status: number, code: WebhookErrorCode, fills: readonly (string | number)[] = []): AdmissionResponse {
   return { allowed: false, status, code, message: webhookMessage(code, fills) };
 }
 
-/** The body, or undefined when it is longer than the limit. @throws Error when the request breaks off */
-async function bodyOf(request: IncomingMessage, limit: number): Promise<Buffer | undefined> {
-  if (Number(request.headers['content-length'] ?? 0) > limit) return undefined;
+/** Room for long bodies, of all requests together. */
+interface Room {
+  free: number;
+}
+
+/** The body, or the status of HTTP for one that is too long, at all or just now. @throws Error when the request breaks off */
+async function bodyOf(request: IncomingMessage, limit: number, room: Room): Promise<Buffer | 413 | 503> {
+  if (Number(request.headers['content-length'] ?? 0) > limit) return 413;
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
-    length += chunk.length;
-    if (length > limit) return undefined;
-    chunks.push(chunk);
+  let taken = 0;
+  try {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      length += chunk.length;
+      if (length > limit) return 413;
+      const more = Math.max(0, length - USUAL_BODY) - taken;
+      if (more > room.free) return 503;
+      room.free -= more;
+      taken += more;
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } finally {
+    room.free += taken;
   }
-  return Buffer.concat(chunks);
 }
 
 function parseJson(body: Buffer): unknown {
@@ -89,11 +111,13 @@ async function judge(
 
 /** HTTPS server for admission reviews. Resolves once it listens. */
 export async function serveWebhooks(options: WebhookServerOptions): Promise<WebhookServer> {
-  const { handlers, log, maxBodyBytes = 6 * MIB, decideWithinMs = 8000 } = options;
+  const { handlers, log, maxBodyBytes = 6 * MIB, decideWithinMs = 8000, requestMs = REQUEST_MS } = options;
+  const room: Room = { free: LONG_BODIES };
 
   const answer = (response: ServerResponse, status: number, body: string, type = 'text/plain'): void => {
     // The rest of a body that was too long is not read: the connection cannot go on.
-    response.writeHead(status, { 'content-type': type, ...(status === 413 ? { connection: 'close' } : {}) });
+    const unread = status === 413 || status === 503;
+    response.writeHead(status, { 'content-type': type, ...(unread ? { connection: 'close' } : {}) });
     response.end(body);
   };
 
@@ -104,8 +128,9 @@ export async function serveWebhooks(options: WebhookServerOptions): Promise<Webh
     if (request.method !== 'POST') return answer(response, 405, 'only POST\n');
     if (!/^application\/json\b/.test(request.headers['content-type'] ?? ''))
       return answer(response, 415, 'only application/json\n');
-    const body = await bodyOf(request, maxBodyBytes);
-    if (body === undefined) return answer(response, 413, 'the review is too long\n');
+    const body = await bodyOf(request, maxBodyBytes, room);
+    if (body === 413) return answer(response, 413, 'the review is too long\n');
+    if (body === 503) return answer(response, 503, 'there are too many long reviews\n');
     const review = parseReview(parseJson(body));
     if (review === undefined) return answer(response, 400, 'not an AdmissionReview of admission.k8s.io/v1\n');
     const started = performance.now();
@@ -117,17 +142,33 @@ export async function serveWebhooks(options: WebhookServerOptions): Promise<Webh
     answer(response, 200, JSON.stringify(renderReview(review.uid, decided)), 'application/json');
   }
 
-  const server = createServer(
-    { headersTimeout: 5000, requestTimeout: 10_000, keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: 16 * 1024 },
-    (request, response) => {
-      serve(request, response).catch((error: unknown) => {
-        log.warn({ err: error }, 'an admission review broke off');
-        if (!response.headersSent) answer(response, 500, 'failed\n');
-        else response.destroy();
-      });
-    },
-  );
+  const server = createServer({ keepAliveTimeout: KEEP_ALIVE_MS, maxHeaderSize: 16 * 1024 }, (request, response) => {
+    const { socket } = request;
+    expectRequest(socket, requestMs);
+    request.once('end', () => clearTimeout(waiting.get(socket)));
+    // Idle connections are closed by Node; this is for a next request that comes byte by byte.
+    response.once('finish', () => expectRequest(socket, KEEP_ALIVE_MS + requestMs));
+    serve(request, response).catch((error: unknown) => {
+      log.warn({ err: error }, 'an admission review broke off');
+      if (!response.headersSent) answer(response, 500, 'failed\n');
+      else response.destroy();
+    });
+  });
   const sockets = new Set<Socket>();
+  const byAddress = new Map<string, number>();
+  const waiting = new WeakMap<object, NodeJS.Timeout>();
+
+  /**
+   * A request has to be there in time. Node enforces its own limits for it only on a server that listens itself; without any, whoever
+   * reaches the port could keep every connection for good, and with them votes and pods from the cluster.
+   */
+  function expectRequest(socket: Socket, ms: number): void {
+    clearTimeout(waiting.get(socket));
+    if (socket.destroyed) return;
+    const timer = setTimeout(() => socket.destroy(), ms);
+    timer.unref();
+    waiting.set(socket, timer);
+  }
 
   /** The certificate of this moment for every client, also for one that names no server, such as an API server that was given an address. */
   function shake(raw: Socket): void {
@@ -143,14 +184,28 @@ export async function serveWebhooks(options: WebhookServerOptions): Promise<Webh
     socket.once('secure', () => {
       clearTimeout(timer);
       socket.removeListener('error', end);
+      expectRequest(socket, requestMs);
+      socket.once('close', () => clearTimeout(waiting.get(socket)));
       server.emit('connection', socket);
     });
   }
 
   const acceptor = createAcceptor({ noDelay: true, keepAlive: true }, (raw) => {
+    const address = raw.remoteAddress ?? '';
+    const open = byAddress.get(address) ?? 0;
+    if (open >= CONNECTIONS_OF_ONE) {
+      raw.destroy();
+      return;
+    }
+    byAddress.set(address, open + 1);
     sockets.add(raw);
     raw.on('error', () => raw.destroy());
-    raw.once('close', () => sockets.delete(raw));
+    raw.once('close', () => {
+      sockets.delete(raw);
+      const left = (byAddress.get(address) ?? 1) - 1;
+      if (left === 0) byAddress.delete(address);
+      else byAddress.set(address, left);
+    });
     try {
       shake(raw);
     } catch (error) {

@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
+import { once } from 'node:events';
 import { request } from 'node:https';
+import { connect as connectPlain } from 'node:net';
 import { connect } from 'node:tls';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -38,13 +40,20 @@ describe('the server', () => {
     return serveWebhooks({ ...options, certificate: certificate.context });
   }
 
-  function post(server: WebhookServer, body: string, path = '/inject'): Promise<{ status: number; body: string }> {
+  function post(
+    server: WebhookServer,
+    body: string,
+    path = '/inject',
+    localAddress = '127.0.0.1',
+  ): Promise<{ status: number; body: string }> {
     return new Promise((resolve, reject) => {
       const sent = request(
         {
           host: '127.0.0.1',
           port: server.address.port,
           path,
+          localAddress,
+          agent: false,
           method: 'POST',
           ca: keys.trust(),
           headers: { 'content-type': 'application/json' },
@@ -96,6 +105,35 @@ describe('the server', () => {
     expect((await post(server, '{')).status).toBe(400);
     expect((await post(server, JSON.stringify({ ...asked, pad: 'x'.repeat(2000) }))).status).toBe(413);
     expect((await post(server, JSON.stringify(asked), '/nowhere')).status).toBe(404);
+    await server.close();
+  });
+
+  test.each([
+    ['says nothing', ''],
+    ['stops in its headers', 'POST /inject HTTP/1.1\r\nHost: x\r\n'],
+    [
+      'stops in its body',
+      'POST /inject HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{',
+    ],
+  ])('a client that %s keeps no connection', async (_what, text) => {
+    const server = await serving(() => ({ allowed: true }), { requestMs: 50 });
+    const socket = connect({ host: '127.0.0.1', port: server.address.port, ca: keys.trust() }, () => {
+      socket.write(text);
+    });
+    socket.resume();
+    await once(socket, 'close');
+    await server.close();
+  });
+
+  test('one address leaves room for others', async () => {
+    const server = await serving(() => ({ allowed: true }));
+    const dial = () => connectPlain({ host: '127.0.0.1', port: server.address.port });
+    const many = Array.from({ length: 512 }, dial);
+    await Promise.all(many.map((socket) => once(socket, 'connect')));
+    const more = dial().on('error', () => {});
+    await once(more, 'close');
+    expect((await post(server, JSON.stringify(asked), '/inject', '127.0.0.2')).status).toBe(200);
+    for (const socket of many) socket.on('error', () => {}).destroy();
     await server.close();
   });
 

@@ -1,6 +1,6 @@
 import type { ProxyReport } from '../../api/bundle-document.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
-import type { SubjectPod } from '../../policy/subject.ts';
+import type { AdmissionGate, VerifiedIdentity } from '../ports.ts';
 
 /** Pods that a report names; it says that there are some, and which to look at first. */
 const MAX_REPORTED = 16;
@@ -8,8 +8,9 @@ const MAX_REPORTED = 16;
 const MAX_KEPT = 1024;
 
 export interface EgressProbes {
+  /** What whoever is no pod says, and about connections that the gate keeps it from, is nothing. */
   record(
-    pod: SubjectPod,
+    identity: VerifiedIdentity,
     probe: { readonly host: string; readonly port: number; readonly reachable: boolean },
     connections: readonly CompiledConnection[],
     at: Date,
@@ -20,13 +21,18 @@ export interface EgressProbes {
 }
 
 /** What connectors found when they dialled targets past Sallyport, by connection. What a pod says of itself counts for itself alone. */
-export function createEgressProbes(): EgressProbes {
+export function createEgressProbes({ refusal }: Pick<AdmissionGate, 'refusal'>): EgressProbes {
   const byConnection = new Map<string, { probed: string; readonly open: Map<string, string> }>();
   return {
-    record({ uid, namespace, name }, { host, port, reachable }, connections, at) {
+    record(identity, { host, port, reachable }, connections, at) {
+      const { pod } = identity.subject;
+      if (pod === undefined) return;
+      const { uid, namespace, name } = pod;
       const wanted = host.toLowerCase();
-      for (const { name: connection, target } of connections) {
+      for (const each of connections) {
+        const { name: connection, target } = each;
         if (target.port !== port || target.host.toLowerCase() !== wanted) continue;
+        if (refusal(each, identity) !== undefined) continue;
         const known = byConnection.get(connection) ?? { probed: '', open: new Map<string, string>() };
         byConnection.set(connection, known);
         known.probed = at.toISOString();

@@ -1,5 +1,6 @@
 import type { ProxyReport } from '../../api/bundle-document.ts';
 import { ANNOTATIONS, LABELS, MANAGED_BY, NAMES } from '../../api/cluster.ts';
+import { sleep } from '../../kube/backoff.ts';
 import { LEASES, type Lease } from '../../kube/builtin.ts';
 import { isAlreadyExists, isConflict, isNotFound } from '../../kube/errors.ts';
 import type { KubeClient, Log } from '../../kube/types.ts';
@@ -33,6 +34,8 @@ export interface ReplicaLease {
 const RENEW_MS = 10_000;
 /** After a failure; the API server may be back any moment, and the age of the policy is counted by it. */
 const RETRY_MS = 2000;
+/** Between two writes whatever happens: what agents tell of their network is in the report, and none of them sets the pace. */
+const GAP_MS = 250;
 /** Whoever reads it takes a replica for gone after this long. */
 const DURATION_SECONDS = 40;
 const WRITE_MS = 5000;
@@ -141,6 +144,7 @@ export function createReplicaLease(options: ReplicaLeaseOptions): ReplicaLease {
       while (!signal.aborted) {
         touched = false;
         const good = await renew(signal);
+        await sleep(GAP_MS, signal);
         await pause(good ? (options.renewMs ?? RENEW_MS) : RETRY_MS, signal);
       }
       try {

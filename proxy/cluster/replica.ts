@@ -148,7 +148,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     if (maps.hasSynced) bundles.look();
   });
 
-  const egress = createEgressProbes();
+  const gate = createClusterGate(bundles);
+  const egress = createEgressProbes(gate);
   const tenures = createTenures();
   const pods = createWatchedPods({
     reflector: (of) => options.reflector<Pod>(PODS, { namespace: of, transform: essentialPod }),
@@ -229,7 +230,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   const approvals = options.approvals(bundles);
   const runtime = await startRuntime({
     bundles,
-    gate: createClusterGate(bundles),
+    gate,
     credentials,
     verifier,
     approvals,
@@ -296,9 +297,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     renew({ subject, sessionExpiresAt }) {
       if (subject.pod !== undefined) tenures.renew(subject.pod.uid, sessionExpiresAt);
     },
-    probed({ subject }, probe) {
-      if (subject.pod === undefined) return;
-      egress.record(subject.pod, probe, bundles.current().connections, new Date(now()));
+    probed(identity, probe) {
+      egress.record(identity, probe, bundles.current().connections, new Date(now()));
       touch();
     },
     observer: {

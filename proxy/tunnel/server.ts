@@ -88,8 +88,6 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
   const settle = new WeakMap<net.Socket, () => void>();
 
   const server = http.createServer({
-    headersTimeout: introductionMs,
-    requestTimeout: introductionMs,
     keepAliveTimeout: IDLE_CONTROL_MS,
     maxHeaderSize: MAX_HEADER_BYTES,
   });
@@ -136,12 +134,22 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
     socket.once('close', observer.closed);
   }
 
+  /** Node enforces a limit for it only on a server that listens itself; nobody has verified yet who this is. */
+  async function bodyInTime(request: IncomingMessage): Promise<Buffer> {
+    const deadline = setTimeout(() => request.destroy(), introductionMs);
+    try {
+      return await bodyOf(request);
+    } finally {
+      clearTimeout(deadline);
+    }
+  }
+
   async function control(request: IncomingMessage): Promise<object> {
     const peer = plain(request.socket.remoteAddress);
     const route = `${request.method} ${request.url}`;
     if (route !== 'PUT /v1/identity' && route !== 'PUT /v1/probe') throw new TunnelError('SPT008');
     const token = bearerOf(request.headers);
-    const body = await bodyOf(request);
+    const body = await bodyInTime(request);
     const identity = await verifier.verify(token, AbortSignal.timeout(introductionMs), peer);
     if (identity.subject.pod === undefined) throw new TunnelError('SPT010');
     if (route === 'PUT /v1/probe') {
@@ -158,8 +166,8 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
       'content-type': 'application/json',
       'content-length': Buffer.byteLength(body),
       ...(options.draining() ? { 'sallyport-draining': 'true' } : {}),
-      // What is left of a body that was too long is not read.
-      ...(status === 413 ? { connection: 'close' } : {}),
+      // Whoever was refused keeps no connection; and what is left of a body that was too long is not read.
+      ...(status === 200 ? {} : { connection: 'close' }),
     });
     response.end(body);
   }

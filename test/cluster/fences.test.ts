@@ -69,7 +69,7 @@ const podSpec = (account: string) => ({
 const template = (account: string) => ({ metadata: { labels: { app: 'mine' } }, spec: podSpec(account) });
 const named = (name: string, namespace = PLATFORM) => ({ name, namespace });
 
-const connection = (credential: object, tls?: object) => ({
+const connection = (credential: object, tls?: object, more: object = {}) => ({
   apiVersion: 'sallyport.dev/v1alpha1',
   kind: 'AccessConnection',
   metadata: named('mine'),
@@ -77,6 +77,7 @@ const connection = (credential: object, tls?: object) => ({
     protocol: 'Postgres',
     target: { host: 'mine.example.com', port: 5432, database: 'mine', ...(tls === undefined ? {} : { tls }) },
     credential,
+    ...more,
   },
 });
 
@@ -190,6 +191,8 @@ const ATTEMPTS: Readonly<Record<string, Attempt>> = {
   'write a connection that takes its authorities from a Secret': () =>
     create(connection({ secretRef: { name: 'public' } }, { caRef: { kind: 'Secret', name: 'orders-db' } })),
   'write a connection that names the Secret they may read': () => create(connection({ secretRef: { name: 'public' } })),
+  'open a connection to other namespaces': () =>
+    create(connection({ secretRef: { name: 'public' } }, undefined, { allowedNamespaces: { from: 'All' } })),
   'write a connection with a token of a service account': () =>
     create({
       apiVersion: 'sallyport.dev/v1alpha1',
@@ -401,6 +404,23 @@ describeWith(controlPlaneNeeds, 'fences', () => {
       expect(found).toEqual(expected);
     });
 
+  test('nobody looks into a connector, although the label is off its pod', async () => {
+    const spec = {
+      serviceAccountName: 'agent',
+      initContainers: [{ name: 'sallyport-connector', image: 'connector', restartPolicy: 'Always' }],
+      containers: [{ name: 'agent', image: 'agent' }],
+    };
+    const running = { apiVersion: 'v1', kind: 'Pod', metadata: named('unlabelled', AGENTS), spec };
+    await cluster.apply(list([running]));
+    const spy = { name: 'spy', image: 'spy', targetContainerName: 'sallyport-connector' };
+    const path = `/api/v1/namespaces/${AGENTS}/pods/unlabelled/ephemeralcontainers?dryRun=All`;
+    const looking = cluster.kubectl(['replace', '--raw', path, '-f', '-'], {
+      as: USERS['cluster admin'] as ClusterUser,
+      input: manifest({ ...running, spec: { ...spec, ephemeralContainers: [spy] } }),
+    });
+    await expect(looking).rejects.toThrow('SPW063');
+  });
+
   test('a namespace with everything of ours in it can be deleted, and so can a Deployment by its owner going', async () => {
     await cluster.kubectl(['delete', 'namespace', PLATFORM, '--timeout=60s'], {
       as: USERS['cluster admin'] as ClusterUser,
@@ -423,6 +443,7 @@ async function untilRefused(cluster: ControlPlane): Promise<void> {
     by('cluster admin', 'write the status of a connection'),
     by('author', 'write a connection that names a Secret'),
     by('author', 'write a masking rule that names a Secret'),
+    by('author', 'open a connection to other namespaces'),
   ];
   for (const { user, attempt } of probes)
     while ((await outcome(cluster, user, attempt('sallyport-proxy-none'))) !== 'fence')

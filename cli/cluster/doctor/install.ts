@@ -24,6 +24,7 @@ export const FENCES = [
   'sallyport-proxy-pods',
   'sallyport-reports',
   'sallyport-service-accounts',
+  'sallyport-sharing',
   'sallyport-status',
   'sallyport-tokens',
 ] as const;

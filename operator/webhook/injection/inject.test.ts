@@ -196,3 +196,35 @@ test('what another webhook changed in the connector stays', () => {
     ['other', undefined],
   ]);
 });
+
+test.each([
+  ['SPW005', { privileged: true }],
+  ['SPW004', { capabilities: { add: ['NET_ADMIN'] } }],
+])('but not that it may do more than others: %s', (code, securityContext) => {
+  const pod = injected(podOf({ metadata: { labels: {} }, spec: { containers: [{ name: 'agent' }] } }), 'opted-in');
+  const [connector] = pod.spec.initContainers ?? [];
+  if (connector === undefined) throw new Error('no connector');
+  const changed: Pod = { ...pod, spec: { ...pod.spec, initContainers: [{ ...connector, securityContext }] } };
+  expect(resultOf(changed, 'opted-in')).toEqual({ refusal: expect.stringContaining(code) as string });
+});
+
+test.each([
+  'localhost',
+  'sallyport-proxy.shop.svc',
+  'sallyport-proxy-replicas.shop.svc',
+  '10-0-0-7.sallyport-proxy-replicas.shop.svc',
+  'sallyport-archive.sallyport-system.svc',
+  'orders-sallyport.shop',
+])('no connection leads pods away from %s', (host) => {
+  const [first] = facts.connections;
+  if (first === undefined) throw new Error('no connection');
+  const metadata = { name: 'greedy', namespace: 'platform' };
+  const target = { ...first.spec.target, host, port: 8443 };
+  const greedy = { ...first, metadata, spec: { ...first.spec, target, allowedNamespaces: { from: 'All' as const } } };
+  const among = { ...facts, connections: [...facts.connections, greedy] };
+  const pod = podOf({ metadata: { labels: {} }, spec: { containers: [{ name: 'agent' }] } });
+  const injection = inject(pod, contextOf(among, 'opted-in'));
+  if (injection.type !== 'patch') throw new Error('not injected');
+  expect(injection.plan.warnings).toEqual([expect.stringContaining('SPW019')]);
+  expect(injection.plan.aliases.flatMap(({ hostnames }) => hostnames)).not.toContain(host);
+});

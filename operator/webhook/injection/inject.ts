@@ -15,7 +15,7 @@ import {
 } from './parts.ts';
 import { type InjectionPlan, planInjection } from './plan.ts';
 import type { Container, EnvVar, Named, Pod, Sysctl } from './pod.ts';
-import { lowestPort, PORT_SYSCTL, planRefusal, podRefusal, type Refusal } from './refusals.ts';
+import { containerRefusal, lowestPort, PORT_SYSCTL, planRefusal, podRefusal, type Refusal } from './refusals.ts';
 
 /** What is known of the cluster: plain data, so that the same pod gets the same answer in the webhook, in a test and in `--dry-run`. */
 export interface InjectionContext extends Injector {
@@ -58,7 +58,11 @@ export function inject(pod: Pod, context: InjectionContext): Injection {
   const hasConnector = plan.gateways.length === 0 || plan.config.targets.length > 0;
   const before = injectedConnector(pod);
   const bare = before === undefined && !wasInjected(pod) ? pod : stripped(pod, plan);
-  const refusal = podRefusal(bare) ?? planRefusal(bare, plan, hasConnector);
+  // Whose the container of that name is, and who wrote the annotations, nobody can tell: it may do no more than any other.
+  const refusal =
+    podRefusal(bare) ??
+    (before === undefined ? undefined : containerRefusal(before)) ??
+    planRefusal(bare, plan, hasConnector);
   if (refusal !== undefined) return { type: 'refusal', refusal };
   const isCurrent =
     pod.metadata.annotations?.[ANNOTATIONS.connectorHash] === plan.hash &&

@@ -4,6 +4,7 @@ import { NAMES, PORTS } from '../../../api/cluster.ts';
 import type { ConnectorConfig, ConnectorTarget } from '../../../api/connector-config.ts';
 import type { AccessConnection } from '../../../api/resources.ts';
 import { matchesLabels } from '../../../policy/select-connection.ts';
+import { isOwnName } from '../../targets/own-names.ts';
 import { type WebhookErrorCode, webhookMessage } from '../errors.ts';
 import { canonicalHost, hostNames } from './host-names.ts';
 import { loopbackAddresses } from './loopback.ts';
@@ -110,6 +111,7 @@ interface Place {
 function obstacle(connection: AccessConnection): PlanFailure | undefined {
   const { host, port } = connection.spec.target;
   if (isIP(host) !== 0) return failure('SPW010', [fullName(connection), host]);
+  if (isOwnName(host) || host === 'localhost') return failure('SPW019', [fullName(connection), host]);
   if (port === PORTS.connectorHealth) return failure('SPW016', [port, fullName(connection)]);
   return undefined;
 }

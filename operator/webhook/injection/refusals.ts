@@ -23,7 +23,8 @@ const refuse = (code: WebhookErrorCode, fills: readonly (string | number)[] = []
 /** Runtimes take the names with and without CAP_, in any case. */
 const capability = (name: string): string => name.toUpperCase().replace(/^CAP_/, '');
 
-function containerRefusal(container: Container): Refusal | undefined {
+/** A container that could go around the connector, or into it. */
+export function containerRefusal(container: Container): Refusal | undefined {
   if (container.securityContext?.privileged === true) return refuse('SPW005', [container.name]);
   const added = container.securityContext?.capabilities?.add?.find((name) => CAPABILITIES.has(capability(name)));
   return added === undefined ? undefined : refuse('SPW004', [container.name, added]);
