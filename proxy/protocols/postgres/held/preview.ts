@@ -24,7 +24,7 @@ export interface PreviewGround {
 }
 
 /** For plan and catalog together, and for the count. In milliseconds. */
-const PLAN_MS = 2000;
+const PLAN_MS = 5000;
 const COUNT_MS = 5000;
 /** A lock that others hold is not waited for. */
 const LOCK_MS = 100;
