@@ -60,9 +60,18 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the node of tests', () => {
       ),
     );
     await cluster.kubectl(['wait', '--for=condition=Ready', '--timeout=60s', 'pod/agent']);
-    expect(await cluster.kubectl(['exec', 'agent', '--', 'curl', '--silent', 'http://web.default.svc'])).toBe(
-      'from the node',
-    );
+    // A Service leads to its pod a moment after the pod is ready.
+    const curl = [
+      'curl',
+      '--silent',
+      '--retry',
+      '60',
+      '--retry-delay',
+      '1',
+      '--retry-connrefused',
+      'http://web.default.svc',
+    ];
+    expect(await cluster.kubectl(['exec', 'agent', '--', ...curl])).toBe('from the node');
     expect(await cluster.kubectl(['exec', 'agent', '--', 'psql', '--version'])).toMatch(/^psql/);
     expect(await cluster.kubectl(['logs', 'agent'])).toBe('from the pod\n');
   });
