@@ -4,7 +4,7 @@
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { installChart, OPERATOR_NAMESPACE } from './chart.ts';
@@ -445,7 +445,9 @@ async function untilRefused(cluster: ControlPlane): Promise<void> {
     by('author', 'write a masking rule that names a Secret'),
     by('author', 'open a connection to other namespaces'),
   ];
+  // The API server tells nobody when it has compiled a policy: asking again is all there is.
   for (const { user, attempt } of probes)
-    while ((await outcome(cluster, user, attempt('sallyport-proxy-none'))) !== 'fence')
-      await new Promise((resolve) => setTimeout(resolve, 100));
+    await vi.waitFor(async () => expect(await outcome(cluster, user, attempt('sallyport-proxy-none'))).toBe('fence'), {
+      interval: 100,
+    });
 }
