@@ -47,6 +47,9 @@ export interface CompiledConnection {
   } & Readonly<Record<string, unknown>>;
   readonly limits: {
     readonly maxSessions?: number;
+    readonly maxSessionsPerSubject?: number;
+    /** SSH: channels of one connection. */
+    readonly maxChannels?: number;
     readonly maxSessionDurationMs?: number;
     readonly idleTimeoutMs?: number;
     readonly commandsPerMinute?: number;
