@@ -217,18 +217,29 @@ export interface HeldCommand {
   readonly connection: CompiledConnection;
   readonly subject: Subject;
   readonly sessionId: string;
-  readonly database: string;
+  readonly target: HeldTarget;
   /** What would be forwarded, exactly. */
   readonly text: string;
-  readonly parameters: readonly (Uint8Array | null)[];
-  /** Format of each parameter: 0 text, 1 binary. */
-  readonly formats: readonly (0 | 1)[];
-  /** search_path, role and whatever else changes the meaning. */
+  /** What goes with the text, such as bound parameters. */
+  readonly values: readonly HeldValue[];
+  /** search_path, role, environment variables, and whatever else changes the meaning. */
   readonly settings: Readonly<Record<string, string>>;
   readonly requirements: readonly ApprovalRequirement[];
   /** The command without its values: what `reuseFor` compares. Undefined: an approval covers these values only. */
   readonly fingerprint: string | undefined;
   readonly presentation: Presentation;
+}
+
+/** Where behind the connection a command runs: what the protocol names there. */
+export type HeldTarget =
+  | { readonly database: string; readonly loginUser?: never }
+  | { readonly loginUser: string; readonly database?: never };
+
+/** Bytes that go with a command, and how the target reads them. */
+export interface HeldValue {
+  readonly format: 'text' | 'binary';
+  /** Null: the NULL of SQL. */
+  readonly bytes: Uint8Array | null;
 }
 
 /** One held command in the store. Made by `ApprovalStore.submit`; identical pending commands of one requester share a request. */
