@@ -27,8 +27,9 @@ export const connection: CompiledConnection = {
   protocol: 'Postgres',
   mode: 'Enforce',
   maxPolicyStalenessMs: 300_000,
-  target: { host: 'db', port: 5432, database: 'orders', tls: { mode: 'Disable' } },
+  target: { host: 'db', port: 5432, database: 'orders', hostKeys: [], tls: { mode: 'Disable' } },
   credential: {},
+  ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 64 },
   limits: {},
   audit: { level: 'Full', maxResponseBytes: 0, retentionDays: 1 },
 };
