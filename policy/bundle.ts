@@ -1,4 +1,4 @@
-import type { Command } from './command.ts';
+import type { Command, SshOperation } from './command.ts';
 import type { Decision } from './decision.ts';
 import type { MaskPlan } from './masking.ts';
 import type { Rights } from './rights.ts';
@@ -111,6 +111,11 @@ export interface PolicyScope {
   readonly perCommand: boolean;
   /** What the target itself has to let this subject do, at most. */
   readonly rights: Rights;
+  /**
+   * SSH: the operations that some Allow rule gives this login user (all of them in Observe); empty when the user may not log in at
+   * all. For what has to be settled before a command is known, such as the extensions of a certificate; it grants nothing by itself.
+   */
+  operations(loginUser: string): ReadonlySet<SshOperation>;
   decide(command: Command, context: DecideContext): Decision;
   /** What this subject may do here, as rows for `SHOW sallyport.permissions`. */
   permissions(): readonly PermissionRow[];
