@@ -207,7 +207,8 @@ describeWith([program('ssh-keygen', 'openssh-client')], 'against ssh-keygen', ()
     expect(() => parseHostKeyPin(`@revoked ${line}`)).toThrow('@cert-authority');
     const hosts = [knownHost('a.example', 22), knownHost('b.example', 2222)];
     await writeFile(at('known_hosts'), `${authorityLine(hosts, key)}\n`);
-    for (const host of hosts) expect(await keygen('-F', host, '-f', at('known_hosts'))).toContain(`Host ${host} found: line 1 CA`);
+    for (const host of hosts)
+      expect(await keygen('-F', host, '-f', at('known_hosts'))).toContain(`Host ${host} found: line 1 CA`);
   });
 
   test('what is cut off, too long or has a type that is not understood is refused', () => {
