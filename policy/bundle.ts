@@ -52,8 +52,6 @@ export interface CompiledConnection {
   readonly ssh: {
     readonly authorizedKeys: readonly AuthorizedKey[];
     readonly trustedUserCAs: readonly TrustedUserCA[];
-    /** Open connections of one subject at a time, per replica. */
-    readonly maxConnectionsPerSubject: number;
   };
   readonly limits: {
     readonly maxSessions?: number;

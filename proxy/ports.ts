@@ -73,27 +73,17 @@ export type PostgresCredential =
     }
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
-/**
- * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory: no text of one lies about. For
- * signatures see `certificate/openssh/signature.ts`.
- */
+/** What signs in to an SSH target. Bytes of private keys are in OpenSSH's format, and are overwritten when their lease ends. */
 export type SshCredential =
   | {
       readonly type: 'certificate';
       readonly username: string;
-      readonly privateKey: KeyObject;
+      readonly privateKey: Buffer;
       /** The blob that is sent in SSH_MSG_USERAUTH_REQUEST; its key type is its first string (PROTOCOL.certkeys). */
       readonly certificate: Buffer;
     }
-  | { readonly type: 'key'; readonly username: string; readonly privateKey: KeyObject }
+  | { readonly type: 'key'; readonly username: string; readonly privateKey: Buffer }
   | { readonly type: 'password'; readonly username: string; readonly password: string };
-
-/** What a user certificate may let its connection do besides exec; sshd refuses what is not named (PROTOCOL.certkeys). */
-export type SshExtension =
-  | 'permit-pty'
-  | 'permit-port-forwarding'
-  | 'permit-agent-forwarding'
-  | 'permit-X11-forwarding';
 
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {
@@ -153,8 +143,6 @@ export interface SshLeaseRequest extends LeaseRequest {
   readonly loginUser: string;
   /** Local address of the socket that is connected to the target, which is dialled before: where the target sees Sallyport. */
   readonly localAddress: string | undefined;
-  /** Only what the policy of the subject can ever allow. */
-  readonly extensions: readonly SshExtension[];
 }
 
 /** A credential for one session, or for one command of it. Whoever leased it releases it, whatever happens. */
