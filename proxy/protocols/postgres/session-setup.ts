@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { MaskPlan, Transform } from '../../../policy/masking.ts';
 import { createContentDetectors } from '../../masking/detectors.ts';
@@ -16,11 +15,6 @@ import type { LaneSession } from './relay/session-state.ts';
 import type { UpstreamSession } from './upstream.ts';
 import * as encode from './wire/encode.ts';
 import { STATUS } from './wire/messages.ts';
-
-/** Session ids sort by time and cannot be guessed. */
-export function newSessionId(now: number): string {
-  return `${now.toString(36)}-${randomBytes(8).toString('hex')}`;
-}
 
 const keyName = (transform: Transform): string =>
   transform.type === 'tokenize' && transform.keyRef !== undefined

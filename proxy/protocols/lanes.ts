@@ -1,0 +1,7 @@
+import type { Lane, LaneContext } from '../lane.ts';
+import { createPostgresProtocol } from './postgres/protocol.ts';
+
+/** Every protocol that this proxy speaks. */
+export function createLanes(context: LaneContext): readonly Lane[] {
+  return [createPostgresProtocol(context)];
+}
