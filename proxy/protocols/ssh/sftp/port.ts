@@ -30,6 +30,8 @@ export type FileOperation =
 export interface FileAccessTo {
   readonly access: FileAccess;
   readonly path: string;
+  /** Everything below the path as well. */
+  readonly tree?: true;
 }
 
 /** One request, judged as one command. */
@@ -87,7 +89,7 @@ export interface FileJudge {
    */
   judge(request: FileRequest, signal: AbortSignal): FileVerdict | Promise<FileVerdict>;
   /** What policy says, without recording, holding or waiting. */
-  permits(access: FileAccess, path: string): 'Allow' | 'RequireApproval' | 'Deny';
+  permits(access: FileAccessTo): 'Allow' | 'RequireApproval' | 'Deny';
   /**
    * Records what an earlier grant covers already, such as setting the times of a file that was opened for writing.
    * @returns called with what became of it
