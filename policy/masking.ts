@@ -78,6 +78,10 @@ export interface MaskPlan {
   readonly binaryOutput: BinaryOutput;
   /** True when some rule protects files by their path. */
   readonly hasFiles: boolean;
-  /** How the contents of a file are protected when they are read; the strictest of the rules that cover it. @param path absolute, normalised */
-  file(path: string): FileMask | undefined;
+  /**
+   * How the contents of a file are protected when they are read, by the strictest of the rules that cover it.
+   * @param path absolute, normalised
+   * @param tree everything below the path is read, too, and nobody sees by which names: what could be protected there is denied
+   */
+  file(path: string, tree?: boolean): FileMask | undefined;
 }
