@@ -85,6 +85,13 @@ export type SshCredential =
   | { readonly type: 'key'; readonly username: string; readonly privateKey: Buffer }
   | { readonly type: 'password'; readonly username: string; readonly password: string };
 
+/** A key that a gateway proves itself with to SSH clients. */
+export interface SshHostKey {
+  readonly privateKey: KeyObject;
+  /** Host certificate for it, as on the wire: offered besides the plain key. */
+  readonly certificate?: Buffer;
+}
+
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {
   readonly salt: Buffer;

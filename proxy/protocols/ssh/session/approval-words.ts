@@ -26,7 +26,8 @@ export function heldNotice(
   requirements: readonly ApprovalRequirement[],
   waitedMs: number,
 ): string {
-  if (waitedMs > 0) return words(`still waiting for approval of request ${ticket.name}, for ${Math.round(waitedMs / 1000)} s`);
+  if (waitedMs > 0)
+    return words(`still waiting for approval of request ${ticket.name}, for ${Math.round(waitedMs / 1000)} s`);
   return words(
     `this waits for approval (${why(requirements)})`,
     who(ticket),

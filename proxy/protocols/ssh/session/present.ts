@@ -29,11 +29,14 @@ export function present(
   const redactions = new Set<string>();
   const hidden = (text: string): string => content?.maskText(text, (name) => redactions.add(name)) ?? text;
   const { text, loginUser } = verdict.command;
-  const around = Object.entries(settingsOf(settings)).map(([name, value]) => `${name}=${hidden(value)}`);
+  // In front, so that no text can pass itself off as one of these lines.
+  const around = Object.entries(settingsOf(settings)).map(
+    ([name, value]) => `# ${name}=${JSON.stringify(hidden(value))}`,
+  );
   const command = hidden(text);
   return {
     summary: [...(command.split('\n', 1)[0] ?? '')].slice(0, SUMMARY).join(''),
-    display: [command, '', `# as user ${loginUser}`, ...around.map((each) => `# with ${each}`)].join('\n'),
+    display: [`# as user ${loginUser}`, ...around, '', command].join('\n'),
     redactions: [...redactions].sort(),
     effects: effectsOf(verdict),
     preview: { cascades: [], unavailable: 'what a command does on a host cannot be estimated without running it' },

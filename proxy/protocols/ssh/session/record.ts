@@ -11,7 +11,13 @@ import {
   textFragment,
 } from '../../../../record/events.ts';
 import type { RecordEventType, RecordStream } from '../../../../record/port.ts';
-import { type SshOutcome, type SshReceived, sshFragment, sshOutcome, sshOutcomeType } from '../../../../record/ssh-events.ts';
+import {
+  type SshOutcome,
+  type SshReceived,
+  sshFragment,
+  sshOutcome,
+  sshOutcomeType,
+} from '../../../../record/ssh-events.ts';
 import type { ApprovalTicket } from '../../../ports.ts';
 import type { SshReport } from '../errors.ts';
 import type { Verdict } from './verdict.ts';
@@ -26,7 +32,14 @@ export interface SessionRecord {
   event(type: RecordEventType, members: string): void;
   received(seq: number, verdict: Verdict, facts: SshReceived): void;
   /** @param received it is in the record already, since it was held */
-  denied(seq: number, text: string, verdict: Verdict | undefined, facts: SshReceived, report: SshReport, received: boolean): void;
+  denied(
+    seq: number,
+    text: string,
+    verdict: Verdict | undefined,
+    facts: SshReceived,
+    report: SshReport,
+    received: boolean,
+  ): void;
   held(seq: number, ticket: ApprovalTicket, asked: readonly ApprovalRequirement[]): void;
   released(
     seq: number,
@@ -61,8 +74,7 @@ export function createSessionRecord(
     denied(seq, text, verdict, facts, { code, message }, received) {
       denials++;
       if (!received) {
-        const shown =
-          textFragment(text, level, asWritten) + (verdict?.recordMembers ?? '') + sshFragment(facts, level);
+        const shown = textFragment(text, level, asWritten) + (verdict?.recordMembers ?? '') + sshFragment(facts, level);
         stream.append('command.received', commandReceived(session, seq, shown));
       }
       const rules = verdict?.decision.verdict === 'Allow' ? [] : (verdict?.decision.rules ?? []);
