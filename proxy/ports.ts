@@ -73,16 +73,19 @@ export type PostgresCredential =
     }
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
-/** What signs in to an SSH target. Bytes of private keys are in OpenSSH's format, and are overwritten when their lease ends. */
+/**
+ * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory when nobody holds them: no text of one
+ * lies about. For signatures see `certificate/openssh/signature.ts`.
+ */
 export type SshCredential =
   | {
       readonly type: 'certificate';
       readonly username: string;
-      readonly privateKey: Buffer;
+      readonly privateKey: KeyObject;
       /** The blob that is sent in SSH_MSG_USERAUTH_REQUEST; its key type is its first string (PROTOCOL.certkeys). */
       readonly certificate: Buffer;
     }
-  | { readonly type: 'key'; readonly username: string; readonly privateKey: Buffer }
+  | { readonly type: 'key'; readonly username: string; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string; readonly password: string };
 
 /** A key that a gateway proves itself with to SSH clients. */

@@ -1,7 +1,6 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { issueSshCertificate } from '../../../../certificate/openssh/certificate.ts';
 import { OpenSshError } from '../../../../certificate/openssh/errors.ts';
-import { formatPrivateKey } from '../../../../certificate/openssh/private-key.ts';
 import { unmapped } from '../../../../certificate/openssh/verify.ts';
 import type { SshCertificate } from '../../../../policy/bundle.ts';
 import type { SshOperation } from '../../../../policy/command.ts';
@@ -42,7 +41,6 @@ export interface UserCertificateRequest {
 export interface IssuedCertificate {
   readonly credential: SshCredential & { readonly type: 'certificate' };
   readonly expiresAt: Date;
-  readonly serial: bigint;
 }
 
 /**
@@ -56,14 +54,13 @@ export function issueUserCertificate(request: UserCertificateRequest): IssuedCer
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   // A certificate has whole seconds.
   const expiresAt = new Date(Math.floor((now + wanted.ttlMs) / 1000) * 1000);
-  const serial = randomBytes(8).readBigUInt64BE();
   let certificate: Buffer;
   try {
     certificate = issueSshCertificate({
       use: 'user',
       publicKey,
       nonce: randomBytes(32),
-      serial,
+      serial: randomBytes(8).readBigUInt64BE(),
       keyId: request.keyId,
       principals: [loginUser],
       validAfter: now - CLOCK_SKEW_MS,
@@ -76,12 +73,7 @@ export function issueUserCertificate(request: UserCertificateRequest): IssuedCer
     if (error instanceof OpenSshError) throw new SshCredentialError('SPK022', [label, error.message], error);
     throw error;
   }
-  const text = Buffer.from(formatPrivateKey(privateKey, '', randomBytes(4).readUInt32BE()), 'latin1');
-  return {
-    credential: { type: 'certificate', username: loginUser, privateKey: text, certificate },
-    expiresAt,
-    serial,
-  };
+  return { credential: { type: 'certificate', username: loginUser, privateKey, certificate }, expiresAt };
 }
 
 /** A certificate without it could be used from anywhere. */
