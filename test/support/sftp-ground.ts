@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
+import type { TextMasker } from '../../proxy/masking/stream/port.ts';
 import type {
   ByteSink,
   FileAccessTo,
@@ -38,6 +39,9 @@ export interface TestRules {
   /** Paths that a person would be asked about: told to it, and granted when the promise resolves. */
   readonly hold?: { readonly path: string; readonly released: Promise<void> };
   readonly maxBytesReturned?: number;
+  readonly masker?: () => TextMasker;
+  /** Folders whose contents do not go elsewhere. */
+  readonly protect?: readonly string[];
 }
 
 /** A judge that knows folders: a path, or all below it. */
@@ -72,9 +76,14 @@ export function judgeOf(rules: TestRules): TestJudge {
         await Promise.race([rules.hold.released, aborted]);
       }
       const limit = rules.maxBytesReturned === undefined ? {} : { maxBytesReturned: rules.maxBytesReturned };
-      return { granted: true, held, ...limit, done: (outcome) => settle(entry, outcome) };
+      const masker = rules.masker === undefined ? {} : { masker: rules.masker };
+      return { granted: true, held, ...limit, ...masker, done: (outcome) => settle(entry, outcome) };
     },
     permits: (access) => (covers(access) ? 'Allow' : 'Deny'),
+    protects: ({ path: asked, tree }) =>
+      (rules.protect ?? []).some(
+        (place) => asked === place || asked.startsWith(`${place}/`) || (tree === true && place.startsWith(`${asked}/`)),
+      ),
     async note(request) {
       const entry = note(request, true);
       return (outcome) => settle(entry, outcome);

@@ -13,11 +13,10 @@ export const FILE_ERRORS = {
   SPS076: 'more than {} files are open',
   SPS077: 'more than {} bytes were read, the limit of this file',
   SPS078: 'the path came to mean another file while the request was held',
-  SPS079: '{} may not be read, and would be where it goes',
-  SPS080: '{} is a folder, and what is in it would be judged by other rules where it goes',
   SPS081: 'scp protocol violation by the client: {}',
   SPS082: 'scp protocol violation by the target: {}',
-  SPS083: 'the contents of {} are masked for you, and that cannot be done here: {}',
+  SPS083: 'the contents of {} are protected where they lie, so it does not go elsewhere',
+  SPS084: 'the contents of {} are masked for you, so they can only be read',
 } as const;
 
 export type FileErrorCode = keyof typeof FILE_ERRORS;

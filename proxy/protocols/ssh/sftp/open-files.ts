@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import type { MaskedRead } from './masked-read.ts';
 import type { FileGrant, FileOutcome } from './port.ts';
 
 /** A file or folder that the server has opened for a client, by its handle. */
@@ -9,6 +10,8 @@ export interface OpenFile {
   readonly writes: boolean;
   readonly grant: FileGrant;
   readonly transfer: Transfer;
+  /** Its contents are masked: they are read by this alone. */
+  readonly masked: MaskedRead | undefined;
 }
 
 /** Counts the contents that pass, and makes their digest while they pass in order. */

@@ -28,6 +28,8 @@ export interface Resolver {
   home(): Promise<string>;
   isFolder(path: string): Promise<boolean>;
   readable(path: string): boolean;
+  /** Contents there are protected because of where they lie. */
+  protects(path: string, tree: boolean): boolean;
 }
 
 /** Refused without asking policy, in words. */
@@ -170,6 +172,7 @@ export async function planOf(request: PlannedRequest, resolver: Resolver): Promi
     const failed = source.failed ?? target.failed;
     // What is below a folder is moved from under the rules about it, so all of it has to be granted.
     const folder = failed === undefined && (await resolver.isFolder(source.path));
+    if (uncovers(source.path, target.path, folder)) return { refused: fileErrorText('SPS083', source.path) };
     const accesses = moved(source.path, target.path, folder);
     const frame =
       type === 'rename'
@@ -185,6 +188,8 @@ export async function planOf(request: PlannedRequest, resolver: Resolver): Promi
     const target = await ofFolder(to);
     // Some systems follow a symbolic link here and some do not (POSIX leaves it open), so both are judged.
     const followed = await follow(from);
+    if (uncovers(source.path, target.path, false) || uncovers(followed.path, target.path, false))
+      return { refused: fileErrorText('SPS083', source.path) };
     const accesses: FileAccessTo[] = [...moved(source.path, target.path, false)];
     if (followed.path !== source.path) accesses.push(...moved(followed.path, target.path, false));
     return {
@@ -216,6 +221,11 @@ export async function planOf(request: PlannedRequest, resolver: Resolver): Promi
       // A link to what is not there yet may be made; one in a folder that is not there may not.
       failed: place.failed,
     };
+  }
+
+  /** What is protected where it lies would not be where it goes. */
+  function uncovers(from: string, to: string, folder: boolean): boolean {
+    return resolver.protects(from, folder) && (folder || !resolver.protects(to, false));
   }
 
   /** Both ends are written; and what may not be read does not go to where it may be. */

@@ -3,6 +3,8 @@
  * request goes on, and two byte streams. They know neither policy's engine nor the record's format nor SSH's channels.
  */
 
+import type { TextMasker } from '../../../masking/stream/port.ts';
+
 export type FileAccess = 'ReadFile' | 'WriteFile';
 
 /** Operations as the record names them: those of SFTP, of its extensions, and the two of legacy scp (`send`, `receive`). */
@@ -66,6 +68,8 @@ export interface FileGrant {
   readonly granted: true;
   /** It waited for people: what its path means may have changed meanwhile, and is found out again. */
   readonly held: boolean;
+  /** What is read of the file is masked by this; made anew for each reading from the start. Absent: it is shown as it is. */
+  readonly masker?: () => TextMasker;
   /** Most bytes of contents that may be returned for it. */
   readonly maxBytesReturned?: number;
   /** Called once, with what became of it. */
@@ -90,6 +94,8 @@ export interface FileJudge {
   judge(request: FileRequest, signal: AbortSignal): FileVerdict | Promise<FileVerdict>;
   /** What policy says, without recording, holding or waiting. */
   permits(access: FileAccessTo): 'Allow' | 'RequireApproval' | 'Deny';
+  /** Whether the contents of the file, or of some file below it, are protected because of where they lie: they do not go elsewhere. */
+  protects(access: Pick<FileAccessTo, 'path' | 'tree'>): boolean;
   /**
    * Records what an earlier grant covers already, such as setting the times of a file that was opened for writing.
    * @returns called with what became of it

@@ -2,9 +2,10 @@ import { answersWith, dataOf, handleOf, mayBeFolder, nameAnswer, nameOf, statusA
 import * as n from './constants.ts';
 import { FileProtocolError, fileErrorText } from './errors.ts';
 import { createExchange } from './exchange.ts';
-import { knownExtensions } from './extensions.ts';
+import { knownExtensions, lengthAndBytes } from './extensions.ts';
 import { packet, readFields } from './fields.ts';
 import { createFrameReader } from './frames.ts';
+import { createMaskedRead, type MaskedPart, type MaskedRead } from './masked-read.ts';
 import { createTransfer, type OpenFile } from './open-files.ts';
 import { isNormal, normalise, printable, unusable } from './paths.ts';
 import { attributeWords, opensForReading, type Plan, type PlannedRequest, planOf, type Resolver } from './plan.ts';
@@ -23,8 +24,10 @@ export interface SftpOptions {
 
 /** Clients keep up to 64 requests on their way by themselves, some as many as a file has blocks. */
 const MAX_OUTSTANDING = 1024;
-/** More than a server allows a process to have open. */
-const MAX_OPEN_FILES = 1024;
+/** Largest part of a file in one answer: its packet holds nine bytes more. */
+const MAX_DATA = n.MAX_PACKET - 1024;
+/** Clients have one open, file systems over SFTP some dozens. */
+const MAX_OPEN_FILES = 256;
 
 type Asked = Exclude<SftpRequest, PlannedRequest>;
 
@@ -71,6 +74,7 @@ export function createSftpSession(options: SftpOptions): FileSession {
       return answer[4] === n.ATTRS && mayBeFolder(answer);
     },
     readable: (path) => judge.permits({ access: 'ReadFile', path }) !== 'Deny',
+    protects: (path, tree) => judge.protects(tree ? { path, tree } : { path }),
   };
 
   /** Whether the client may know of the path: what any access to it would tell anyway. */
@@ -125,14 +129,28 @@ export function createSftpSession(options: SftpOptions): FileSession {
     const handle = handleOf(answer);
     if (files.has(handle)) throw new FileProtocolError('SPS071', 'a handle that is in use');
     const flags = request.type === 'open' ? request.flags : 0;
+    const { masker } = grant;
+    const reads = opensForReading(flags);
     files.set(handle, {
       kind: request.type === 'open' ? 'file' : 'folder',
       path: plan.request.accesses[0]?.path ?? '',
-      reads: opensForReading(flags),
+      reads,
       writes: (flags & n.WRITE_FLAG) !== 0,
       grant,
       transfer: createTransfer(),
+      masked:
+        masker === undefined || !reads || request.type !== 'open'
+          ? undefined
+          : createMaskedRead({ masker, fetch: (offset, length) => fetchPart(handle, offset, length) }),
     });
+  }
+
+  function fetchPart(handle: string, offset: bigint, length: number): Promise<Buffer> {
+    const place = Buffer.alloc(12);
+    place.writeBigUInt64BE(offset);
+    place.writeUInt32BE(length, 8);
+    const bytes = Buffer.from(handle, 'latin1');
+    return exchange.ask(n.READ, n.DATA, lengthAndBytes(bytes), { raw: place });
   }
 
   // ── requests by handle ──
@@ -168,6 +186,7 @@ export function createSftpSession(options: SftpOptions): FileSession {
     const limit = file.grant.maxBytesReturned ?? Number.POSITIVE_INFINITY;
     const overLimit = (): string => fileErrorText('SPS077', String(limit));
     if (file.transfer.bytesRead > limit) return status(id, n.FX_FAILURE, overLimit());
+    if (file.masked !== undefined) return readMasked(id, file, file.masked, request);
     return exchange.forward(frame, id, n.DATA, (answer, type) => {
       if (type !== n.DATA) return answer;
       const data = dataOf(answer);
@@ -177,6 +196,32 @@ export function createSftpSession(options: SftpOptions): FileSession {
       tell(overLimit());
       return statusAnswer(id, n.FX_FAILURE, overLimit());
     });
+  }
+
+  async function readMasked(
+    id: number,
+    file: OpenFile,
+    masked: MaskedRead,
+    { offset, length }: Extract<Asked, { type: 'read' }>,
+  ): Promise<void> {
+    let part: MaskedPart;
+    try {
+      part = await masked.read(offset, Math.min(length, MAX_DATA));
+    } catch (error) {
+      if (ending.signal.aborted || error instanceof FileProtocolError) throw error;
+      // The masker refuses to go on: what it says is for the client.
+      const { message } = error as Error;
+      tell(message);
+      return status(id, n.FX_FAILURE, message);
+    }
+    if ('status' in part) return status(id, part.status.code, part.status.message);
+    file.transfer.read(offset, part.data);
+    const limit = file.grant.maxBytesReturned ?? Number.POSITIVE_INFINITY;
+    if (file.transfer.bytesRead > limit) {
+      tell(fileErrorText('SPS077', String(limit)));
+      return status(id, n.FX_FAILURE, fileErrorText('SPS077', String(limit)));
+    }
+    return toClient(packet(n.DATA, id, lengthAndBytes(part.data)));
   }
 
   function write(id: number, frame: Buffer, request: Extract<Asked, { type: 'write' }>): Promise<void> | undefined {
@@ -213,6 +258,9 @@ export function createSftpSession(options: SftpOptions): FileSession {
     if (source === undefined || target === undefined) return noFile(id);
     if (!source.reads) return deny(id, fileErrorText('SPS074', 'reading'));
     if (!target.writes) return deny(id, fileErrorText('SPS074', 'writing'));
+    if (source.masked !== undefined) return deny(id, fileErrorText('SPS084', source.path));
+    if (judge.protects({ path: source.path }) && !judge.protects({ path: target.path }))
+      return deny(id, fileErrorText('SPS083', source.path));
     const done = await judge.note({
       operation: 'copy-data',
       accesses: [
