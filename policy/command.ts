@@ -153,6 +153,8 @@ export interface ExecTuple extends OfStatement {
   readonly argv: readonly string[];
   /** It runs what its words say (sudo, sh, xargs, git): opaque unless an Allow rule names its first word. */
   readonly wrapper: boolean;
+  /** Why it was not taken for the file transfer that it looks like, in words. */
+  readonly unsure?: string;
 }
 
 /** One file or folder that is read or written. */

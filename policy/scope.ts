@@ -1,6 +1,6 @@
 import type { CompiledConnection, DecideContext, PermissionRow, PolicyScope } from './bundle.ts';
 import { scopeVariables } from './cel-variables.ts';
-import type { Command } from './command.ts';
+import { type Command, SSH_OPERATIONS, type SshOperation } from './command.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
 import type { Candidates } from './judge-tuple.ts';
@@ -9,6 +9,7 @@ import { type CompiledMask, planMasks } from './mask-plan.ts';
 import { permissionRows } from './permissions.ts';
 import { type Rights, rightsOf } from './rights.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
+import { aboutUser } from './ssh/match.ts';
 import type { Subject } from './subject.ts';
 
 /** What `compile.ts` selected for one subject on one connection. */
@@ -57,12 +58,20 @@ export function createScope(parts: ScopeParts): PolicyScope {
       rights ??= rightsOf(candidates);
       return rights;
     },
+    operations: (loginUser) => operationsOf(loginUser, allow, mayConnect && connection.mode === 'Observe'),
     decide: (command: Command, context: DecideContext): Decision => decide(scope, command, context),
     permissions: () => {
       rows ??= permissionRows(candidates, parts.masks);
       return rows;
     },
   };
+}
+
+function operationsOf(loginUser: string, allow: readonly CompiledRule[], all: boolean): ReadonlySet<SshOperation> {
+  if (all) return new Set(SSH_OPERATIONS);
+  return new Set(
+    allow.flatMap(({ ssh }) => (ssh !== undefined && aboutUser(ssh, loginUser) ? [...(ssh.operations ?? [])] : [])),
+  );
 }
 
 /** Hits every command there is, whatever it is and whenever: nothing is left that a session could be for. */

@@ -74,8 +74,8 @@ export type PostgresCredential =
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
 /**
- * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory: no text of one lies about. For
- * signatures see `certificate/openssh/signature.ts`.
+ * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory when nobody holds them: no text of one
+ * lies about. For signatures see `certificate/openssh/signature.ts`.
  */
 export type SshCredential =
   | {
@@ -88,12 +88,12 @@ export type SshCredential =
   | { readonly type: 'key'; readonly username: string; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string; readonly password: string };
 
-/** What a user certificate may let its connection do besides exec; sshd refuses what is not named (PROTOCOL.certkeys). */
-export type SshExtension =
-  | 'permit-pty'
-  | 'permit-port-forwarding'
-  | 'permit-agent-forwarding'
-  | 'permit-X11-forwarding';
+/** A key that a gateway proves itself with to SSH clients. */
+export interface SshHostKey {
+  readonly privateKey: KeyObject;
+  /** Host certificate for it, as on the wire: offered besides the plain key. */
+  readonly certificate?: Buffer;
+}
 
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {
@@ -153,8 +153,6 @@ export interface SshLeaseRequest extends LeaseRequest {
   readonly loginUser: string;
   /** Local address of the socket that is connected to the target, which is dialled before: where the target sees Sallyport. */
   readonly localAddress: string | undefined;
-  /** Only what the policy of the subject can ever allow. */
-  readonly extensions: readonly SshExtension[];
 }
 
 /** A credential for one session, or for one command of it. Whoever leased it releases it, whatever happens. */

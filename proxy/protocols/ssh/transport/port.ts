@@ -1,5 +1,8 @@
 /** What the transport offers to the rest of the lane: two legs, each from the first byte to the end of user authentication. */
-import type { Socket } from 'node:net';
+import type { KeyObject } from 'node:crypto';
+import type { Wire } from '../../../listener/wire.ts';
+import type { SshCredential, VerifiedIdentity } from '../../../ports.ts';
+import type { Authenticate, OfferedMethod, SignInMethod } from '../auth/port.ts';
 
 /**
  * The connection protocol of one leg (RFC 4254): payloads with message numbers 80 to 127, decrypted. Key exchanges happen underneath,
@@ -18,7 +21,7 @@ export interface ConnectionLayer {
   /** The payload is the listener's: it may keep and change it. One listener; messages wait for it. */
   onPayload(listener: (payload: Buffer) => void): void;
   onDrain(listener: () => void): void;
-  /** Stops reading from the peer; a few messages that were read already still come later, after `resume`. Counted: each `pause` needs its `resume`. */
+  /** Stops reading from the peer; what was read already (64 KiB at most) still comes. A key exchange that is under way is finished first. */
   pause(): void;
   resume(): void;
   /** Answers a message that is not understood (RFC 4253, section 11.4); called within the payload listener. */
@@ -42,49 +45,21 @@ export const DisconnectReason = {
   NO_MORE_AUTH_METHODS_AVAILABLE: 14,
 } as const;
 
-export type AuthMethod = 'none' | 'password' | 'keyboard-interactive' | 'publickey';
-
-/** One attempt to sign in, as the client made it (RFC 4252, RFC 4256). */
-export type AuthAttempt = { readonly username: string } & (
-  | { readonly method: 'none' }
-  | { readonly method: 'password'; readonly password: string }
-  /** Answers to the prompts of `AcceptOptions.prompts`, in their order. */
-  | { readonly method: 'keyboard-interactive'; readonly answers: readonly string[] }
-  | {
-      readonly method: 'publickey';
-      /** Of the signature, such as `ssh-ed25519-cert-v01@openssh.com` or `rsa-sha2-512`. */
-      readonly algorithm: string;
-      /** Public key or certificate as it is on the wire (RFC 4253, section 6.6; PROTOCOL.certkeys). */
-      readonly key: Buffer;
-      /** False: the client only asks whether this key would do. True: it has proved to hold the private key (of the certificate). */
-      readonly verified: boolean;
-    }
-);
-
-export type AuthOutcome<I> =
-  | { readonly accepted: I }
-  /** `reason` is for the log and the record; the client learns which methods can go on. */
-  | { readonly rejected: string; readonly partial?: boolean };
-
-/** Called for each attempt, one at a time. Whatever it throws ends the connection. */
-export type Authenticate<I> = (attempt: AuthAttempt, signal: AbortSignal) => Promise<AuthOutcome<I>> | AuthOutcome<I>;
-
 /** A key that a server proves itself with. */
 export interface HostKey {
-  /** PKCS#8 PEM or OpenSSH's own format, without passphrase. */
-  readonly privateKey: string | Buffer;
+  readonly privateKey: KeyObject;
   /** Host certificate for it, as on the wire: offered besides the plain key. Ed25519, ECDSA and RSA. */
   readonly certificate?: Buffer;
 }
 
-export interface AcceptOptions<I> {
+export interface AcceptOptions {
   /** At least one; the first of each type is used. */
   readonly hostKeys: readonly HostKey[];
-  /** What is told to clients as methods that can go on, in this order. `none` needs not be named. */
-  readonly methods: readonly Exclude<AuthMethod, 'none'>[];
-  readonly authenticate: Authenticate<I>;
-  /** For keyboard-interactive. Default: one prompt `Token: `, not echoed. */
-  readonly prompts?: readonly { readonly prompt: string; readonly echo: boolean }[];
+  /** What clients are told can go on, in this order. Empty or `none` alone: nothing else than `none` is tried. */
+  readonly methods: readonly OfferedMethod[];
+  readonly authenticate: Authenticate;
+  /** What keyboard-interactive asks for, not echoed. Default: `Token: `. */
+  readonly prompt?: string;
   /** Shown by clients before they are asked for anything (RFC 4252, section 5.4). */
   readonly banner?: string;
   /** From the first byte until the client is signed in (the target's sign-in does not count). */
@@ -92,15 +67,17 @@ export interface AcceptOptions<I> {
   /** Failed attempts, `none` not counted. */
   readonly maxAttempts: number;
   readonly signal: AbortSignal;
+  /** Bytes of one direction after which new keys are agreed on. Default: a gigabyte. */
+  readonly rekeyBytes?: number;
   readonly debug?: (message: string) => void;
 }
 
-export interface AcceptedClient<I> {
+export interface AcceptedClient {
   readonly layer: ConnectionLayer;
   /** Login user that the client named. */
   readonly username: string;
-  readonly identity: I;
-  readonly method: AuthMethod;
+  readonly identity: VerifiedIdentity;
+  readonly method: SignInMethod;
   readonly clientVersion: string;
   /** Tells the client that it is in: after the target's sign-in. Before it nothing reaches the layer's listener. */
   finish(): void;
@@ -108,7 +85,7 @@ export interface AcceptedClient<I> {
   refuse(text: string): void;
 }
 
-/** Why a client was not let in. `rejected` are the reasons that `authenticate` gave. */
+/** Why a client was not let in. */
 export type ClientFailureCode = 'timeout' | 'attempts' | 'protocol' | 'closed' | 'aborted';
 
 /** A key or authority that a target may prove itself with; as of a line in known_hosts, whose hosts were matched already. */
@@ -117,17 +94,6 @@ export interface PinnedHostKey {
   /** Public key as on the wire. */
   readonly key: Buffer;
 }
-
-/** Proof of a login. cred makes them; all keys in PKCS#8 PEM or OpenSSH's format. */
-export type SshCredential =
-  | {
-      readonly type: 'certificate';
-      readonly username: string;
-      readonly privateKey: string | Buffer;
-      readonly certificate: Buffer;
-    }
-  | { readonly type: 'key'; readonly username: string; readonly privateKey: string | Buffer }
-  | { readonly type: 'password'; readonly username: string; readonly password: string };
 
 export interface ConnectOptions {
   /** Without a match nobody signs in: nothing is trusted on first use. */
@@ -140,6 +106,8 @@ export interface ConnectOptions {
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly now?: () => number;
+  /** Bytes of one direction after which new keys are agreed on. Default: a gigabyte. */
+  readonly rekeyBytes?: number;
   readonly debug?: (message: string) => void;
 }
 
@@ -155,15 +123,16 @@ export type TargetFailureCode =
   | 'authentication'
   | 'aborted';
 
-/** @see acceptClient in `server.ts`, connectTarget in `client.ts` */
-export type Accept = <I>(socket: Socket, options: AcceptOptions<I>) => Promise<AcceptedClient<I>>;
-export type Connect = (socket: Socket, options: ConnectOptions) => Promise<ConnectionLayer>;
+/** @see acceptClient in `accept.ts`, connectTarget in `connect.ts`. Both take a paused wire over. */
+export type Accept = (wire: Wire, options: AcceptOptions) => Promise<AcceptedClient>;
+export type Connect = (wire: Wire, options: ConnectOptions) => Promise<ConnectionLayer>;
 
 export class ClientFailure extends Error {
   override readonly name = 'ClientFailure';
   readonly code: ClientFailureCode;
-  readonly rejected: readonly string[];
-  constructor(code: ClientFailureCode, message: string, rejected: readonly string[] = [], cause?: unknown) {
+  /** What `authenticate` said of each attempt. */
+  readonly rejected: readonly Error[];
+  constructor(code: ClientFailureCode, message: string, rejected: readonly Error[] = [], cause?: unknown) {
     super(message, { cause });
     this.code = code;
     this.rejected = rejected;
