@@ -7,7 +7,7 @@ import { OpenSshError } from '../../certificate/openssh/errors.ts';
 import { isCurrentHostCertificate, issueHostCertificate } from '../../certificate/openssh/host-certificate.ts';
 import { authorityLine } from '../../certificate/openssh/known-hosts.ts';
 import { formatPrivateKey, parsePrivateKey } from '../../certificate/openssh/private-key.ts';
-import { publicKeyOf } from '../../certificate/openssh/public-key.ts';
+import { formatPublicKey, publicKeyOf } from '../../certificate/openssh/public-key.ts';
 import type { SshHostKeys } from '../ports.ts';
 import { identityError } from './errors.ts';
 import { createPrivate, privateFolder, readPrivate, replacePrivate } from './state-files.ts';
@@ -54,8 +54,8 @@ export interface SelfMadeHostKeys {
 }
 
 /**
- * Keys made for this state folder, in STATE/ssh: `host_key`, and `host_ca` that signs a certificate for the hosts of each connection;
- * `known_hosts` for clients. Processes of one gateway that start together end up with the same.
+ * Keys made for this state folder, in STATE/ssh: `SSH_HOST.key`, its `.pub`, and `host_ca` that signs a certificate for the hosts of each
+ * connection; `known_hosts` for clients. Processes of one gateway that start together end up with the same.
  * @throws IdentityError SPI033
  */
 export async function selfMadeHostKeys(
@@ -82,10 +82,10 @@ export async function selfMadeHostKeys(
 
   try {
     await privateFolder(folder);
-    const key = await kept('host_key');
+    const key = await kept(SSH_HOST.key);
     const authority = await kept('host_ca');
-    const line = `${authorityLine(['*'], publicKeyOf(authority))}\n`;
-    if ((await readPrivate(knownHostsFile)) !== line) await replacePrivate(knownHostsFile, line, randomUUID());
+    await written(knownHostsFile, `${authorityLine(['*'], publicKeyOf(authority))}\n`);
+    await written(join(folder, `${SSH_HOST.key}.pub`), `${formatPublicKey(publicKeyOf(key))}\n`);
     return {
       knownHostsFile,
       async of(connection) {
@@ -110,6 +110,10 @@ export async function selfMadeHostKeys(
   } catch (error) {
     throw asRefusal(folder, error);
   }
+}
+
+async function written(path: string, text: string): Promise<void> {
+  if ((await readPrivate(path)) !== text) await replacePrivate(path, text, randomUUID());
 }
 
 /** The line for known_hosts, made with the authority at first use. @throws IdentityError SPI033 */

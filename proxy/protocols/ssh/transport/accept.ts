@@ -1,6 +1,7 @@
 /** The leg to the client: host keys, user authentication (RFC 4252, RFC 4256, RFC 8308), and the connection layer behind it. */
-import { sshReader, string, uint32 } from '../../../../certificate/openssh/wire.ts';
+
 import { type SignatureAlgorithm, verifySsh } from '../../../../certificate/openssh/signature.ts';
+import { sshReader, string, uint32 } from '../../../../certificate/openssh/wire.ts';
 import type { Wire } from '../../../listener/wire.ts';
 import type { AuthAttempt, AuthOutcome } from '../auth/port.ts';
 import { createLayer } from './layer.ts';
@@ -158,8 +159,7 @@ export async function acceptClient(wire: Wire, options: AcceptOptions): Promise<
 
     const signIn = createSignIn(transport, options, ending.signal, {
       rejected: (error) => void rejected.push(error),
-      violation: (text) =>
-        fail(new ClientFailure('protocol', text, rejected), DisconnectReason.PROTOCOL_ERROR),
+      violation: (text) => fail(new ClientFailure('protocol', text, rejected), DisconnectReason.PROTOCOL_ERROR),
       exhausted: () =>
         fail(
           new ClientFailure('attempts', 'too many failed attempts to sign in', rejected),
@@ -294,16 +294,25 @@ function createSignIn(
     const asked = readRequest(payload, transport.sessionId);
     switch (asked?.kind) {
       case undefined:
-        return refuse(true);
+        refuse(true);
+        return;
       case 'bad-signature':
         events.rejected(new Error('the signature is not one of the key'));
-        return refuse(true);
+        refuse(true);
+        return;
       case 'interactive':
-        if (!methods.includes('keyboard-interactive')) return refuse(true);
-        return prompt(asked.username, options.prompt ?? 'Token: ');
+        if (!methods.includes('keyboard-interactive')) {
+          refuse(true);
+          return;
+        }
+        prompt(asked.username, options.prompt ?? 'Token: ');
+        return;
       case 'attempt': {
         const { method } = asked.attempt;
-        if (method !== 'none' && !methods.includes(method)) return refuse(true);
+        if (method !== 'none' && !methods.includes(method)) {
+          refuse(true);
+          return;
+        }
         void judge(asked.attempt);
       }
     }
@@ -342,9 +351,11 @@ function createSignIn(
         return;
       case Message.USERAUTH_REQUEST:
         if (!service) throw new Violation('a sign-in before its service');
-        return request(payload);
+        request(payload);
+        return;
       case Message.INFO_RESPONSE:
-        return answer(payload);
+        answer(payload);
+        return;
       default:
         // Channels before the sign-in, above all.
         if (type !== undefined && type >= 80) throw new Violation('a channel before the sign-in');

@@ -31,10 +31,20 @@ export function createLayer(transport: Transport, onOther: (payload: Buffer) => 
 
   transport.onMessage = (payload) => {
     const type = payload[0] ?? 0;
-    if (type < FIRST || type > LAST) return onOther(payload);
-    if (!opened) return transport.disconnect(DisconnectReason.PROTOCOL_ERROR, 'a channel before the sign-in');
-    if (listener !== undefined) return listener(payload);
-    if (backlog.push(payload) > BACKLOG) transport.disconnect(DisconnectReason.PROTOCOL_ERROR, 'too many messages at once');
+    if (type < FIRST || type > LAST) {
+      onOther(payload);
+      return;
+    }
+    if (!opened) {
+      transport.disconnect(DisconnectReason.PROTOCOL_ERROR, 'a channel before the sign-in');
+      return;
+    }
+    if (listener !== undefined) {
+      listener(payload);
+      return;
+    }
+    if (backlog.push(payload) > BACKLOG)
+      transport.disconnect(DisconnectReason.PROTOCOL_ERROR, 'too many messages at once');
   };
   transport.pause();
 

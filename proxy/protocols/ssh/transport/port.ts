@@ -47,7 +47,8 @@ export const DisconnectReason = {
 
 /** A key that a server proves itself with. */
 export interface HostKey {
-  readonly privateKey: KeyObject;
+  /** As text: in OpenSSH's format or PEM, without passphrase. */
+  readonly privateKey: KeyObject | Buffer | string;
   /** Host certificate for it, as on the wire: offered besides the plain key. Ed25519, ECDSA and RSA. */
   readonly certificate?: Buffer;
 }

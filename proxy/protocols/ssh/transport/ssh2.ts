@@ -3,9 +3,10 @@
  * Messages that are not the transport's own (RFC 4253) are handed over raw. What is used below are inner parts of the pinned version;
  * `ssh2.test.ts` fails where another one differs.
  */
-import { type KeyObject, sign } from 'node:crypto';
+import { KeyObject, sign } from 'node:crypto';
 import { createRequire, Module } from 'node:module';
 import path from 'node:path';
+import { parsePrivateKey } from '../../../../certificate/openssh/private-key.ts';
 import {
   parsePublicKeyBlob,
   publicKeyOf,
@@ -171,6 +172,10 @@ export function subjectKey(blob: Buffer): SshPublicKey {
   return readKeyFields(plainAlgorithm(type), reader);
 }
 
+/** @throws OpenSshError for a text that is no key */
+export const privateKeyOf = (key: KeyObject | Buffer | string): KeyObject =>
+  key instanceof KeyObject ? key : parsePrivateKey(key.toString());
+
 /** Signatures that host keys of the type make. */
 const hostAlgorithms = (type: string): string[] => (type === 'ssh-rsa' ? ['rsa-sha2-512', 'rsa-sha2-256'] : [type]);
 
@@ -191,7 +196,10 @@ function serverKeys(
   negotiated: () => Ssh2Negotiated,
 ): { readonly names: string[]; readonly keys: Record<string, Ssh2HostKey> } {
   const keys: Record<string, Ssh2HostKey> = {};
-  const entries = hostKeys.map((host) => ({ ...host, publicKey: publicKeyOf(host.privateKey) }));
+  const entries = hostKeys.map(({ privateKey, certificate }) => {
+    const key = privateKeyOf(privateKey);
+    return { privateKey: key, certificate, publicKey: publicKeyOf(key) };
+  });
   for (const { privateKey, certificate, publicKey } of entries) {
     if (certificate === undefined) continue;
     for (const algorithm of hostAlgorithms(publicKey.type)) {
@@ -588,7 +596,10 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
     opened += chunk.length;
     if (protocol._kexinit !== undefined && ready) {
       sinceWish += chunk.length;
-      if (sinceWish > KEX_BYTES) return transport.disconnect(PROTOCOL_ERROR, 'no answer to the wish for new keys');
+      if (sinceWish > KEX_BYTES) {
+        transport.disconnect(PROTOCOL_ERROR, 'no answer to the wish for new keys');
+        return;
+      }
     }
     try {
       // Until the first keys ssh2 keeps parts of what it reads, and the wire's buffer is used again.
