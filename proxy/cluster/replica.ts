@@ -12,6 +12,7 @@ import { keepRetention } from '../../record/retention.ts';
 import { createClusterVerifier } from '../identity/cluster.ts';
 import { createOidcVerifier } from '../identity/oidc.ts';
 import { configuredCertificate } from '../identity/server-certificate.ts';
+import { readHostKeys } from '../identity/ssh-host-keys.ts';
 import { createTenures } from '../identity/tenures.ts';
 import { createTokenVerifier } from '../identity/verifier.ts';
 import type { ApprovalStore, TokenVerifier } from '../ports.ts';
@@ -54,6 +55,8 @@ export interface ReplicaOptions {
   readonly tokenKeyFile: string;
   /** Folder with tls.crt and tls.key. */
   readonly tls: string;
+  /** Folder with the SSH host keys, the same on all replicas. */
+  readonly sshHostKeys: string;
   /** Default: as the API server says. */
   readonly tokenIssuer: string | undefined;
   /** Issuers outside of the cluster. */
@@ -239,6 +242,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     log,
     tls: () => certificate.context(),
     plaintextLoopback: false,
+    sshHostKeys: () => readHostKeys(options.sshHostKeys),
     addressOf({ name }) {
       const ports = bundles.document?.gatewayPorts ?? {};
       const port = Object.hasOwn(ports, name) ? ports[name] : undefined;

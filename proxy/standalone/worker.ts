@@ -5,7 +5,7 @@ import type { Configuration } from '../../api/configuration.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { CheckObject, Finding } from '../../api/load.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
-import type { Bundle } from '../../policy/bundle.ts';
+import type { Bundle, CompiledConnection } from '../../policy/bundle.ts';
 import { createAnchors } from '../../record/anchors.ts';
 import { ownerIsAlive, ownerOf } from '../../record/owner.ts';
 import { keepRetention } from '../../record/retention.ts';
@@ -18,6 +18,7 @@ import { keepSwept, SWEEP_FOLDER } from '../approval/sweep.ts';
 import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
+import { hostKeyFolder, makeHostKey, readHostKeys } from '../identity/ssh-host-keys.ts';
 import { createNotifier } from '../notifications/notifier.ts';
 import type { CredentialSource } from '../ports.ts';
 import { recordRemovals } from '../recording/ledger.ts';
@@ -165,6 +166,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   // Before anything new is held: what is open and held by nobody has no session any more.
   if (options.worker === 0) await keepSwept(approvalContext, SWEEP_FOLDER, retaining.signal);
   const approvals = createApprovals(approvalContext);
+  await makeHostKey(state);
   const runtime = await startRuntime({
     bundles,
     credentials,
@@ -175,6 +177,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     log,
     tls: () => certificate.context(),
     plaintextLoopback: options.plaintextLoopback,
+    sshHostKeys: () => readHostKeys(hostKeyFolder(state)),
     addressOf: addressBook(configuration.listen),
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
@@ -205,17 +208,25 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   };
 }
 
+async function credentialsOf(connection: CompiledConnection, credentials: CredentialSource): Promise<void> {
+  const { postgresRole, clientCertificate, sshCertificate } = connection.credential;
+  if (connection.protocol === 'SSH') {
+    if (sshCertificate === undefined) await credentials.ssh(connection);
+    else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
+  }
+  if (connection.protocol !== 'Postgres') return;
+  if (clientCertificate !== undefined)
+    await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
+  else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
+  await credentials.certificateAuthorities(connection);
+}
+
 /** Credentials are read for each session, so one that is missing is no error yet; whoever starts the gateway wants to know now. */
 async function warnOfWhatIsMissing(bundle: Bundle, credentials: CredentialSource, log: Logger): Promise<void> {
   if (bundle.connections.length === 0) log.warn('no AccessConnection is in the resources, so nothing is served yet');
   for (const connection of bundle.connections) {
-    if (connection.protocol !== 'Postgres') continue;
     try {
-      const { postgresRole, clientCertificate } = connection.credential;
-      if (clientCertificate !== undefined)
-        await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
-      else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
-      await credentials.certificateAuthorities(connection);
+      await credentialsOf(connection, credentials);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const { code, message, hint } = error;

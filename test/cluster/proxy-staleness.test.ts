@@ -35,6 +35,7 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'a replica without an A
       trustedKeys: [ground.trustedKey],
       state,
       credentials: ground.credentials,
+      sshHostKeys: '/nonexistent',
       tokenKeyFile: ground.tokenKeyFile,
       tls: ground.tlsFolder,
       tokenIssuer: undefined,

@@ -37,7 +37,7 @@ export interface TestRules {
   readonly read?: readonly string[];
   readonly write?: readonly string[];
   /** Paths that a person would be asked about: told to it, and granted when the promise resolves. */
-  readonly hold?: { readonly path: string; readonly released: Promise<void> };
+  readonly hold?: { readonly path: string; readonly released: Promise<void>; asked?(): void };
   readonly maxBytesReturned?: number;
   readonly masker?: () => TextMasker;
   /** Folders whose contents do not go elsewhere. */
@@ -70,10 +70,14 @@ export function judgeOf(rules: TestRules): TestJudge {
         const denied = request.accesses.find((access) => !covers(access));
         return { granted: false, message: `denied: ${denied?.access} ${denied?.path}` };
       }
-      const held = rules.hold !== undefined && request.accesses.some(({ path: wanted }) => wanted === rules.hold?.path);
+      const held =
+        request.metadata !== true &&
+        rules.hold !== undefined &&
+        request.accesses.some(({ path: wanted }) => wanted === rules.hold?.path);
       if (held) {
         const aborted = once(signal, 'abort').then(() => Promise.reject(signal.reason));
-        await Promise.race([rules.hold.released, aborted]);
+        rules.hold?.asked?.();
+        await Promise.race([rules.hold?.released, aborted]);
       }
       const limit = rules.maxBytesReturned === undefined ? {} : { maxBytesReturned: rules.maxBytesReturned };
       const masker = rules.masker === undefined ? {} : { masker: rules.masker };
