@@ -33,6 +33,8 @@ export interface CompiledConnection {
     readonly host: string;
     readonly port: number;
     readonly database?: string;
+    /** SSH: what the target has to prove, as written: `[@cert-authority ]TYPE BASE64[ COMMENT]`. Empty for other protocols. */
+    readonly hostKeys: readonly string[];
     readonly tls: {
       readonly mode: 'VerifyFull' | 'VerifyCA' | 'Disable';
       readonly caRef?: { readonly kind: 'ConfigMap' | 'Secret'; readonly name: string; readonly key: string };
@@ -44,9 +46,17 @@ export interface CompiledConnection {
     readonly secretRef?: { readonly name: string };
     readonly postgresRole?: PostgresRole;
     readonly clientCertificate?: ClientCertificate;
+    readonly sshCertificate?: SshCertificate;
   } & Readonly<Record<string, unknown>>;
+  /** How SSH clients may prove who they are besides tokens and connectors. Empty for other protocols. */
+  readonly ssh: {
+    readonly authorizedKeys: readonly AuthorizedKey[];
+    readonly trustedUserCAs: readonly TrustedUserCA[];
+  };
   readonly limits: {
     readonly maxSessions?: number;
+    /** SSH: channels of one connection, open at one time. */
+    readonly maxChannels?: number;
     readonly maxSessionDurationMs?: number;
     readonly idleTimeoutMs?: number;
     readonly commandsPerMinute?: number;
@@ -79,6 +89,41 @@ export interface ClientCertificate {
   /** Its common name: the role that it signs in as. */
   readonly role: string;
   readonly ttlMs: number;
+}
+
+/** An SSH user certificate that is signed for each connection. */
+export interface SshCertificate {
+  readonly caSecretRef: { readonly name: string };
+  /** Login users that certificates may be for. */
+  readonly principals: readonly string[];
+  /** `Command`: the connection to the target that it opens carries one command. */
+  readonly scope: 'Connection' | 'Command';
+  /** Addresses or CIDR ranges that it may be used from. Empty: the proxy's own address on the way to the target. */
+  readonly sourceAddresses: readonly string[];
+  readonly ttlMs: number;
+}
+
+/** Whom an SSH key or certificate stands for: a service account, or `ALIAS:SUBJECT` of an identity provider. */
+export type SshSubject =
+  | { readonly serviceAccount: { readonly namespace: string; readonly name: string }; readonly user?: never }
+  | { readonly user: string; readonly serviceAccount?: never };
+
+/** A public key that signs in as a service account, without a token. */
+export interface AuthorizedKey {
+  readonly serviceAccount: { readonly namespace: string; readonly name: string };
+  /** As written: `TYPE BASE64[ COMMENT]`. */
+  readonly publicKey: string;
+  /** Milliseconds since the epoch; undefined: until it is taken out. */
+  readonly expiresAt?: number;
+}
+
+/** An authority whose user certificates sign in without a token. */
+export interface TrustedUserCA {
+  readonly publicKey: string;
+  /** Whom a principal of the certificate stands for; a certificate with none of them is refused. The first that it has counts. */
+  readonly subjects: readonly { readonly principal: string; readonly subject: SshSubject }[];
+  /** Certificates that live longer are refused. */
+  readonly maxLifetimeMs: number;
 }
 
 /** The pure compiled policy: immutable, swapped whole. Made by `policy/compile.ts`. */
