@@ -77,10 +77,12 @@ export function createMaskedRead({ fetch, masker: create, kept = KEPT }: MaskedS
         ended = statusOf(answer);
         // Only at the end of the file is what was kept back known to be whole; of one that cannot be read on it is not shown.
         if (ended.code === n.FX_EOF) show(masker.end());
+        if (masker.failure !== undefined) throw masker.failure;
         return;
       }
       const data = dataOf(answer);
       show(masker.push(data));
+      if (masker.failure !== undefined) throw masker.failure;
       source += BigInt(data.length);
       // What was asked for beyond a short answer does not join it.
       if (data.length < STEP) return;
