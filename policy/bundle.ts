@@ -57,7 +57,6 @@ export interface CompiledConnection {
   };
   readonly limits: {
     readonly maxSessions?: number;
-    readonly maxSessionsPerSubject?: number;
     /** SSH: channels of one connection, open at one time. */
     readonly maxChannels?: number;
     readonly maxSessionDurationMs?: number;

@@ -367,10 +367,6 @@ export interface AccessConnection {
        */
       maxSessions?: number;
       /**
-       * Sessions of one subject at one time, on each proxy. Default: 64 for SSH, no limit of their own for other protocols.
-       */
-      maxSessionsPerSubject?: number;
-      /**
        * SSH: channels that one connection may have open at one time, such as sessions over a shared connection (ControlMaster) and forwarded ports. Default 64.
        */
       maxChannels?: number;

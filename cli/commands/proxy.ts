@@ -16,7 +16,6 @@ interface ProxyOptions {
   readonly credentials: string;
   readonly tls: string;
   readonly tokenKey: string;
-  readonly sshHostKeys: string;
   readonly tokenIssuer?: string;
   readonly config?: string;
   readonly kubeconfig?: string;
@@ -58,8 +57,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--archive <url>', 'https address of the archive; without it the record stays on this disk')
     .option('--state <dir>', 'where keys and the record are kept', '/var/lib/sallyport')
     .option('--credentials <dir>', 'mounted secrets/NAME/KEY and configmaps/NAME/KEY', '/var/run/sallyport/credentials')
-    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt', '/var/run/sallyport/tls')
-    .option('--ssh-host-keys <dir>', 'mounted ssh_host_ed25519_key and its like', '/var/run/sallyport/ssh-host-keys')
+    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt, and the SSH host key', '/var/run/sallyport/tls')
     .option('--token-key <file>', 'key for tokens of masking rules', '/var/run/sallyport/token-key/key')
     .option('--token-issuer <url>', 'issuer of service-account tokens (default: as the API server says)')
     .option('-c, --config <file>', 'SallyportConfiguration: issuers outside of the cluster, limits')
@@ -231,7 +229,6 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     state: folder.path,
     credentials: options.credentials,
     tokenKeyFile: options.tokenKey,
-    sshHostKeys: options.sshHostKeys,
     tls: options.tls,
     tokenIssuer: options.tokenIssuer,
     issuers: configuration.issuers,

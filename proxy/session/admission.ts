@@ -17,14 +17,14 @@ export type Admitted<J> = { readonly judgement: J } | { readonly refused: NotAdm
 /**
  * Whether an identity gets a session on a connection now: the gate, the identity itself, policy, and how many there are already, in
  * this order, for every lane alike.
- * @param defaultPerSubject sessions of one subject, where the connection does not say
+ * @param maxPerSubject sessions of one subject, where the protocol limits them
  */
 export function admit<J extends Judged>(
   ports: Pick<LaneContext, 'bundles' | 'gate'> & { readonly judgement: Judgements<J> },
   sessions: Iterable<OpenSession>,
   connection: CompiledConnection,
   identity: VerifiedIdentity,
-  defaultPerSubject: number = Number.POSITIVE_INFINITY,
+  maxPerSubject: number = Number.POSITIVE_INFINITY,
 ): Admitted<J> {
   const refused = (why: NotAdmitted): Admitted<J> => ({ refused: why });
   const kept = ports.gate.suspension(connection) ?? ports.gate.refusal(connection, identity);
@@ -36,7 +36,6 @@ export function admit<J extends Judged>(
   const { revoked } = judgement.scope;
   if (revoked !== undefined)
     return refused({ because: 'revoked', username, rule: revoked.rule, message: revoked.message ?? '' });
-  const maxPerSubject = connection.limits.maxSessionsPerSubject ?? defaultPerSubject;
   const maxSessions = connection.limits.maxSessions ?? Number.POSITIVE_INFINITY;
   if (maxSessions === Number.POSITIVE_INFINITY && maxPerSubject === Number.POSITIVE_INFINITY) return { judgement };
   let open = 0;

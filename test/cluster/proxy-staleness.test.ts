@@ -35,7 +35,6 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'a replica without an A
       trustedKeys: [ground.trustedKey],
       state,
       credentials: ground.credentials,
-      sshHostKeys: '/nonexistent',
       tokenKeyFile: ground.tokenKeyFile,
       tls: ground.tlsFolder,
       tokenIssuer: undefined,

@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
-import type { TextMasker } from '../../proxy/masking/stream/port.ts';
+import type { TextMasker } from '../../proxy/masking/stream/text-masker.ts';
 import type {
   ByteSink,
   FileAccessTo,

@@ -41,8 +41,6 @@ export interface SshLaneOptions
 /** As sshd has it (MaxAuthTries). */
 const MAX_ATTEMPTS = 6;
 const DEFAULT_CHANNELS = 64;
-/** Connections of one subject. */
-const DEFAULT_PER_SUBJECT = 64;
 /** Between two looks at sessions that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
 const OBSERVED = 'sallyport: this connection is observed: what policy would deny passes, and is recorded.\n';
@@ -182,7 +180,7 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     if (connection === undefined) throw new Refused(sshError('SPS016'));
     const { identity, username, clientVersion } = client;
     const all = [...open.keys(), ...opening];
-    const admitted = admit(ports, all, connection, identity, DEFAULT_PER_SUBJECT);
+    const admitted = admit(ports, all, connection, identity, connection.ssh.maxConnectionsPerSubject);
     if ('refused' in admitted) throw notAdmitted(admitted.refused);
     const { judgement } = admitted;
     if (judgement.scope.operations(username).size === 0) throw new Refused(sshError('SPS024', username));
