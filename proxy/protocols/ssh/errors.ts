@@ -72,6 +72,10 @@ export const SSH_ERRORS = {
     message: 'this time is over: the approval was for {} s',
     hint: 'Connect again, and ask anew.',
   },
+  SPS028: {
+    message: 'the terminal showed {} bytes, the most that is recorded of one',
+    hint: 'Connect again, and run what prints much as a command: ssh HOST COMMAND.',
+  },
 } as const;
 
 export type SshErrorCode = keyof typeof SSH_ERRORS;

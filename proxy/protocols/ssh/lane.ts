@@ -2,7 +2,7 @@ import type { CompiledConnection } from '../../../policy/bundle.ts';
 import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
 import type { Lane, LaneContext } from '../../lane.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type { CredentialLeases, Proof, SshCredential, SshLeaseRequest } from '../../ports.ts';
+import type { CredentialLeases, Proof, SshCredential, SshHostKeys, SshLeaseRequest } from '../../ports.ts';
 import { admit, type NotAdmitted } from '../../session/admission.ts';
 import { newSessionId } from '../../session/id.ts';
 import { createRefusals } from '../../session/refusals.ts';
@@ -24,13 +24,7 @@ import { createGatekeeper, type SessionGatekeeper } from './session/gatekeeper.t
 import { createSession, type Session, type SessionPorts, withdrawnBy } from './session/session.ts';
 import { type Activity, overdue } from './session-limits.ts';
 import { acceptClient } from './transport/accept.ts';
-import {
-  type AcceptedClient,
-  ClientFailure,
-  type ConnectionLayer,
-  DisconnectReason,
-  type HostKey,
-} from './transport/port.ts';
+import { type AcceptedClient, ClientFailure, type ConnectionLayer, DisconnectReason } from './transport/port.ts';
 import { signIn, type TargetConnection } from './upstream.ts';
 
 /** What the lane needs besides the ports of its sessions. */
@@ -39,8 +33,7 @@ export interface SshLaneOptions
   readonly ports: SessionPorts;
   readonly leases: CredentialLeases<SshCredential, SshLeaseRequest>;
   readonly registrations: Registrations;
-  /** What this gateway proves itself with, the same on all its replicas. */
-  readonly hostKeys: () => Promise<readonly HostKey[]>;
+  readonly hostKeys: SshHostKeys;
   /** From a client's first byte to its identity, in milliseconds. */
   readonly loginGraceMs: number;
 }
@@ -125,6 +118,8 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     signal: AbortSignal,
     proof: Proof | undefined,
   ): Promise<AcceptedClient> {
+    const connection = pick(connections);
+    if (connection === undefined) throw new Refused(sshError('SPS016'));
     const { methods, authenticate } = createAuthenticator({
       connection: () => pick(connections),
       verifier: options.verifier,
@@ -134,13 +129,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       ...(proof === undefined ? {} : { proof }),
     });
     return acceptClient(wire, {
-      hostKeys: await options.hostKeys(),
+      hostKeys: await options.hostKeys(connection),
       methods,
       authenticate,
       loginGraceMs,
       maxAttempts: MAX_ATTEMPTS,
       signal,
-      ...(pick(connections)?.mode === 'Observe' ? { banner: OBSERVED } : {}),
+      ...(connection.mode === 'Observe' ? { banner: OBSERVED } : {}),
     });
   }
 

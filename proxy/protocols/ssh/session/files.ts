@@ -135,6 +135,7 @@ export function createFileJudge(
   return {
     judge,
     permits,
+    protects: ({ path, tree }) => session.judgement.scope.masks.file(path, tree === true) !== undefined,
     async note(request) {
       const seq = await noted(request, judged(request));
       return (outcome) => closed(seq, outcome);

@@ -37,20 +37,24 @@ export interface Program {
   close(): void;
 }
 
+export interface ProgramOptions {
+  readonly stage?: OutputStage;
+  /** Said when `maxDuration` is over. */
+  readonly overTime?: (seconds: number) => SshReport;
+}
+
 const ABORTED_STATUS = 126;
 
 /**
  * Follows an admitted program from its start to its end: its limits, what it returns, its exit, and the outcome in the record.
  * Without a stage and without limits the bridge only shows what passes.
- * @param overTime said when `maxDuration` is over
  */
 export function followProgram(
   session: Session,
   { channel }: ChannelState,
   { seq, limits, grant }: Admitted,
-  overTime: (seconds: number) => SshReport = (seconds) => sshError('SPS010', seconds),
+  { stage, overTime = (seconds) => sshError('SPS010', seconds) }: ProgramOptions = {},
 ): Program {
-  const stage: OutputStage | undefined = undefined;
   const startedAt = performance.now();
   const totals = { stdin: 0, stdout: 0, stderr: 0 };
   let ending: Pick<SshOutcome, 'exit' | 'signal' | 'coreDumped'> = {};

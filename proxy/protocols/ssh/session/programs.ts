@@ -77,7 +77,7 @@ async function runExec(
 
 /** Its time is what people agreed to, or what the rule gives. */
 function followShell(session: Session, state: ChannelState, admitted: Admitted): ReturnType<typeof followProgram> {
-  return followProgram(session, state, admitted, (seconds) => sshError('SPS027', seconds));
+  return followProgram(session, state, admitted, { overTime: (seconds) => sshError('SPS027', seconds) });
 }
 
 /** Input of a shell cannot be judged: whoever is in one is told what that means. */
