@@ -380,10 +380,16 @@ export function createSftpSession(options: SftpOptions): FileSession {
     return undefined;
   }
 
+  /** What was waited for when the session ended does not come any more, and that is no mistake of anybody's. */
+  const unlessOver = (error: unknown): void => {
+    if (!ending.signal.aborted) throw error;
+  };
+
   return {
-    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0),
+    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0)?.catch(unlessOver),
 
     fromServer(bytes) {
+      if (ending.signal.aborted) return undefined;
       let wait: Promise<void> | undefined;
       for (const frame of fromServer.push(bytes)) {
         const forClient = greeted ? exchange.answered(frame) : greet(frame);
