@@ -7,7 +7,9 @@ import { createTextMasker } from '../../../masking/stream/text-masker.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, OwnChannel, Side } from '../bridge/port.ts';
 import { reportLine, reportOf, reportText, words } from '../errors.ts';
 import { protectedFile } from '../output/unmaskable.ts';
+import { createScpSession } from '../scp/session.ts';
 import type {
+  ByteSink,
   FileAccessTo,
   FileGrant,
   FileJudge,
@@ -222,7 +224,7 @@ export function followFiles(
     const judge = createFileJudge(session, state, transfer.type, (text) => {
       void given.send('client', 'stderr', Buffer.from(text, 'utf8'));
     });
-    const made = createSftpSession({
+    const made = speak(transfer, {
       judge,
       toClient: (bytes) => sent(given.send('client', 'data', bytes)),
       toServer: (bytes) => sent(given.send('target', 'data', bytes)),
@@ -257,6 +259,16 @@ export function followFiles(
       if (grant !== undefined) session.holding.settle(grant, code === undefined ? 'Executed' : 'Failed');
     },
   };
+}
+
+interface Streams {
+  readonly judge: FileJudge;
+  readonly toClient: ByteSink;
+  readonly toServer: ByteSink;
+}
+
+function speak(transfer: SshTransfer, streams: Streams): FileSession {
+  return transfer.type === 'sftp' ? createSftpSession(streams) : createScpSession({ ...transfer, ...streams });
 }
 
 const sent = (waiting: void | Promise<void>): Promise<void> | undefined =>
