@@ -6,7 +6,7 @@ import type { Transfer } from './scp.ts';
  * Short options that change what is moved and how, but not where to (rsync 3.2, options.c, `server_options`). Not among them: `s`, which
  * sends the paths later where nobody sees them; `T`, `f`, `F`, `M`, which take a value; `K`, which writes through links out of the tree.
  */
-const SHORT = /^-(?:[0468bcdgiklmnopqrtuvxyzACDEHILNOPRSUWXJ]*)(?:e\.?[A-Za-z0-9.]*)?$/;
+const SHORT = /^-(?:[0468bcdgiklmnopqrtuvxyzACDEHILNOPRSUWXJ]*)(?:e[0-9]*\.[A-Za-z0-9.]*)?$/;
 const FLAGS: ReadonlySet<string> = new Set(
   `append append-verify atimes checksum copy-unsafe-links crtimes delay-updates delete delete-after delete-before delete-delay
   delete-during delete-excluded delete-missing-args dirs existing force fsync fuzzy ignore-errors ignore-existing

@@ -10,5 +10,5 @@ export interface TextMasker {
   /** The stream is over: what was kept comes back. */
   end(): Buffer[];
   /** Set once the rest of the stream cannot be shown, after what came back: whoever runs the command ends it and says so. */
-  readonly failure: MaskError | undefined;
+  readonly failure?: MaskError | undefined;
 }

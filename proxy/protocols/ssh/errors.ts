@@ -76,6 +76,10 @@ export const SSH_ERRORS = {
     message: 'the terminal showed {} bytes, the most that is recorded of one',
     hint: 'Connect again, and run what prints much as a command: ssh HOST COMMAND.',
   },
+  SPS029: {
+    message: 'denied: {}',
+    hint: 'Run a command that prints text, or ask the platform team for an exception from the masking rule.',
+  },
 } as const;
 
 export type SshErrorCode = keyof typeof SSH_ERRORS;

@@ -323,6 +323,7 @@ describeWith([sftpServer], 'a file whose contents are masked', () => {
   const masker = () => {
     let kept = '';
     return {
+      failure: undefined,
       push(chunk: Buffer): Buffer[] {
         const text = kept + chunk.toString('latin1');
         const tail = /\d*$/.exec(text)?.[0].length ?? 0;

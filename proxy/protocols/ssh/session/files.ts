@@ -1,8 +1,12 @@
 import type { SshCommand, SshTransfer } from '../../../../policy/command.ts';
+import type { MaskPlan } from '../../../../policy/masking.ts';
 import { fileCommand } from '../../../../policy/ssh/commands.ts';
 import { fileClosed, fileDenied, fileOperation, type SshOutcome } from '../../../../record/ssh-events.ts';
+import type { TextMasker } from '../../../masking/stream/port.ts';
+import { createTextMasker } from '../../../masking/stream/text-masker.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, OwnChannel, Side } from '../bridge/port.ts';
 import { reportLine, reportOf, reportText, words } from '../errors.ts';
+import { protectedFile } from '../output/unmaskable.ts';
 import type {
   FileAccessTo,
   FileGrant,
@@ -66,7 +70,11 @@ export function createFileJudge(
   const judged = (request: FileRequest): Verdict => session.judge(commandOf(session, protocol, request));
 
   /** What became of it, where there is something to say. */
-  function closed(seq: number, { status, bytesRead, bytesWritten, sha256, interrupted }: FileOutcome): void {
+  function closed(
+    seq: number,
+    { status, bytesRead, bytesWritten, sha256, interrupted }: FileOutcome,
+    masked?: ReadonlyMap<string, number>,
+  ): void {
     const moved = bytesRead !== undefined || bytesWritten !== undefined;
     if (status === 0 && !moved && interrupted !== true) return;
     const event = {
@@ -75,6 +83,7 @@ export function createFileJudge(
       ...(bytesWritten === undefined ? {} : { bytesWritten }),
       ...(sha256 === undefined ? {} : { sha256 }),
       ...(interrupted === undefined ? {} : { interrupted }),
+      ...(masked === undefined ? {} : { masked }),
     };
     record.event('file.closed', fileClosed(record.session, seq, event));
   }
@@ -113,19 +122,23 @@ export function createFileJudge(
       settings: NO_SETTINGS,
       note: (text) => tell(text),
       signal,
+      unmaskable: (masks) => whyWithheld(request, masks),
       recording: recordingOf(request),
     });
     if ('report' in admission) return { granted: false, message: reportLine(admission.report, session.id) };
-    return grantOf(admission.admitted);
+    return grantOf(admission.admitted, request);
   }
 
-  function grantOf({ seq, limits, held, grant }: Admitted): FileGrant {
+  function grantOf({ seq, limits, held, grant }: Admitted, request: FileRequest): FileGrant {
+    const masked = new Map<string, number>();
+    const masker = maskerFor(session, request, masked);
     return {
       granted: true,
       held,
       ...(limits.maxBytesReturned === undefined ? {} : { maxBytesReturned: limits.maxBytesReturned }),
+      ...(masker === undefined ? {} : { masker }),
       done(outcome) {
-        closed(seq, outcome);
+        closed(seq, outcome, masked);
         if (grant !== undefined && outcome.status !== undefined)
           session.holding.settle(grant, outcome.status <= 1 ? 'Executed' : 'Failed');
       },
@@ -142,6 +155,33 @@ export function createFileJudge(
     },
     tell: (line) => tell(words(line)),
   };
+}
+
+/** Requests by which contents of a file come to the client, or go where they could be read from. */
+const READS: ReadonlySet<string> = new Set(['open', 'send', 'copy-data']);
+
+/** Why contents of a file are not read at all. */
+function whyWithheld({ operation, accesses }: FileRequest, masks: MaskPlan): string | undefined {
+  if (!READS.has(operation)) return undefined;
+  for (const { access, path, tree } of accesses) {
+    const of = access === 'ReadFile' ? masks.file(path, tree === true) : undefined;
+    if (of?.action === 'Deny') return protectedFile(path, of.rules);
+  }
+  return undefined;
+}
+
+/** Whatever is looked for in the output of commands is looked for in files, too: one channel is not safer than the other. */
+function maskerFor(
+  session: Session,
+  { operation, accesses }: FileRequest,
+  counts: Map<string, number>,
+): (() => TextMasker) | undefined {
+  const { content: detectors } = session.masks;
+  if (detectors === undefined || !READS.has(operation)) return undefined;
+  if (!accesses.some(({ access }) => access === 'ReadFile')) return undefined;
+  const binary = session.judgement.scope.masks.binaryOutput;
+  const count = (name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
+  return () => createTextMasker({ detectors, binary, count });
 }
 
 /** Follows a program that speaks a file protocol: its requests are decided one by one. */

@@ -1,4 +1,4 @@
-import type { TextMasker } from '../../../masking/stream/port.ts';
+import type { TextMasker } from '../../../masking/stream/text-masker.ts';
 import { dataOf, type StatusAnswer, statusOf } from './answers.ts';
 import * as n from './constants.ts';
 
@@ -10,7 +10,7 @@ export type MaskedPart = { readonly data: Buffer } | { readonly status: StatusAn
  * asks for: so no value can be cut apart by asking for its pieces, and the n-th byte is the same byte for everybody at any time.
  */
 export interface MaskedRead {
-  /** @throws what the masker throws, and the reason of a session that is over */
+  /** @throws the reason of a session that is over */
   read(offset: bigint, length: number): Promise<MaskedPart>;
 }
 
@@ -70,6 +70,13 @@ export function createMaskedRead({ fetch, masker: create, kept = KEPT }: MaskedS
     if (drop > 0) pieces = pieces.slice(drop);
   }
 
+  /** The masker shows nothing of what follows: what it says is for the client. */
+  function refused(): boolean {
+    if (masker.failure === undefined) return false;
+    ended = { code: n.FX_FAILURE, message: masker.failure.message };
+    return true;
+  }
+
   async function advance(): Promise<void> {
     const asked = Array.from({ length: AHEAD }, (_, i) => fetch(source + BigInt(i * STEP), STEP));
     for (const answer of await Promise.all(asked)) {
@@ -77,10 +84,12 @@ export function createMaskedRead({ fetch, masker: create, kept = KEPT }: MaskedS
         ended = statusOf(answer);
         // Only at the end of the file is what was kept back known to be whole; of one that cannot be read on it is not shown.
         if (ended.code === n.FX_EOF) show(masker.end());
+        refused();
         return;
       }
       const data = dataOf(answer);
       show(masker.push(data));
+      if (refused()) return;
       source += BigInt(data.length);
       // What was asked for beyond a short answer does not join it.
       if (data.length < STEP) return;

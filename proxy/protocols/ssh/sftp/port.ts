@@ -3,7 +3,7 @@
  * request goes on, and two byte streams. They know neither policy's engine nor the record's format nor SSH's channels.
  */
 
-import type { TextMasker } from '../../../masking/stream/port.ts';
+import type { TextMasker } from '../../../masking/stream/text-masker.ts';
 
 export type FileAccess = 'ReadFile' | 'WriteFile';
 
@@ -118,6 +118,9 @@ export interface FileSession {
   fromClient(bytes: Buffer): Promise<void> | undefined;
   /** Bytes from the server; as `fromClient`. Never waits for the client's side. */
   fromServer(bytes: Buffer): Promise<void> | undefined;
-  /** The channel is over, for whatever reason: what is held is withdrawn, and open files get their outcome. May be called twice. */
+  /**
+   * The channel is over, for whatever reason, or the server says nothing any more: what is held is withdrawn, open files get their outcome,
+   * and promises resolve. May be called twice.
+   */
   close(): void;
 }

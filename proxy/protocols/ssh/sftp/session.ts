@@ -5,7 +5,7 @@ import { createExchange } from './exchange.ts';
 import { knownExtensions, lengthAndBytes } from './extensions.ts';
 import { packet, readFields } from './fields.ts';
 import { createFrameReader } from './frames.ts';
-import { createMaskedRead, type MaskedPart, type MaskedRead } from './masked-read.ts';
+import { createMaskedRead, type MaskedRead } from './masked-read.ts';
 import { createTransfer, type OpenFile } from './open-files.ts';
 import { isNormal, normalise, printable, unusable } from './paths.ts';
 import { attributeWords, opensForReading, type Plan, type PlannedRequest, planOf, type Resolver } from './plan.ts';
@@ -204,17 +204,11 @@ export function createSftpSession(options: SftpOptions): FileSession {
     masked: MaskedRead,
     { offset, length }: Extract<Asked, { type: 'read' }>,
   ): Promise<void> {
-    let part: MaskedPart;
-    try {
-      part = await masked.read(offset, Math.min(length, MAX_DATA));
-    } catch (error) {
-      if (ending.signal.aborted || error instanceof FileProtocolError) throw error;
-      // The masker refuses to go on: what it says is for the client.
-      const { message } = error as Error;
-      tell(message);
-      return status(id, n.FX_FAILURE, message);
+    const part = await masked.read(offset, Math.min(length, MAX_DATA));
+    if ('status' in part) {
+      if (part.status.code === n.FX_FAILURE) tell(part.status.message);
+      return status(id, part.status.code, part.status.message);
     }
-    if ('status' in part) return status(id, part.status.code, part.status.message);
     file.transfer.read(offset, part.data);
     const limit = file.grant.maxBytesReturned ?? Number.POSITIVE_INFINITY;
     if (file.transfer.bytesRead > limit) {
@@ -386,10 +380,16 @@ export function createSftpSession(options: SftpOptions): FileSession {
     return undefined;
   }
 
+  /** What was waited for when the session ended does not come any more, and that is no mistake of anybody's. */
+  const unlessOver = (error: unknown): void => {
+    if (!ending.signal.aborted) throw error;
+  };
+
   return {
-    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0),
+    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0)?.catch(unlessOver),
 
     fromServer(bytes) {
+      if (ending.signal.aborted) return undefined;
       let wait: Promise<void> | undefined;
       for (const frame of fromServer.push(bytes)) {
         const forClient = greeted ? exchange.answered(frame) : greet(frame);
