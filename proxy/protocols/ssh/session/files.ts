@@ -9,7 +9,6 @@ import { reportLine, reportOf, reportText, words } from '../errors.ts';
 import { protectedFile } from '../output/unmaskable.ts';
 import { createScpSession } from '../scp/session.ts';
 import type {
-  ByteSink,
   FileAccessTo,
   FileGrant,
   FileJudge,
@@ -224,17 +223,23 @@ export function followFiles(
     const judge = createFileJudge(session, state, transfer.type, (text) => {
       void given.send('client', 'stderr', Buffer.from(text, 'utf8'));
     });
-    const made = speak(transfer, {
+    const streams = {
       judge,
-      toClient: (bytes) => sent(given.send('client', 'data', bytes)),
-      toServer: (bytes) => sent(given.send('target', 'data', bytes)),
-    });
+      toClient: (bytes: Buffer) => sent(given.send('client', 'data', bytes)),
+      toServer: (bytes: Buffer) => sent(given.send('target', 'data', bytes)),
+    };
+    const made = transfer.type === 'sftp' ? createSftpSession(streams) : createScpSession({ ...streams, ...transfer });
     files = made;
     const owner: ChannelOwner = {
       data(piece, from, stream) {
         if (stream === 'stderr') return given.send('client', 'stderr', piece);
         return take(() => (from === 'client' ? made.fromClient(piece) : made.fromServer(piece)));
       },
+      end(from) {
+        // It answers nothing any more.
+        if (from === 'target') made.close();
+      },
+      withdrawn: () => made.close(),
       request(asked: ChannelRequest, from: Side) {
         if (from !== 'target') return;
         if (asked.type === 'exit-status') ending = { exit: asked.status };
@@ -259,16 +264,6 @@ export function followFiles(
       if (grant !== undefined) session.holding.settle(grant, code === undefined ? 'Executed' : 'Failed');
     },
   };
-}
-
-interface Streams {
-  readonly judge: FileJudge;
-  readonly toClient: ByteSink;
-  readonly toServer: ByteSink;
-}
-
-function speak(transfer: SshTransfer, streams: Streams): FileSession {
-  return transfer.type === 'sftp' ? createSftpSession(streams) : createScpSession({ ...transfer, ...streams });
 }
 
 const sent = (waiting: void | Promise<void>): Promise<void> | undefined =>
