@@ -52,11 +52,12 @@ export interface CompiledConnection {
   readonly ssh: {
     readonly authorizedKeys: readonly AuthorizedKey[];
     readonly trustedUserCAs: readonly TrustedUserCA[];
+    /** Open connections of one subject at one time, on each proxy. */
+    readonly maxConnectionsPerSubject: number;
   };
   readonly limits: {
     readonly maxSessions?: number;
-    readonly maxSessionsPerSubject?: number;
-    /** SSH: channels of one connection. */
+    /** SSH: channels of one connection, open at one time. */
     readonly maxChannels?: number;
     readonly maxSessionDurationMs?: number;
     readonly idleTimeoutMs?: number;

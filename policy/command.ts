@@ -153,6 +153,8 @@ export interface ExecTuple extends OfStatement {
   readonly argv: readonly string[];
   /** It runs what its words say (sudo, sh, xargs, git): opaque unless an Allow rule names its first word. */
   readonly wrapper: boolean;
+  /** Why it was not taken for the file transfer that it looks like, in words. */
+  readonly unsure?: string;
 }
 
 /** One file or folder that is read or written. */
@@ -163,6 +165,8 @@ export interface FileTuple extends OfStatement {
   readonly path: string;
   /** Everything below the path too, without another decision (rsync; scp when nobody reads its protocol). */
   readonly tree: boolean;
+  /** What is read goes to the client or a program as it is: nobody who decides file by file could mask it. */
+  readonly unseen?: boolean;
 }
 
 /** A forwarded port or Unix socket. */

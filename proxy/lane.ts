@@ -9,6 +9,7 @@ import type {
   BundleSource,
   CredentialSource,
   Proof,
+  SshHostKeys,
   TokenVerifier,
   VerifiedIdentity,
 } from './ports.ts';
@@ -59,6 +60,7 @@ export interface LaneContext {
   /** The certificate of this gateway now; undefined: TLS is not offered. */
   readonly tls: (() => SecureContext) | undefined;
   readonly plaintextLoopback: boolean;
+  readonly sshHostKeys: SshHostKeys;
   readonly limits: LaneLimits;
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held, in milliseconds. */

@@ -73,17 +73,36 @@ export type PostgresCredential =
     }
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
-/** What signs in to an SSH target. Bytes of private keys are in OpenSSH's format, and are overwritten when their lease ends. */
+/**
+ * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory when nobody holds them: no text of one
+ * lies about. For signatures see `certificate/openssh/signature.ts`.
+ */
 export type SshCredential =
   | {
       readonly type: 'certificate';
       readonly username: string;
-      readonly privateKey: Buffer;
+      readonly privateKey: KeyObject;
       /** The blob that is sent in SSH_MSG_USERAUTH_REQUEST; its key type is its first string (PROTOCOL.certkeys). */
       readonly certificate: Buffer;
     }
-  | { readonly type: 'key'; readonly username: string; readonly privateKey: Buffer }
+  | { readonly type: 'key'; readonly username: string; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string; readonly password: string };
+
+/** A key that a gateway proves itself with to SSH clients. */
+export interface SshHostKey {
+  readonly privateKey: KeyObject;
+  /** Host certificate for it, as on the wire: offered besides the plain key. */
+  readonly certificate?: Buffer;
+}
+
+/**
+ * What this gateway proves itself with to SSH clients of a connection: the same key on all its replicas, with a certificate for the
+ * hosts of that connection. Read anew for each client. @throws an error with a stable code
+ */
+export type SshHostKeys = (connection: {
+  readonly namespace: string;
+  readonly name: string;
+}) => Promise<readonly SshHostKey[]>;
 
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {

@@ -24,6 +24,8 @@ export interface RuntimeOptions {
   readonly log: Logger;
   readonly tls: (() => SecureContext) | undefined;
   readonly plaintextLoopback: boolean;
+  /** What SSH clients are shown as the key of this host. */
+  readonly sshHostKeys: LaneContext['sshHostKeys'];
   /** Asked before a bundle is used: connections without an address get one. */
   readonly addressOf: (connection: CompiledConnection) => { host: string; port: number } | undefined;
   readonly limits: LaneLimits;
@@ -44,6 +46,8 @@ export interface ServedConnection {
   readonly address: string;
   readonly port: number;
   readonly database: string;
+  /** SSH: a user on the target, where the connection names some. */
+  readonly user?: string;
 }
 
 export interface Runtime {
@@ -73,6 +77,9 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a stop waits for credentials to be revoked: what is left ends by itself, and the next start drops it. */
 const REVOKE_MS = 5000;
 
+/** Who connects and says nothing: health checks of load balancers come every few seconds. */
+const SILENT: ReadonlySet<string> = new Set(['SPG117', 'SPS022']);
+
 function observe(options: RuntimeOptions): LaneObserver {
   const { log, metrics } = options;
   const label = (connection: CompiledConnection): { connection: string } => ({
@@ -93,8 +100,7 @@ function observe(options: RuntimeOptions): LaneObserver {
       const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
       metrics.refused.inc({ code });
       const cause = error.cause instanceof Error ? error.cause.message : undefined;
-      // Health checks of load balancers come every few seconds.
-      log[code === 'SPG117' ? 'debug' : 'warn']({ peer, code, cause }, error.message);
+      log[SILENT.has(code) ? 'debug' : 'warn']({ peer, code, cause }, error.message);
     },
   };
 }
@@ -129,6 +135,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     log,
     tls: options.tls,
     plaintextLoopback: options.plaintextLoopback,
+    sshHostKeys: options.sshHostKeys,
     limits: options.limits,
     syncReads: options.syncReads,
     holdNoticeMs: options.holdNoticeMs ?? HOLD_NOTICE_MS,
@@ -189,14 +196,18 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       listeners.set(key, state);
     }
     served = [...listeners.values()].flatMap(({ listener, connections }) =>
-      connections.map(({ namespace, name, protocol, target }) => ({
-        namespace,
-        name,
-        protocol,
-        address: listener.host,
-        port: listener.port,
-        database: target.database ?? '',
-      })),
+      connections.map(({ namespace, name, protocol, target, credential }) => {
+        const user = credential.sshCertificate?.principals[0];
+        return {
+          namespace,
+          name,
+          protocol,
+          address: listener.host,
+          port: listener.port,
+          database: target.database ?? '',
+          ...(user === undefined ? {} : { user }),
+        };
+      }),
     );
   }
 

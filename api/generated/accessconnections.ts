@@ -300,6 +300,10 @@ export interface AccessConnection {
          */
         maxLifetime?: string;
       }[];
+      /**
+       * Open SSH connections of one subject here at one time, on each proxy. Default: 64.
+       */
+      maxConnectionsPerSubject?: number;
     };
     /**
      * Namespaces whose pods may use this connection, as in Gateway API. Callers from outside the cluster are not concerned.
@@ -362,10 +366,6 @@ export interface AccessConnection {
        * Sessions at one time, all subjects and proxies together.
        */
       maxSessions?: number;
-      /**
-       * Sessions of one subject at one time.
-       */
-      maxSessionsPerSubject?: number;
       /**
        * SSH: channels that one connection may have open at one time, such as sessions over a shared connection (ControlMaster) and forwarded ports. Default 64.
        */

@@ -80,7 +80,10 @@ export type ForwardAddress = { readonly host: string; readonly port: number } | 
 /** `host:port`, `[v6]:port` or `unix:/path`, as rules write it. An empty host, which listens on all addresses, is `*`. */
 export function destinationOf(address: ForwardAddress): string {
   if ('socket' in address) return `unix:${address.socket}`;
-  const host = address.host.toLowerCase().replace(/\.$/, '').replace(/^\[(.*)\]$/, '$1');
+  const host = address.host
+    .toLowerCase()
+    .replace(/\.$/, '')
+    .replace(/^\[(.*)\]$/, '$1');
   if (host === '') return `*:${address.port}`;
   return host.includes(':') ? `[${host}]:${address.port}` : `${host}:${address.port}`;
 }

@@ -11,8 +11,6 @@ export interface HoldingPorts<Report> {
   readonly bundles: Pick<BundleSource, 'onChange'>;
   /** Between two notices, in milliseconds. */
   readonly noticeMs: number;
-  /** The client is told that its command waits. @param waitedMs 0 for the first */
-  notice(ticket: ApprovalTicket, asked: readonly ApprovalRequirement[], waitedMs: number): void;
   readonly record: HoldingRecord;
   /** The record cannot be written: nothing may run any more. */
   recordFailed(error: Error): void;
@@ -27,6 +25,9 @@ export interface HoldingPorts<Report> {
     broken(): Report;
   };
 }
+
+/** The client is told that its command waits. @param waitedMs 0 for the first */
+export type HoldNotice = (ticket: ApprovalTicket, asked: readonly ApprovalRequirement[], waitedMs: number) => void;
 
 export interface HoldingRecord {
   held(seq: number, ticket: ApprovalTicket, asked: readonly ApprovalRequirement[]): void;
@@ -47,6 +48,7 @@ export interface Hold<Report> {
   /** Number of the command in the session; 0 until it is recorded. */
   seq: number;
   readonly asked: readonly ApprovalRequirement[];
+  readonly notice: HoldNotice;
   ticket: ApprovalTicket | undefined;
   deciding: Promise<void> | undefined;
   decision: ApprovalDecision | undefined;
@@ -60,7 +62,7 @@ export interface Hold<Report> {
 }
 
 export interface Holding<Report> {
-  begin(asked: readonly ApprovalRequirement[]): Hold<Report>;
+  begin(asked: readonly ApprovalRequirement[], notice: HoldNotice): Hold<Report>;
   /** On disk before the client hears of it. */
   recordHeld(hold: Hold<Report>, ticket: ApprovalTicket): Promise<void>;
   /** Until people have decided, policy has changed, or it is given up. @param current false: policy has changed already */
@@ -90,7 +92,7 @@ export function createHolding<Report>(ports: HoldingPorts<Report>): Holding<Repo
 
   function notify(hold: Hold<Report>, ticket: ApprovalTicket): void {
     hold.since = Date.now();
-    const tell = (): void => ports.notice(ticket, hold.asked, Date.now() - hold.since);
+    const tell = (): void => hold.notice(ticket, hold.asked, Date.now() - hold.since);
     tell();
     hold.notices = setInterval(tell, ports.noticeMs);
     hold.notices.unref();
@@ -106,10 +108,11 @@ export function createHolding<Report>(ports: HoldingPorts<Report>): Holding<Repo
   };
 
   return {
-    begin: (asked) => ({
+    begin: (asked, notice) => ({
       stop: new AbortController(),
       seq: 0,
       asked,
+      notice,
       ticket: undefined,
       deciding: undefined,
       decision: undefined,

@@ -10,19 +10,21 @@ export type NotAdmitted =
   | { readonly because: 'noPolicy'; readonly username: string }
   | { readonly because: 'revoked'; readonly username: string; readonly rule: string; readonly message: string }
   | { readonly because: 'maxSessions'; readonly limit: number }
-  | { readonly because: 'maxSessionsPerSubject'; readonly limit: number };
+  | { readonly because: 'maxPerSubject'; readonly limit: number };
 
 export type Admitted<J> = { readonly judgement: J } | { readonly refused: NotAdmitted };
 
 /**
  * Whether an identity gets a session on a connection now: the gate, the identity itself, policy, and how many there are already, in
  * this order, for every lane alike.
+ * @param maxPerSubject sessions of one subject, where the protocol limits them
  */
 export function admit<J extends Judged>(
   ports: Pick<LaneContext, 'bundles' | 'gate'> & { readonly judgement: Judgements<J> },
   sessions: Iterable<OpenSession>,
   connection: CompiledConnection,
   identity: VerifiedIdentity,
+  maxPerSubject: number = Number.POSITIVE_INFINITY,
 ): Admitted<J> {
   const refused = (why: NotAdmitted): Admitted<J> => ({ refused: why });
   const kept = ports.gate.suspension(connection) ?? ports.gate.refusal(connection, identity);
@@ -34,8 +36,8 @@ export function admit<J extends Judged>(
   const { revoked } = judgement.scope;
   if (revoked !== undefined)
     return refused({ because: 'revoked', username, rule: revoked.rule, message: revoked.message ?? '' });
-  const { maxSessions, maxSessionsPerSubject } = connection.limits;
-  if (maxSessions === undefined && maxSessionsPerSubject === undefined) return { judgement };
+  const maxSessions = connection.limits.maxSessions ?? Number.POSITIVE_INFINITY;
+  if (maxSessions === Number.POSITIVE_INFINITY && maxPerSubject === Number.POSITIVE_INFINITY) return { judgement };
   let open = 0;
   let own = 0;
   for (const session of sessions) {
@@ -43,8 +45,7 @@ export function admit<J extends Judged>(
     open++;
     if (session.identity.subject.username === username) own++;
   }
-  if (maxSessions !== undefined && open >= maxSessions) return refused({ because: 'maxSessions', limit: maxSessions });
-  if (maxSessionsPerSubject !== undefined && own >= maxSessionsPerSubject)
-    return refused({ because: 'maxSessionsPerSubject', limit: maxSessionsPerSubject });
+  if (open >= maxSessions) return refused({ because: 'maxSessions', limit: maxSessions });
+  if (own >= maxPerSubject) return refused({ because: 'maxPerSubject', limit: maxPerSubject });
   return { judgement };
 }

@@ -135,11 +135,6 @@ export const LANE_ERRORS = {
     message: 'the session ends: its search_path can be read in several ways, so names cannot be judged',
     hint: 'Put each schema with unusual letters or spaces in double quotes, where search_path is set.',
   },
-  SPG035: {
-    state: '53300',
-    message: 'you have {} sessions here already, the limit for one subject',
-    hint: 'Close sessions, or try again later.',
-  },
   SPG040: {
     state: '0A000',
     message: 'the credential of this connection is good for one command, and {} would have to outlive it',

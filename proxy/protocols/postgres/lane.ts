@@ -75,9 +75,8 @@ function notAdmitted(why: NotAdmitted): Refused {
     case 'revoked':
       return new Refused(laneError('SPG022', why.username, { detail: `Rule ${why.rule}.`, hint: why.message }));
     case 'maxSessions':
+    case 'maxPerSubject':
       return new Refused(laneError('SPG021', String(why.limit)));
-    case 'maxSessionsPerSubject':
-      return new Refused(laneError('SPG035', String(why.limit)));
     default:
       return why satisfies never;
   }

@@ -1,4 +1,4 @@
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { loadResources } from '../../../api/load.ts';
 import { checkRules } from '../../../api/rules.ts';
 import { formatCertificate, parseCertificate } from '../../../certificate/openssh/certificate.ts';
 import { formatPrivateKey } from '../../../certificate/openssh/private-key.ts';
-import { formatPublicKey, publicKeyOf } from '../../../certificate/openssh/public-key.ts';
+import { fingerprint, formatPublicKey, publicKeyOf } from '../../../certificate/openssh/public-key.ts';
 import type { SshOperation } from '../../../policy/command.ts';
 import { compile } from '../../../policy/compile.ts';
 import type { CredentialLease, SshCredential } from '../../../proxy/ports.ts';
@@ -106,13 +106,13 @@ spec:
 
   /** Signs in with stock ssh. */
   async function signIn(
-    { credential }: CredentialLease<SshCredential>,
+    { credential }: Pick<CredentialLease<SshCredential>, 'credential'>,
     words: readonly string[],
     options: string[] = [],
   ) {
     if (credential.type === 'password') throw new Error('not a key');
-    const identity = join(folder, `id-${createHash('sha256').update(credential.privateKey).digest('hex')}`);
-    await writeFile(identity, credential.privateKey, { mode: 0o600 });
+    const identity = join(folder, `id-${fingerprint(publicKeyOf(credential.privateKey).blob).replaceAll(/\W/g, '')}`);
+    await writeFile(identity, pem(credential.privateKey), { mode: 0o600 });
     if (credential.type === 'certificate')
       await writeFile(`${identity}-cert.pub`, `${formatCertificate(credential.certificate)}\n`);
     const { port, knownHostsPath } = sshd;
@@ -145,7 +145,7 @@ spec:
 
     await leased.release();
     await leased.release();
-    expect(credential.privateKey.every((byte) => byte === 0)).toBe(true);
+    expect(() => leased.credential).toThrow('given back');
     expect(await events()).toMatchObject([
       { e: 'credential.issued', type: 'ssh certificate', username: 'deploy', expires: leased.expiresAt?.toISOString() },
       { e: 'credential.used', reference: 'AccessConnection shop/host', session: 'session-1' },
@@ -160,9 +160,7 @@ spec:
     expect((await signIn(elsewhere, ['id'])).status).toBe(255);
     await sshd.logged(/not from a permitted source address/i);
     const leased = await lease('deploy', ['Exec']);
-    expect((await signIn({ ...leased, credential: { ...leased.credential, username: 'root' } }, ['id'])).status).toBe(
-      255,
-    );
+    expect((await signIn({ credential: { ...leased.credential, username: 'root' } }, ['id'])).status).toBe(255);
     const { lease: earlier } = await ground(CERTIFICATE, () => Date.now() - 121_000);
     expect((await signIn(await earlier('deploy', ['Exec']), ['id'])).status).toBe(255);
     await expect(lease('admin')).rejects.toMatchObject({

@@ -33,8 +33,6 @@ export class Approvals {
     this.#holding = createHolding<LaneReport>({
       bundles: ports.bundles,
       noticeMs: ports.holdNoticeMs,
-      notice: (ticket, asked, waitedMs) =>
-        void session.client.write(heldNotice(ticket, session.connection.namespace, asked, waitedMs)),
       record: {
         held: (seq, ticket, asked) => record.held(seq, ticket, asked),
         released: (seq, ticket, release) => record.released(seq, ticket, release),
@@ -89,7 +87,9 @@ export class Approvals {
     const statement = command.portal?.statement;
     if (statement !== undefined && session.prepared.get(statement.name) !== statement)
       return laneError('SPG020', 'a statement that needs approval, whose name another has taken');
-    const hold = this.#holding.begin(verdict.decision.requirements);
+    const hold = this.#holding.begin(verdict.decision.requirements, (ticket, asked, waitedMs) => {
+      session.client.write(heldNotice(ticket, session.connection.namespace, asked, waitedMs));
+    });
     this.#hold = hold;
     const asking = this.#ask(hold, verdict, command).catch((error: unknown) => this.#holding.broken(hold, error));
     return { until: Promise.race([asking, aborted(hold.stop.signal)]) };

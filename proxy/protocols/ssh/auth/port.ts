@@ -1,5 +1,4 @@
-import type { CompiledConnection } from '../../../../policy/bundle.ts';
-import type { Proof, TokenVerifier, VerifiedIdentity } from '../../../ports.ts';
+import type { VerifiedIdentity } from '../../../ports.ts';
 
 /** One attempt of a client to prove who it is (RFC 4252), as the transport hands it over. */
 export type AuthAttempt = { readonly username: string } & (
@@ -16,7 +15,10 @@ export type AuthAttempt = { readonly username: string } & (
     }
 );
 
-/** What came of it. `rejected` is for the client: it says what to do, and nothing that an attacker could learn from. */
+/**
+ * What came of it. `rejected` is for the client, in front of the failure (SSH_MSG_USERAUTH_BANNER): it says what to do, and nothing that
+ * an attacker could learn from; empty where there is nothing to say, as for one of the many keys of an agent. `error` is for log and record.
+ */
 export type AuthOutcome =
   | { readonly accepted: VerifiedIdentity; readonly method: SignInMethod }
   /** Only for a key that is not `verified`: a signature with it would be accepted. */
@@ -29,20 +31,5 @@ export type SignInMethod = 'connector' | 'password' | 'keyboard-interactive' | '
 
 export type Authenticate = (attempt: AuthAttempt, signal: AbortSignal) => Promise<AuthOutcome>;
 
-export interface AuthenticatorOptions {
-  /** The connection behind the address that was dialled, as the bundle in force has it; undefined: it is there no more. */
-  readonly connection: () => CompiledConnection | undefined;
-  readonly verifier: TokenVerifier;
-  /** The identity is proved by the stream that the client came on: then nothing is asked for. */
-  readonly proof?: Proof;
-  /** Address of the client without port. */
-  readonly peer: string | undefined;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
-}
-
-/**
- * Methods to offer, in this order: `none` alone where the stream proves who it is; `publickey` only where the connection has keys or
- * authorities.
- */
+/** What a client may be offered. `none` says that nothing need be offered, since the stream that it came on proves who it is. */
 export type OfferedMethod = 'none' | 'publickey' | 'keyboard-interactive' | 'password';

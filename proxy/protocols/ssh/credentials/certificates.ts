@@ -1,7 +1,6 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { issueSshCertificate } from '../../../../certificate/openssh/certificate.ts';
 import { OpenSshError } from '../../../../certificate/openssh/errors.ts';
-import { formatPrivateKey } from '../../../../certificate/openssh/private-key.ts';
 import { unmapped } from '../../../../certificate/openssh/verify.ts';
 import type { SshCertificate } from '../../../../policy/bundle.ts';
 import type { SshOperation } from '../../../../policy/command.ts';
@@ -16,7 +15,8 @@ const EXTENSIONS: readonly (readonly [extension: string, operations: readonly Ss
   ['permit-X11-forwarding', ['X11Forward']],
   ['permit-agent-forwarding', ['AgentForward']],
   ['permit-port-forwarding', ['LocalForward', 'RemoteForward']],
-  ['permit-pty', ['Shell']],
+  // A command may ask for a terminal too: whether it may is decided with it.
+  ['permit-pty', ['Shell', 'Exec', 'Opaque']],
 ];
 
 /** Only what some Allow rule gives: should every check of ours fail, the target itself refuses the rest. */
@@ -42,7 +42,6 @@ export interface UserCertificateRequest {
 export interface IssuedCertificate {
   readonly credential: SshCredential & { readonly type: 'certificate' };
   readonly expiresAt: Date;
-  readonly serial: bigint;
 }
 
 /**
@@ -56,14 +55,13 @@ export function issueUserCertificate(request: UserCertificateRequest): IssuedCer
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   // A certificate has whole seconds.
   const expiresAt = new Date(Math.floor((now + wanted.ttlMs) / 1000) * 1000);
-  const serial = randomBytes(8).readBigUInt64BE();
   let certificate: Buffer;
   try {
     certificate = issueSshCertificate({
       use: 'user',
       publicKey,
       nonce: randomBytes(32),
-      serial,
+      serial: randomBytes(8).readBigUInt64BE(),
       keyId: request.keyId,
       principals: [loginUser],
       validAfter: now - CLOCK_SKEW_MS,
@@ -76,12 +74,7 @@ export function issueUserCertificate(request: UserCertificateRequest): IssuedCer
     if (error instanceof OpenSshError) throw new SshCredentialError('SPK022', [label, error.message], error);
     throw error;
   }
-  const text = Buffer.from(formatPrivateKey(privateKey, '', randomBytes(4).readUInt32BE()), 'latin1');
-  return {
-    credential: { type: 'certificate', username: loginUser, privateKey: text, certificate },
-    expiresAt,
-    serial,
-  };
+  return { credential: { type: 'certificate', username: loginUser, privateKey, certificate }, expiresAt };
 }
 
 /** A certificate without it could be used from anywhere. */

@@ -1,5 +1,3 @@
-import { randomBytes } from 'node:crypto';
-import { formatPrivateKey } from '../../../../certificate/openssh/private-key.ts';
 import type { CompiledConnection } from '../../../../policy/bundle.ts';
 import { credentialEvent, sessionFragment } from '../../../../record/events.ts';
 import type { CredentialObserver } from '../../../lane.ts';
@@ -31,6 +29,20 @@ function keyId(username: string, session: string): string {
   return `${printable.slice(0, MAX_KEY_ID - session.length)} session ${session}`;
 }
 
+/** A credential until its lease ends: then nothing here leads to it any more, and OpenSSL clears a key that nobody holds. */
+function hold(credential: SshCredential): { current(): SshCredential; forget(): void } {
+  let held: SshCredential | undefined = credential;
+  return {
+    current() {
+      if (held === undefined) throw new Error('the credential was given back');
+      return held;
+    },
+    forget() {
+      held = undefined;
+    },
+  };
+}
+
 /** What SSH connections sign in with: certificates, or what a Secret holds. */
 export function createSshLeases(options: SshLeasesOptions): CredentialLeases<SshCredential, SshLeaseRequest> {
   const { credentials, observer } = options;
@@ -51,19 +63,18 @@ export function createSshLeases(options: SshLeasesOptions): CredentialLeases<Ssh
     const credential: SshCredential =
       found.type === 'password'
         ? { type: 'password', username, password: found.password }
-        : {
-            type: 'key',
-            username,
-            privateKey: Buffer.from(formatPrivateKey(found.privateKey, '', randomBytes(4).readUInt32BE()), 'latin1'),
-          };
+        : { type: 'key', username, privateKey: found.privateKey };
+    const held = hold(credential);
     return {
-      credential,
+      get credential() {
+        return held.current();
+      },
       expiresAt: undefined,
       perCommand: false,
       // A session that has signed in goes on, as with any server whose authorized_keys was changed.
       follow: () => Promise.resolve(),
       async release() {
-        if (credential.type === 'key') credential.privateKey.fill(0);
+        held.forget();
       },
     };
   }
@@ -75,7 +86,7 @@ export function createSshLeases(options: SshLeasesOptions): CredentialLeases<Ssh
     const wanted = connection.credential.sshCertificate!;
     const { session, stream, loginUser } = request;
     const label = labelOf(connection);
-    const { credential, expiresAt } = issueUserCertificate({
+    const issued = issueUserCertificate({
       label,
       authority: await credentials.sshAuthority(connection, wanted.caSecretRef.name),
       wanted,
@@ -85,12 +96,14 @@ export function createSshLeases(options: SshLeasesOptions): CredentialLeases<Ssh
       localAddress: request.localAddress,
       now: now(),
     });
+    const { expiresAt } = issued;
     const event = { type: 'ssh certificate', username: loginUser, reference: `AccessConnection ${label}` };
     const members = (more: object): string => credentialEvent(sessionFragment(session), { ...event, ...more });
+    const held = hold(issued.credential);
     let released: Promise<void> | undefined;
 
     async function discard(): Promise<void> {
-      credential.privateKey.fill(0);
+      held.forget();
       observer.ended(connection, 'certificate', wanted.ttlMs / 1000);
       // No server asks for a list of revoked ones: the key is forgotten, and the certificate ends within minutes.
       stream.append('credential.revoked', members({ expires: expiresAt, reason: 'its key was discarded' }));
@@ -101,17 +114,17 @@ export function createSshLeases(options: SshLeasesOptions): CredentialLeases<Ssh
       }
     }
 
-    try {
-      stream.append('credential.issued', members({ expires: expiresAt }));
-      stream.append('credential.used', members({}));
-      await stream.sync();
-      request.signal.throwIfAborted();
-    } catch (error) {
-      credential.privateKey.fill(0);
-      throw error;
+    stream.append('credential.issued', members({ expires: expiresAt }));
+    stream.append('credential.used', members({}));
+    await stream.sync();
+    if (request.signal.aborted) {
+      await discard();
+      throw request.signal.reason;
     }
     return {
-      credential,
+      get credential() {
+        return held.current();
+      },
       expiresAt,
       perCommand: wanted.scope === 'Command',
       async follow(next) {
