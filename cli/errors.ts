@@ -22,11 +22,23 @@ export const CLI_ERRORS = {
     message: 'the gateway has no connection {} (state folder {}); it has: {}',
     fix: 'Write NAMESPACE/NAME of one that it has.',
   },
-  SPC022: { message: 'connection {} speaks {}, and connect opens psql', fix: 'Name a Postgres connection.' },
+  SPC022: {
+    message: 'connection {} speaks {}, and connect opens psql and ssh',
+    fix: 'Name a Postgres or SSH connection.',
+  },
   SPC023: {
     message: 'psql is not installed, or not in PATH',
     fix: 'Install it (Debian: apt-get install postgresql-client), or print the parameters with -o json.',
   },
+  SPC024: {
+    message: 'ssh is not installed, or not in PATH',
+    fix: 'Install it (Debian: apt-get install openssh-client), or print the parameters with -o json.',
+  },
+  SPC025: {
+    message: 'the connection {} names no user to log in as',
+    fix: 'Write one with --user.',
+  },
+  SPC026: { message: '-o config is for ssh, and connection {} is none of it', fix: 'Use -o json.' },
   SPC030: {
     message: 'the resources have {} error(s), so nothing can be decided on them',
     fix: 'Correct them; sallyport validate -f DIR shows them all.',

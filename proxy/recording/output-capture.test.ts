@@ -22,7 +22,9 @@ function harness(limit = 65_536, terminal = false) {
   return {
     capture,
     events,
-    wait: (amount: number) => void (micros += amount),
+    wait(amount: number) {
+      micros += amount;
+    },
     fire() {
       for (const call of timers.splice(0)) call();
     },

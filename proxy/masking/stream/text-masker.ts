@@ -10,6 +10,8 @@ import type { TextMasker } from './port.ts';
 import { afterLine, type KeyState, mayBeginKey } from './private-keys.ts';
 import { textRuns, wholeCharacters } from './text-runs.ts';
 
+export type { TextMasker };
+
 export interface TextMaskerOptions {
   readonly detectors: ContentDetectors;
   readonly binary: BinaryOutput;
