@@ -154,7 +154,8 @@ export function createFileJudge(
       const seq = await noted(request, judged(request));
       return (outcome) => closed(seq, outcome);
     },
-    tell: (line) => tell(words(line)),
+    // Lines of reports begin with our name already.
+    tell: (line) => tell(words(line.replace(/^sallyport: /, ''))),
   };
 }
 
