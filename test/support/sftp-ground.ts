@@ -6,7 +6,7 @@ import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
-import type { TextMasker } from '../../proxy/masking/stream/text-masker.ts';
+import type { TextMasker } from '../../proxy/masking/stream/port.ts';
 import { createScpSession } from '../../proxy/protocols/ssh/scp/session.ts';
 import type {
   ByteSink,

@@ -153,6 +153,11 @@ export function reportText({ code, message, detail = '', hint }: SshReport, sess
   return words(message, detail, hint, `${code}, session ${session}`);
 }
 
+/** The same for a client that gets no session: of its first line alone, which is all that some clients show, one can go on. */
+export function refusalText({ code, message, detail = '', hint }: SshReport, session: string): string {
+  return words(`${message} (${code}, session ${session})`, detail, hint);
+}
+
 /** The same in one line, for the reason of a refused channel or of a goodbye. */
 export function reportLine({ code, message, detail = '', hint }: SshReport, session: string): string {
   const parts = [message, detail, hint, `${code}, session ${session}`].filter((part) => part !== '');

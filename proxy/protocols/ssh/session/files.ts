@@ -7,6 +7,7 @@ import { createTextMasker } from '../../../masking/stream/text-masker.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, OwnChannel, Side } from '../bridge/port.ts';
 import { reportLine, reportOf, reportText, words } from '../errors.ts';
 import { protectedFile } from '../output/unmaskable.ts';
+import { createScpSession } from '../scp/session.ts';
 import type {
   FileAccessTo,
   FileGrant,
@@ -153,7 +154,8 @@ export function createFileJudge(
       const seq = await noted(request, judged(request));
       return (outcome) => closed(seq, outcome);
     },
-    tell: (line) => tell(words(line)),
+    // Lines of reports begin with our name already.
+    tell: (line) => tell(words(line.replace(/^sallyport: /, ''))),
   };
 }
 
@@ -222,17 +224,23 @@ export function followFiles(
     const judge = createFileJudge(session, state, transfer.type, (text) => {
       void given.send('client', 'stderr', Buffer.from(text, 'utf8'));
     });
-    const made = createSftpSession({
+    const streams = {
       judge,
-      toClient: (bytes) => sent(given.send('client', 'data', bytes)),
-      toServer: (bytes) => sent(given.send('target', 'data', bytes)),
-    });
+      toClient: (bytes: Buffer) => sent(given.send('client', 'data', bytes)),
+      toServer: (bytes: Buffer) => sent(given.send('target', 'data', bytes)),
+    };
+    const made = transfer.type === 'sftp' ? createSftpSession(streams) : createScpSession({ ...streams, ...transfer });
     files = made;
     const owner: ChannelOwner = {
       data(piece, from, stream) {
         if (stream === 'stderr') return given.send('client', 'stderr', piece);
         return take(() => (from === 'client' ? made.fromClient(piece) : made.fromServer(piece)));
       },
+      end(from) {
+        // It answers nothing any more.
+        if (from === 'target') made.close();
+      },
+      withdrawn: () => made.close(),
       request(asked: ChannelRequest, from: Side) {
         if (from !== 'target') return;
         if (asked.type === 'exit-status') ending = { exit: asked.status };

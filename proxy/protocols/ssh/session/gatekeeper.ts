@@ -63,7 +63,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
     } catch (error) {
       const failure = error instanceof Error ? error : new Error(String(error));
       const report = reportOf(failure);
-      if (report.code.startsWith('SPR')) session.recordFailed(failure);
+      // Once the client has been told where it asked.
+      if (report.code.startsWith('SPR')) setImmediate(() => session.recordFailed(failure));
       else session.ports.failed(session.id, 'a request could not be decided', failure);
       return otherwise(report);
     } finally {

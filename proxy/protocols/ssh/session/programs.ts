@@ -62,7 +62,7 @@ async function runExec(
   const command = analyseExec(bytes, {
     loginUser: session.loginUser,
     interactive: state.terminal !== undefined,
-    decodes: ['sftp'],
+    decodes: ['sftp', 'scp'],
   });
   const { transfer } = command;
   return admitProgram(session, passage, state, call, {

@@ -3,7 +3,7 @@
  * request goes on, and two byte streams. They know neither policy's engine nor the record's format nor SSH's channels.
  */
 
-import type { TextMasker } from '../../../masking/stream/text-masker.ts';
+import type { TextMasker } from '../../../masking/stream/port.ts';
 
 export type FileAccess = 'ReadFile' | 'WriteFile';
 
