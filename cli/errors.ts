@@ -97,6 +97,14 @@ export const CLI_ERRORS = {
     fix: 'Ask for the right to get and list it.',
   },
   SPC069: { message: 'the manifest {} cannot be read: {}', fix: 'Check the path, and that it is YAML or JSON.' },
+  SPC090: {
+    message: 'the session has more terminals than one, and a recording holds one: commands {}',
+    fix: 'Give the number of the command with --terminal.',
+  },
+  SPC091: {
+    message: 'command {} of the session did not run on a terminal; commands that did: {}',
+    fix: 'Leave --terminal out, or give one of these.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;
