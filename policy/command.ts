@@ -165,6 +165,8 @@ export interface FileTuple extends OfStatement {
   readonly path: string;
   /** Everything below the path too, without another decision (rsync; scp when nobody reads its protocol). */
   readonly tree: boolean;
+  /** What is read goes to the client or a program as it is: nobody who decides file by file could mask it. */
+  readonly unseen?: boolean;
 }
 
 /** A forwarded port or Unix socket. */

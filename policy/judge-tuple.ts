@@ -3,6 +3,7 @@ import { type CelVariables, commandVariables, type ScopeVariables } from './cel-
 import type { Command, Tuple } from './command.ts';
 import type { Reuse, TupleVerdict } from './decision.ts';
 import { isOpaque } from './kinds.ts';
+import type { MaskPlan } from './masking.ts';
 import { coversTuple, hitsTuple, isOpaqueTuple } from './match-tuple.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
 import { grantsFiles } from './ssh/match.ts';
@@ -15,6 +16,8 @@ export interface Candidates {
   readonly requireApproval: readonly CompiledRule[];
   /** `NAMESPACE/NAME` of the masking rules in force. */
   readonly maskingRules: readonly string[];
+  /** How masking rules protect what is read of a file, or of anything below a folder. */
+  readonly protects?: MaskPlan['file'];
 }
 
 /** A tuple's verdict with the rules behind it. */
@@ -66,6 +69,14 @@ export class TupleJudge {
     if (opaque && maskingRules.length > 0) {
       const message = `What it reads cannot be seen from its text, and masking rules are in force here: ${maskingRules.join(', ')}.`;
       return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, { firm: true, message });
+    }
+
+    if (tuple.type === 'file' && tuple.unseen === true && tuple.operation === 'ReadFile') {
+      const protection = this.#candidates.protects?.(tuple.path, tuple.tree);
+      if (protection !== undefined) {
+        const message = `Masking rules protect what is read of it: ${protection.rules.join(', ')}.`;
+        return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, { firm: true, message });
+      }
     }
 
     const holds =

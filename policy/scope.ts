@@ -33,7 +33,8 @@ export function createScope(parts: ScopeParts): PolicyScope {
     allow,
     deny,
     requireApproval,
-    maskingRules: masks.empty ? [] : parts.masks.map((mask) => mask.rule),
+    maskingRules: masks.empty ? [] : parts.masks.filter(concerns(connection.protocol)).map((mask) => mask.rule),
+    ...(masks.hasFiles ? { protects: masks.file } : {}),
   };
   const variables = scopeVariables(subject, connection);
   const scope = { connection, candidates, variables, mayConnect };
@@ -65,6 +66,11 @@ export function createScope(parts: ScopeParts): PolicyScope {
       return rows;
     },
   };
+}
+
+/** Columns and fields are not what a command on a host shows, so they say nothing about one that cannot be understood. */
+function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask) => boolean {
+  return protocol === 'SSH' ? ({ content, files }) => content.length > 0 || files.length > 0 : () => true;
 }
 
 function operationsOf(loginUser: string, allow: readonly CompiledRule[], all: boolean): ReadonlySet<SshOperation> {

@@ -88,8 +88,9 @@ class Parts {
     this.tuples.push({ type: 'exec', operation: 'Exec', argv, wrapper, ...because, statement });
   }
 
-  file({ operation, path, tree = false }: FileAccess, argv: readonly string[]): void {
-    this.tuples.push({ type: 'file', operation, path, tree, statement: this.#fact(operation, { argv, path }) });
+  file({ operation, path, tree = false }: FileAccess, argv: readonly string[], seen = false): void {
+    const statement = this.#fact(operation, { argv, path });
+    this.tuples.push({ type: 'file', operation, path, tree, ...(seen ? {} : { unseen: true }), statement });
   }
 
   sftp(argv: readonly string[]): void {
@@ -121,7 +122,7 @@ function analyseSimple(
       return undefined;
     }
     const decides = alone && decodes.includes('scp');
-    for (const file of scp.files) into.file(decides ? { ...file, tree: false } : file, argv);
+    for (const file of scp.files) into.file(decides ? { ...file, tree: false } : file, argv, decides);
     return decides ? scpTransfer(scp) : undefined;
   }
   const rsync = rsyncServer(argv);

@@ -133,6 +133,8 @@ describe('what is opaque', () => {
     });
     expect(masked.decide(analyseExec('ls $(id)', DEPLOY), context()).verdict).toBe('Deny');
     expect(masked.decide(analyseExec('ls', DEPLOY), context()).verdict).toBe('Allow');
+    const columns = sshScope(named, { maskingRules: [mask('m', { columns: [{ match: ['*.*.email'] }] })] });
+    expect(columns.decide(analyseExec('ls $(id)', DEPLOY), context()).verdict).toBe('Allow');
   });
 
   it('says why, and what to do', () => {
@@ -310,6 +312,20 @@ describe('files', () => {
     }
     expect(verdict(rules, 'internal-sftp', { ...DEPLOY, decodes })).toBe('Allow');
     expect(verdict(OPERATIONS.slice(0, 1), 'internal-sftp', { ...DEPLOY, decodes })).toBe('Deny');
+  });
+
+  it('that masking rules protect are not read where nobody could mask them', () => {
+    const files = [{ paths: ['/srv/www/secret/**'] }, { paths: ['/srv/www/log'], action: 'Mask' as const }];
+    const scope = sshScope([...rules, allowExec('e', ['cat **'])], { maskingRules: [mask('m', { files })] });
+    const decided = (line: string): string =>
+      scope.decide(analyseExec(line, { ...DEPLOY, decodes: ['scp'] }), context()).verdict;
+    expect(decided('rsync --server --sender -le.L . /srv/www')).toBe('Deny');
+    expect(decided('rsync --server --sender -le.L . /srv/www/other')).toBe('Allow');
+    expect(decided('cat </srv/www/secret/a')).toBe('Deny');
+    expect(decided('cat </srv/www/log')).toBe('Deny');
+    expect(decided('cat </srv/www/other')).toBe('Allow');
+    // Here each file is decided, and masked, by who asked.
+    expect(decided('scp -f /srv/www/log')).toBe('Allow');
   });
 
   it('open the SFTP subsystem, and nothing else does', () => {

@@ -267,9 +267,15 @@ class Splitter {
 }
 
 function checkProgram(word: string): void {
-  if (word.includes('=')) throw new Unsure('it assigns a variable');
-  if (RESERVED.has(word)) throw new Unsure(`it has the shell keyword ${word}`);
-  if (!PROGRAM.test(word)) throw new Unsure('the first word of a command is no plain name of a program');
+  const reason = programReason(word);
+  if (reason !== undefined) throw new Unsure(reason);
+}
+
+/** Why a word is not taken where a command begins; undefined when it is. */
+export function programReason(word: string): string | undefined {
+  if (word.includes('=')) return 'it assigns a variable';
+  if (RESERVED.has(word)) return `it has the shell keyword ${word}`;
+  return PROGRAM.test(word) ? undefined : 'the first word of a command is no plain name of a program';
 }
 
 function nameOf(text: string, at: number): string {

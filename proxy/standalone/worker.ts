@@ -5,7 +5,7 @@ import type { Configuration } from '../../api/configuration.ts';
 import { ApiError } from '../../api/errors.ts';
 import type { CheckObject, Finding } from '../../api/load.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
-import type { Bundle, CompiledConnection } from '../../policy/bundle.ts';
+import type { Bundle } from '../../policy/bundle.ts';
 import { createAnchors } from '../../record/anchors.ts';
 import { ownerIsAlive, ownerOf } from '../../record/owner.ts';
 import { keepRetention } from '../../record/retention.ts';

@@ -178,6 +178,7 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
 
   const take = (from: Side, item: Incoming): void => {
     incoming[from].push(item);
+    if (from === 'client' && isWithdrawal(item)) owner.withdrawn?.();
     work(from);
   };
 
@@ -196,4 +197,8 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
       }
     },
   };
+}
+
+function isWithdrawal(item: Incoming): boolean {
+  return item.type === 'end' ? item.close : item.type === 'request' && item.request.type === 'eow@openssh.com';
 }
