@@ -2,6 +2,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import net from 'node:net';
+import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
 import { formatPublicKey, publicKeyOf } from '../../certificate/openssh/public-key.ts';
 import { acceptWire, dialWire } from '../../proxy/listener/wire.ts';
 import type { VerifiedIdentity } from '../../proxy/ports.ts';
@@ -65,7 +66,7 @@ export async function startSshBridge(options: SshBridgeOptions): Promise<SshBrid
     connectTarget(await dialWire({ host: sshd.host, port: sshd.port }, stop.signal), {
       hostKeys: sshd.hostKeys.map(({ blob }) => ({ type: 'key', key: blob })),
       hostNames: [sshd.host],
-      credential: { type: 'key', username, privateKey: Buffer.from(options.key.privateKey) },
+      credential: { type: 'key', username, privateKey: parsePrivateKey(options.key.privateKey) },
       timeoutMs: 30_000,
       signal: stop.signal,
       ...(clientVersion === undefined ? {} : { clientVersion }),

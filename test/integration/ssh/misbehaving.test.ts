@@ -19,9 +19,7 @@ import { anyKey, gatekeeper } from '../../support/ssh-bridge.ts';
 const never = new AbortController().signal;
 const hostKey = generateKeyPairSync('ed25519').privateKey;
 const hostBlob = publicKeyOf(hostKey).blob;
-const userKey = Buffer.from(
-  generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }) as string,
-);
+const userKey = generateKeyPairSync('ed25519').privateKey;
 const closings: (() => void)[] = [];
 
 async function listen(serve: (socket: net.Socket) => void): Promise<number> {

@@ -6,6 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parsePrivateKey } from '../../../certificate/openssh/private-key.ts';
 import { dialWire } from '../../../proxy/listener/wire.ts';
 import type { SshCredential } from '../../../proxy/ports.ts';
 import type { AuthAttempt } from '../../../proxy/protocols/ssh/auth/port.ts';
@@ -214,7 +215,7 @@ describeWith(sshServer, 'the SSH transport', () => {
   const withKey = (type: HostKeyType): SshCredential => ({
     type: 'key',
     username: 'deploy',
-    privateKey: Buffer.from(keys[type].privateKey),
+    privateKey: parsePrivateKey(keys[type].privateKey),
   });
 
   test('signs in with keys of each type, certificates, and passwords', async () => {

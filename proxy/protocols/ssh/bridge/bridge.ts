@@ -330,7 +330,15 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (payload[0] === Message.CHANNEL_WINDOW_ADJUST) return undefined;
       throw new Violation('a message about a channel that is not open');
     }
+    const type = payload[0];
+    const answering = type === Message.CHANNEL_OPEN_CONFIRMATION || type === Message.CHANNEL_OPEN_FAILURE;
+    if (!answering && !isOpen(channel)) throw new Violation('a message about a channel that is not open');
     return channel[leg.side].closeReceived ? undefined : channel;
+  }
+
+  /** Both sides know it, or will as soon as its program starts. */
+  function isOpen({ client: { peer }, target, targetLeg }: Channel): boolean {
+    return peer >= 0 && (target.peer >= 0 || targetLeg !== mainTarget || mainTarget === undefined);
   }
 
   const hold = (channel: Channel, payload: Buffer): void => {
