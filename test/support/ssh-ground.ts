@@ -178,11 +178,8 @@ export async function startSshGround(options: SshGroundOptions): Promise<SshGrou
   const authority = await sshKey(path.join(folder, 'user-ca'));
   const keys = { agent: await sshKey(path.join(folder, 'agent')), other: await sshKey(path.join(folder, 'other')) };
   const sshd = cleanup.use(await startSshd({ trustedUserCas: [authority.publicKey], ...options.sshd }));
-  const [state, resources, store] = ['state', 'resources', 'store'].map((name) => path.join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const state = options.gateway?.state ?? path.join(folder, 'state');
+  const [resources, store] = [path.join(folder, 'resources'), path.join(folder, 'store')];
   await mkdir(resources, { mode: 0o700 });
   const secret = path.join(state, 'secrets', 'default', 'user-ca');
   await mkdir(secret, { recursive: true, mode: 0o700 });

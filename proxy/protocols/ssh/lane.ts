@@ -13,9 +13,9 @@ import type { Bridge } from './bridge/port.ts';
 import {
   gateReport,
   Refused,
+  refusalText,
   reportLine,
   reportOf,
-  reportText,
   type SshReport,
   sshError,
   withdrawnReport,
@@ -160,7 +160,7 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       const report = reportOf(error);
-      client.refuse(reportText(report, id));
+      client.refuse(refusalText(report, id));
       observer.refused(peer, error);
       const { identity, username } = client;
       const refused = { session: id, peer, code: report.code, message: report.message };
@@ -185,7 +185,7 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     const { judgement } = admitted;
     if (judgement.scope.operations(username).size === 0) throw new Refused(sshError('SPS024', username));
     const bundle = ports.bundles.current();
-    let disconnect = (report: SshReport): void => client.refuse(reportText(report, id));
+    let disconnect = (report: SshReport): void => client.refuse(refusalText(report, id));
     let onEnd = (): void => {};
     const gone = new AbortController();
     void client.layer.closed.then(() => gone.abort(new Error('the client went away')));

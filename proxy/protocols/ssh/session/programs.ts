@@ -75,13 +75,23 @@ async function runExec(
   });
 }
 
-/** Its time is what people agreed to, or what the rule gives. */
+/** What people agreed to does not last for ever where no rule says how long. */
+const APPROVED_SHELL_MS = 3_600_000;
+
+/** Its time is what the rule gives, and never without an end when people had to agree. */
+function shellTime({ grant, limits }: Admitted): number | undefined {
+  return limits.maxDurationMs ?? (grant === undefined ? undefined : APPROVED_SHELL_MS);
+}
+
 function followShell(session: Session, state: ChannelState, admitted: Admitted): ReturnType<typeof followProgram> {
-  return followProgram(session, state, admitted, { overTime: (seconds) => sshError('SPS027', seconds) });
+  const maxDurationMs = shellTime(admitted);
+  const limits = { ...admitted.limits, ...(maxDurationMs === undefined ? {} : { maxDurationMs }) };
+  return followProgram(session, state, { ...admitted, limits }, { overTime: (seconds) => sshError('SPS027', seconds) });
 }
 
 /** Input of a shell cannot be judged: whoever is in one is told what that means. */
-function observed({ id }: Session, { limits }: Admitted): string {
-  const until = limits.maxDurationMs === undefined ? '' : `; it ends after ${limits.maxDurationMs / 1000} s`;
+function observed({ id }: Session, admitted: Admitted): string {
+  const time = shellTime(admitted);
+  const until = time === undefined ? '' : `; it ends after ${time / 1000} s`;
   return `this shell is observed, not controlled: what it shows is recorded${until}. Session ${id}`;
 }
