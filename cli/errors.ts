@@ -48,8 +48,16 @@ export const CLI_ERRORS = {
     fix: 'See sallyport test --help for how cases are written.',
   },
   SPC032: { message: 'no test files under {}', fix: 'Write cases into a file that ends with .test.yaml.' },
-  SPC033: { message: 'connection {} speaks {}, and only SQL can be explained', fix: 'Name a Postgres connection.' },
+  SPC033: {
+    message: 'connection {} speaks {}, and only SQL and SSH can be explained',
+    fix: 'Name a Postgres or an SSH connection.',
+  },
   SPC034: { message: 'the report {} cannot be written: {}', fix: 'Check the path and its permissions.' },
+  SPC035: {
+    message: 'it is not said who logs in on {}, and the connection has not one user only',
+    fix: 'Say it with --login-user USER; in a test case with loginUser.',
+  },
+  SPC036: { message: '{} cannot be decided: {}', fix: 'Give {} as the command.' },
   SPC040: {
     message: 'the database of {} cannot be asked for its columns: {}',
     fix: 'Masking rules about it were not compared with it. Check that it is up and that the credential is right.',
@@ -101,6 +109,14 @@ export const CLI_ERRORS = {
     fix: 'Ask for the right to get and list it.',
   },
   SPC069: { message: 'the manifest {} cannot be read: {}', fix: 'Check the path, and that it is YAML or JSON.' },
+  SPC090: {
+    message: 'the session has more terminals than one, and a recording holds one: commands {}',
+    fix: 'Give the number of the command with --terminal.',
+  },
+  SPC091: {
+    message: 'command {} of the session did not run on a terminal; commands that did: {}',
+    fix: 'Leave --terminal out, or give one of these.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

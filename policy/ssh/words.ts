@@ -48,6 +48,10 @@ export function sshUncoveredAdvice(tuple: SshTuple): string | undefined {
   if (tuple.type === 'opaque') {
     return 'Only plain commands with literal words can be judged; only a rule with the operation Opaque allows others.';
   }
+  if (tuple.type === 'file') {
+    if (tuple.path.includes('/.')) return 'Hidden names are covered only where a path of a rule spells the dot out.';
+    return tuple.tree ? 'It moves everything below, so only a path of a rule that ends with /** covers it.' : undefined;
+  }
   if (tuple.type !== 'exec') return undefined;
   if (tuple.unsure !== undefined) return `It cannot be judged as a file transfer: ${tuple.unsure}.`;
   if (!tuple.wrapper) return undefined;

@@ -129,7 +129,7 @@ describeWith(sshServer, 'commands that wait for people', () => {
     await g.vote(await g.pending());
     await shell.says(/observed, not controlled/);
     expect((await shell.ended).status).toBe(126);
-    expect(shell.stderr()).toContain('the approval was for 2 s');
+    expect(shell.stderr()).toContain('the time of this shell is over: it was 2 s');
   });
 
   test('are decided again when the policy changes while they wait', async () => {

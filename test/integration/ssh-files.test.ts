@@ -234,6 +234,27 @@ describeWith(needs, 'files through the SSH lane', () => {
     await once(client, 'close');
   });
 
+  test('a file that is open is not read on under a policy that denies it', async () => {
+    await writeFile(inside('log'), 'line\n');
+    const { client, files } = await connect();
+    const open = promisify(files.open.bind(files)) as (name: string, flags: string) => Promise<Buffer>;
+    const handle = await open(inside('log'), 'r');
+    const read = (): Promise<number> =>
+      new Promise((resolve, reject) => {
+        const into = Buffer.alloc(4);
+        files.read(handle, into, 0, 4, 0, (error, count) => (error ? reject(error) : resolve(count)));
+      });
+    expect(await read()).toBe(4);
+    const { 'files.yaml': before = '' } = resourcesFor(root);
+    const deny = `    - {name: closed, effect: Deny, message: Closed for today., ssh: {operations: [ReadFile], paths: ["${root}/in/log"]}}\n`;
+    await g.edit('files.yaml', before + deny);
+    await expect(read()).rejects.toThrow('Closed for today.');
+    await g.edit('files.yaml', before);
+    expect(await read()).toBe(4);
+    client.end();
+    await once(client, 'close');
+  });
+
   test('a file that people have to agree to is written once they do, and not when the client leaves', async () => {
     await writeFile(local('release'), 'release');
     const put = (name: string) => {

@@ -206,7 +206,7 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
     await shell.says(/in-42/);
     const { status } = await shell.ended;
     expect(status).toBe(126);
-    expect(shell.stderr()).toContain('this time is over: the approval was for 3 s');
+    expect(shell.stderr()).toContain('the time of this shell is over: it was 3 s');
     const events = await g.recorded((event) => event.e === 'command.failed' && event['code'] === 'SPS027');
     expect(events.some((event) => event.e === 'command.received' && event['operation'] === 'Shell')).toBe(true);
   });
@@ -217,7 +217,11 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
     await once(echo, 'listening');
     const { port } = echo.address() as net.AddressInfo;
     const through = (connection: string): Promise<{ status: number | null; stdout: Buffer; stderr: string }> =>
-      runClient('ssh', [...g.parameters({ connection, options: ['LogLevel=INFO'] }), '-W', `127.0.0.1:${port}`, '127.0.0.1'], { input: 'ping' });
+      runClient(
+        'ssh',
+        [...g.parameters({ connection, options: ['LogLevel=INFO'] }), '-W', `127.0.0.1:${port}`, '127.0.0.1'],
+        { input: 'ping' },
+      );
     try {
       expect((await through('forwards')).stdout.toString()).toBe('ping');
       const refused = await through('careful');
@@ -227,9 +231,9 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
       echo.close();
     }
     const events = await g.recorded((event) => event.e === 'command.executed' && event['bytesIn'] === 4);
-    expect(
-      events.find((event) => event['operation'] === 'LocalForward' && event['verdict'] === 'Allow'),
-    ).toMatchObject({ destination: `127.0.0.1:${port}`, verdict: 'Allow' });
+    expect(events.find((event) => event['operation'] === 'LocalForward' && event['verdict'] === 'Allow')).toMatchObject(
+      { destination: `127.0.0.1:${port}`, verdict: 'Allow' },
+    );
   });
 
   test('the target listens for the client where a rule names it', async () => {
@@ -271,7 +275,7 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
       await once(agent.stdout, 'data');
       const options = [`IdentityAgent=${socket}`, 'ForwardAgent=yes'];
       const allowed = await g.ssh(['ssh-add -l'], { connection: 'forwards', options });
-        expect(`${allowed.stdout}${allowed.stderr}`).toContain('The agent has no identities');
+      expect(`${allowed.stdout}${allowed.stderr}`).toContain('The agent has no identities');
       const denied = await g.ssh(['echo $SSH_AUTH_SOCK'], { connection: 'host', options });
       expect(denied.stdout.toString().trim()).toBe('');
       expect(denied.stderr).toContain('denied');

@@ -11,6 +11,7 @@ import { createScpSession } from '../../proxy/protocols/ssh/scp/session.ts';
 import type {
   ByteSink,
   FileAccessTo,
+  FileGrant,
   FileJudge,
   FileOutcome,
   FileRequest,
@@ -43,6 +44,8 @@ export interface TestRules {
   readonly hold?: { readonly path: string; readonly released: Promise<void>; asked?(): void };
   readonly maxBytesReturned?: number;
   readonly masker?: () => TextMasker;
+  /** Whether a grant still holds. */
+  readonly changed?: FileGrant['changed'];
   /** Paths that are left out again. */
   readonly except?: (path: string) => boolean;
   /** Folders whose contents do not go elsewhere. */
@@ -87,7 +90,8 @@ export function judgeOf(rules: TestRules): TestJudge {
       }
       const limit = rules.maxBytesReturned === undefined ? {} : { maxBytesReturned: rules.maxBytesReturned };
       const masker = rules.masker === undefined ? {} : { masker: rules.masker };
-      return { granted: true, held, ...limit, ...masker, done: (outcome) => settle(entry, outcome) };
+      const { changed = () => undefined } = rules;
+      return { granted: true, held, ...limit, ...masker, changed, done: (outcome) => settle(entry, outcome) };
     },
     permits: (access) => (covers(access) ? 'Allow' : 'Deny'),
     protects: ({ path: asked, tree }) =>
@@ -150,9 +154,8 @@ export async function startScpGround(
   paths: readonly string[],
 ): Promise<SftpGround & { readonly shell: string }> {
   const command = ['scp', '-r', '-p', role === 'sink' ? '-t' : '-f', ...paths];
-  const ground = await startFileGround(home, rules, command, (options) =>
-    createScpSession({ ...options, role, paths, recursive: true }),
-  );
+  const create: MakeSession = (options) => createScpSession({ ...options, role, paths, recursive: true });
+  const ground = await startFileGround(home, rules, command, create, true);
   const shell = path.join(home, `.shell-${crypto.randomUUID().slice(0, 8)}`);
   await writeFile(shell, `#!/bin/sh\nexec ${ground.command}\n`, { mode: 0o755 });
   return { ...ground, shell };
@@ -163,6 +166,8 @@ async function startFileGround(
   rules: TestRules,
   [program = '', ...parameters]: readonly string[],
   create: MakeSession,
+  /** A client may end what it sends before it has read everything; one that leaves is noticed late then. */
+  allowHalfOpen = false,
 ): Promise<SftpGround> {
   const judge = judgeOf(rules);
   const errors: Error[] = [];
@@ -202,7 +207,7 @@ async function startFileGround(
   }
 
   const socket = path.join(home, `.sftp-${crypto.randomUUID().slice(0, 8)}`);
-  const listener = net.createServer({ allowHalfOpen: true }, (client) => {
+  const listener = net.createServer({ allowHalfOpen }, (client) => {
     const run = serve(client).finally(() => running.delete(run));
     running.add(run);
   });

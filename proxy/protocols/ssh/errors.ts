@@ -69,8 +69,8 @@ export const SSH_ERRORS = {
     hint: 'Connect again, and do less on one connection.',
   },
   SPS027: {
-    message: 'this time is over: the approval was for {} s',
-    hint: 'Connect again, and ask anew.',
+    message: 'the time of this shell is over: it was {} s',
+    hint: 'Connect again for another one.',
   },
   SPS028: {
     message: 'the terminal showed {} bytes, the most that is recorded of one',

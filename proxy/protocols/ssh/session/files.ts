@@ -5,9 +5,10 @@ import { fileClosed, fileDenied, fileOperation, type SshOutcome } from '../../..
 import type { TextMasker } from '../../../masking/stream/port.ts';
 import { createTextMasker } from '../../../masking/stream/text-masker.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, OwnChannel, Side } from '../bridge/port.ts';
-import { reportLine, reportOf, reportText, words } from '../errors.ts';
+import { reportLine, reportOf, reportText, sshError, words } from '../errors.ts';
 import { protectedFile } from '../output/unmaskable.ts';
 import { createScpSession } from '../scp/session.ts';
+import { fileErrorText } from '../sftp/errors.ts';
 import type {
   FileAccessTo,
   FileGrant,
@@ -115,7 +116,7 @@ export function createFileJudge(
     const verdict = judged(request);
     if (asked.metadata === true && verdict.denial === undefined && session.suspended() === undefined) {
       const seq = await noted(request, verdict);
-      return { granted: true, held: false, done: (outcome) => closed(seq, outcome) };
+      return { granted: true, held: false, changed: () => undefined, done: (outcome) => closed(seq, outcome) };
     }
     const admission = await admitCommand(session, {
       command: verdict.command,
@@ -133,11 +134,35 @@ export function createFileJudge(
   function grantOf({ seq, limits, held, grant }: Admitted, request: FileRequest): FileGrant {
     const masked = new Map<string, number>();
     const masker = maskerFor(session, request, masked);
+    const { content } = session.masks;
+    let { bundle } = session;
+
+    /** Under another policy: whether the very same request would be granted, and shown in the same way. */
+    async function again(): Promise<string | undefined> {
+      const gone = await session.refresh();
+      if (gone !== undefined) return reportLine(gone, session.id);
+      const { denial, needsApproval } = judged(request);
+      const withheld = whyWithheld(request, session.judgement.scope.masks);
+      // What is looked for may be something else now.
+      const masks = reads(request) && session.masks.content !== content;
+      const report =
+        denial ??
+        session.suspended() ??
+        (withheld === undefined ? undefined : sshError('SPS001', withheld)) ??
+        ((needsApproval && !held) || masks
+          ? { code: 'SPS079', message: fileErrorText('SPS079'), hint: '' }
+          : undefined);
+      if (report !== undefined) return reportLine(report, session.id);
+      ({ bundle } = session);
+      return undefined;
+    }
+
     return {
       granted: true,
       held,
       ...(limits.maxBytesReturned === undefined ? {} : { maxBytesReturned: limits.maxBytesReturned }),
       ...(masker === undefined ? {} : { masker }),
+      changed: () => (session.ports.bundles.current() === bundle ? undefined : again()),
       done(outcome) {
         closed(seq, outcome, masked);
         if (grant !== undefined && outcome.status !== undefined)
@@ -162,6 +187,10 @@ export function createFileJudge(
 /** Requests by which contents of a file come to the client, or go where they could be read from. */
 const READS: ReadonlySet<string> = new Set(['open', 'send', 'copy-data']);
 
+function reads({ operation, accesses }: FileRequest): boolean {
+  return READS.has(operation) && accesses.some(({ access }) => access === 'ReadFile');
+}
+
 /** Why contents of a file are not read at all. */
 function whyWithheld({ operation, accesses }: FileRequest, masks: MaskPlan): string | undefined {
   if (!READS.has(operation)) return undefined;
@@ -175,12 +204,11 @@ function whyWithheld({ operation, accesses }: FileRequest, masks: MaskPlan): str
 /** Whatever is looked for in the output of commands is looked for in files, too: one channel is not safer than the other. */
 function maskerFor(
   session: Session,
-  { operation, accesses }: FileRequest,
+  request: FileRequest,
   counts: Map<string, number>,
 ): (() => TextMasker) | undefined {
   const { content: detectors } = session.masks;
-  if (detectors === undefined || !READS.has(operation)) return undefined;
-  if (!accesses.some(({ access }) => access === 'ReadFile')) return undefined;
+  if (detectors === undefined || !reads(request)) return undefined;
   const binary = session.judgement.scope.masks.binaryOutput;
   const count = (name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
   return () => createTextMasker({ detectors, binary, count });

@@ -72,6 +72,11 @@ export interface FileGrant {
   readonly masker?: () => TextMasker;
   /** Most bytes of contents that may be returned for it. */
   readonly maxBytesReturned?: number;
+  /**
+   * Asked while what was granted goes on, such as before each part of a file is read. Undefined: it holds. Otherwise policy has changed,
+   * and it resolves to why it does not hold any more, in one line, or to undefined where it does.
+   */
+  changed(): Promise<string | undefined> | undefined;
   /** Called once, with what became of it. */
   done(outcome: FileOutcome): void;
 }
