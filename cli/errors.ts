@@ -22,11 +22,23 @@ export const CLI_ERRORS = {
     message: 'the gateway has no connection {} (state folder {}); it has: {}',
     fix: 'Write NAMESPACE/NAME of one that it has.',
   },
-  SPC022: { message: 'connection {} speaks {}, and connect opens psql', fix: 'Name a Postgres connection.' },
+  SPC022: {
+    message: 'connection {} speaks {}, and connect opens psql and ssh',
+    fix: 'Name a Postgres or SSH connection.',
+  },
   SPC023: {
     message: 'psql is not installed, or not in PATH',
     fix: 'Install it (Debian: apt-get install postgresql-client), or print the parameters with -o json.',
   },
+  SPC024: {
+    message: 'ssh is not installed, or not in PATH',
+    fix: 'Install it (Debian: apt-get install openssh-client), or print the parameters with -o json.',
+  },
+  SPC025: {
+    message: 'the connection {} names no user to log in as',
+    fix: 'Write one with --user.',
+  },
+  SPC026: { message: '-o config is for ssh, and connection {} is none of it', fix: 'Use -o json.' },
   SPC030: {
     message: 'the resources have {} error(s), so nothing can be decided on them',
     fix: 'Correct them; sallyport validate -f DIR shows them all.',
@@ -64,6 +76,10 @@ export const CLI_ERRORS = {
     message: 'the database of {} cannot be asked what its names mean: {}',
     fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
   },
+  SPC044: {
+    message: 'AccessConnection {}: {} is no key that can be used: {}',
+    fix: 'Copy the whole line: ssh-keyscan prints host keys, and a .pub file holds a public key.',
+  },
   SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
   SPC060: {
     message: 'kubectl port-forward to the archive did not work: {}',
@@ -93,6 +109,14 @@ export const CLI_ERRORS = {
     fix: 'Ask for the right to get and list it.',
   },
   SPC069: { message: 'the manifest {} cannot be read: {}', fix: 'Check the path, and that it is YAML or JSON.' },
+  SPC090: {
+    message: 'the session has more terminals than one, and a recording holds one: commands {}',
+    fix: 'Give the number of the command with --terminal.',
+  },
+  SPC091: {
+    message: 'command {} of the session did not run on a terminal; commands that did: {}',
+    fix: 'Leave --terminal out, or give one of these.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

@@ -52,6 +52,8 @@ export interface CompiledConnection {
   readonly ssh: {
     readonly authorizedKeys: readonly AuthorizedKey[];
     readonly trustedUserCAs: readonly TrustedUserCA[];
+    /** Open connections of one subject at one time, on each proxy. */
+    readonly maxConnectionsPerSubject: number;
   };
   readonly limits: {
     readonly maxSessions?: number;

@@ -53,6 +53,7 @@ const DEFAULT_ROLE_TTL_MS = 900_000;
 const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
 const DEFAULT_SSH_TTL_MS = 120_000;
 const DEFAULT_SSH_CERTIFICATE_LIFETIME_MS = 86_400_000;
+const DEFAULT_SSH_CONNECTIONS = 64;
 
 function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
   const { postgresRole, clientCertificate, sshCertificate, ...rest } = credential ?? {};
@@ -117,6 +118,7 @@ function compileSsh(ssh: WrittenSsh = {}, namespace: string): CompiledConnection
       maxLifetimeMs:
         (maxLifetime === undefined ? undefined : durationMs(maxLifetime)) ?? DEFAULT_SSH_CERTIFICATE_LIFETIME_MS,
     })),
+    maxConnectionsPerSubject: ssh.maxConnectionsPerSubject ?? DEFAULT_SSH_CONNECTIONS,
   };
 }
 

@@ -9,7 +9,7 @@ import type {
   BundleSource,
   CredentialSource,
   Proof,
-  SshHostKey,
+  SshHostKeys,
   TokenVerifier,
   VerifiedIdentity,
 } from './ports.ts';
@@ -60,8 +60,7 @@ export interface LaneContext {
   /** The certificate of this gateway now; undefined: TLS is not offered. */
   readonly tls: (() => SecureContext) | undefined;
   readonly plaintextLoopback: boolean;
-  /** What this gateway proves itself with to SSH clients: the same on all its replicas. @throws when there are none */
-  readonly sshHostKeys: () => Promise<readonly SshHostKey[]>;
+  readonly sshHostKeys: SshHostKeys;
   readonly limits: LaneLimits;
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held, in milliseconds. */

@@ -95,6 +95,15 @@ export interface SshHostKey {
   readonly certificate?: Buffer;
 }
 
+/**
+ * What this gateway proves itself with to SSH clients of a connection: the same key on all its replicas, with a certificate for the
+ * hosts of that connection. Read anew for each client. @throws an error with a stable code
+ */
+export type SshHostKeys = (connection: {
+  readonly namespace: string;
+  readonly name: string;
+}) => Promise<readonly SshHostKey[]>;
+
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {
   readonly salt: Buffer;

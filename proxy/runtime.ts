@@ -46,6 +46,8 @@ export interface ServedConnection {
   readonly address: string;
   readonly port: number;
   readonly database: string;
+  /** SSH: a user on the target, where the connection names some. */
+  readonly user?: string;
 }
 
 export interface Runtime {
@@ -194,14 +196,18 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       listeners.set(key, state);
     }
     served = [...listeners.values()].flatMap(({ listener, connections }) =>
-      connections.map(({ namespace, name, protocol, target }) => ({
-        namespace,
-        name,
-        protocol,
-        address: listener.host,
-        port: listener.port,
-        database: target.database ?? '',
-      })),
+      connections.map(({ namespace, name, protocol, target, credential }) => {
+        const user = credential.sshCertificate?.principals[0];
+        return {
+          namespace,
+          name,
+          protocol,
+          address: listener.host,
+          port: listener.port,
+          database: target.database ?? '',
+          ...(user === undefined ? {} : { user }),
+        };
+      }),
     );
   }
 

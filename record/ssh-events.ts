@@ -1,5 +1,5 @@
-import type { ApprovalRequirement, Decision } from '../policy/decision.ts';
-import { type AuditLevel, commandHeld, decisionFragment } from './events.ts';
+import type { Decision } from '../policy/decision.ts';
+import { type AuditLevel, decisionFragment } from './events.ts';
 
 /**
  * Members of events that only sessions of SSH have, or that say more there. What is decided on commands is recorded as in every lane
@@ -120,17 +120,6 @@ export function fileDenied(session: string, seq: number, event: FileDenied, leve
   const { code, message } = event;
   const said = level === 'Metadata' ? { code } : { code, message };
   return fileOperation(session, seq, event, level) + tail(said);
-}
-
-/** Members of `file.held`: as `command.held`, for an operation on files. */
-export function fileHeld(
-  session: string,
-  seq: number,
-  request: string,
-  requirements: readonly ApprovalRequirement[],
-  hash?: string,
-): string {
-  return commandHeld(session, seq, request, requirements, hash);
 }
 
 export interface FileClosed {

@@ -300,6 +300,10 @@ export interface AccessConnection {
          */
         maxLifetime?: string;
       }[];
+      /**
+       * Open SSH connections of one subject here at one time, on each proxy. Default: 64.
+       */
+      maxConnectionsPerSubject?: number;
     };
     /**
      * Namespaces whose pods may use this connection, as in Gateway API. Callers from outside the cluster are not concerned.

@@ -29,7 +29,7 @@ export const connection: CompiledConnection = {
   maxPolicyStalenessMs: 300_000,
   target: { host: 'db', port: 5432, database: 'orders', hostKeys: [], tls: { mode: 'Disable' } },
   credential: {},
-  ssh: { authorizedKeys: [], trustedUserCAs: [] },
+  ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 64 },
   limits: {},
   audit: { level: 'Full', maxResponseBytes: 0, retentionDays: 1 },
 };

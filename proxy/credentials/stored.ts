@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import { OpenSshError } from '../../certificate/openssh/errors.ts';
 import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
+import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
@@ -149,4 +150,27 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       return ownTokenKey(namespace);
     },
   };
+}
+
+/** Reads what the connection signs in with, to find out whether it is there. @throws as the methods of `CredentialSource` */
+export async function readCredential(connection: CompiledConnection, credentials: CredentialSource): Promise<void> {
+  const { postgresRole, clientCertificate, sshCertificate } = connection.credential;
+  switch (connection.protocol) {
+    case 'Postgres':
+      if (clientCertificate !== undefined)
+        await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
+      else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
+      await credentials.certificateAuthorities(connection);
+      return;
+    case 'SSH':
+      if (sshCertificate === undefined) await credentials.ssh(connection);
+      else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
+      return;
+    case 'Kubernetes':
+    case 'HTTP':
+      // Not served yet, which is told elsewhere.
+      return;
+    default:
+      connection.protocol satisfies never;
+  }
 }

@@ -17,7 +17,7 @@ export type Admitted<J> = { readonly judgement: J } | { readonly refused: NotAdm
 /**
  * Whether an identity gets a session on a connection now: the gate, the identity itself, policy, and how many there are already, in
  * this order, for every lane alike.
- * @param maxPerSubject sessions of one subject, where the connection limits them
+ * @param maxPerSubject sessions of one subject, where the protocol limits them
  */
 export function admit<J extends Judged>(
   ports: Pick<LaneContext, 'bundles' | 'gate'> & { readonly judgement: Judgements<J> },

@@ -1,11 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { createScpSession } from '../../proxy/protocols/ssh/scp/session.ts';
 import * as n from '../../proxy/protocols/ssh/sftp/constants.ts';
 import { FileProtocolError } from '../../proxy/protocols/ssh/sftp/errors.ts';
 import { packet } from '../../proxy/protocols/ssh/sftp/fields.ts';
 import { createFrameReader } from '../../proxy/protocols/ssh/sftp/frames.ts';
 import { isNormal, normalise, splitLast } from '../../proxy/protocols/ssh/sftp/paths.ts';
+import type { FileSession } from '../../proxy/protocols/ssh/sftp/port.ts';
 import { parseRequest, type SftpRequest } from '../../proxy/protocols/ssh/sftp/requests.ts';
+import { createSftpSession } from '../../proxy/protocols/ssh/sftp/session.ts';
+import { judgeOf } from '../support/sftp-ground.ts';
 
 const frame = (type: number, body: Uint8Array): Buffer => packet(type, 7, { raw: Buffer.from(body) });
 
@@ -92,6 +96,63 @@ describe('packets', () => {
     }
     length.writeUInt32BE(n.MAX_PACKET);
     expect(createFrameReader('SPS070').push(length)).toEqual([]);
+  });
+});
+
+describe('sessions', () => {
+  const chunk = fc.oneof(
+    fc.uint8Array({ maxLength: 64 }),
+    fc.tuple(types, fc.uint8Array({ maxLength: 40 })).map(([type, body]) => frame(type, body)),
+    fc.constantFrom(packet(n.STAT, 7, '/a'), packet(n.STATUS, 1, 0, '', ''), packet(n.NAME, 1, 1, '/a', '/a', 0)),
+    fc.constantFrom(
+      ...['C0644 3 a\n', 'D0755 0 d\n', 'E\n', 'T1 0 1 0\n', 'abc\0', '\0', '\x01no\n'].map((text) =>
+        Buffer.from(text),
+      ),
+    ),
+  );
+  const said = fc.array(fc.tuple(fc.boolean(), chunk), { maxLength: 20 });
+  const nowhere = (): undefined => undefined;
+
+  async function runs(session: FileSession, pieces: readonly (readonly [boolean, Uint8Array])[]): Promise<void> {
+    const tasks: Promise<void>[] = [];
+    const failures: unknown[] = [];
+    for (const [client, bytes] of pieces) {
+      const copy = Buffer.from(bytes);
+      try {
+        const wait = client ? session.fromClient(copy) : session.fromServer(copy);
+        if (wait !== undefined) tasks.push(wait.catch((error: unknown) => void failures.push(error)));
+      } catch (error) {
+        failures.push(error);
+      }
+    }
+    session.close();
+    await Promise.all(tasks);
+    for (const failure of failures) expect(failure).toBeInstanceOf(FileProtocolError);
+  }
+
+  const rules = { read: ['/'], write: ['/'] };
+  const streams = () => ({ judge: judgeOf(rules), toClient: nowhere, toServer: nowhere });
+
+  test('of SFTP end with words, whatever either side says, and wait for nothing afterwards', async () => {
+    const greeting = [
+      [true, packet(n.INIT, n.VERSION)],
+      [false, packet(n.VERSION_REPLY, n.VERSION)],
+    ] as const;
+    await fc.assert(
+      fc.asyncProperty(said, fc.boolean(), async (pieces, greeted) => {
+        await runs(createSftpSession(streams()), greeted ? [...greeting, ...pieces] : pieces);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  test('of scp, too', async () => {
+    await fc.assert(
+      fc.asyncProperty(said, fc.constantFrom('sink' as const, 'source' as const), async (pieces, role) => {
+        await runs(createScpSession({ ...streams(), role, paths: ['/in'], recursive: true }), pieces);
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 

@@ -2,16 +2,20 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import path from 'node:path';
 import type { Duplex, Writable } from 'node:stream';
-import type { TextMasker } from '../../proxy/masking/stream/text-masker.ts';
+import type { TextMasker } from '../../proxy/masking/stream/port.ts';
+import { createScpSession } from '../../proxy/protocols/ssh/scp/session.ts';
 import type {
   ByteSink,
   FileAccessTo,
+  FileGrant,
   FileJudge,
   FileOutcome,
   FileRequest,
+  FileSession,
 } from '../../proxy/protocols/ssh/sftp/port.ts';
 import { createSftpSession, type SftpOptions } from '../../proxy/protocols/ssh/sftp/session.ts';
 import type { Need } from './requires.ts';
@@ -40,6 +44,10 @@ export interface TestRules {
   readonly hold?: { readonly path: string; readonly released: Promise<void>; asked?(): void };
   readonly maxBytesReturned?: number;
   readonly masker?: () => TextMasker;
+  /** Whether a grant still holds. */
+  readonly changed?: FileGrant['changed'];
+  /** Paths that are left out again. */
+  readonly except?: (path: string) => boolean;
   /** Folders whose contents do not go elsewhere. */
   readonly protect?: readonly string[];
 }
@@ -49,6 +57,7 @@ export function judgeOf(rules: TestRules): TestJudge {
   const requests: JudgedRequest[] = [];
   const told: string[] = [];
   const covers = ({ access, path: wanted }: FileAccessTo): boolean =>
+    rules.except?.(wanted) !== true &&
     ((access === 'ReadFile' ? rules.read : rules.write) ?? []).some(
       (allowed) => wanted === allowed || wanted.startsWith(allowed === '/' ? '/' : `${allowed}/`),
     );
@@ -81,7 +90,8 @@ export function judgeOf(rules: TestRules): TestJudge {
       }
       const limit = rules.maxBytesReturned === undefined ? {} : { maxBytesReturned: rules.maxBytesReturned };
       const masker = rules.masker === undefined ? {} : { masker: rules.masker };
-      return { granted: true, held, ...limit, ...masker, done: (outcome) => settle(entry, outcome) };
+      const { changed = () => undefined } = rules;
+      return { granted: true, held, ...limit, ...masker, changed, done: (outcome) => settle(entry, outcome) };
     },
     permits: (access) => (covers(access) ? 'Allow' : 'Deny'),
     protects: ({ path: asked, tree }) =>
@@ -124,26 +134,54 @@ export function sinkOf(stream: Writable): ByteSink {
   };
 }
 
+type MakeSession = (options: Pick<SftpOptions, 'judge' | 'toClient' | 'toServer'>) => FileSession;
+
 /** @param home where the server starts, and where the socket lies */
-export async function startSftpGround(
+export function startSftpGround(
   home: string,
   rules: TestRules,
-  more: Pick<SftpOptions, 'maxOutstanding' | 'maxOpenFiles'> & { readonly serverArguments?: readonly string[] } = {},
+  limits: Pick<SftpOptions, 'maxOutstanding' | 'maxOpenFiles'> = {},
 ): Promise<SftpGround> {
   const program = SERVERS.find((file) => existsSync(file)) ?? '';
+  return startFileGround(home, rules, [program], (options) => createSftpSession({ ...options, ...limits }));
+}
+
+/** The far end of a legacy scp, and a program to give to `scp -O -S`. */
+export async function startScpGround(
+  home: string,
+  rules: TestRules,
+  role: 'sink' | 'source',
+  paths: readonly string[],
+): Promise<SftpGround & { readonly shell: string }> {
+  const command = ['scp', '-r', '-p', role === 'sink' ? '-t' : '-f', ...paths];
+  const create: MakeSession = (options) => createScpSession({ ...options, role, paths, recursive: true });
+  const ground = await startFileGround(home, rules, command, create, true);
+  const shell = path.join(home, `.shell-${crypto.randomUUID().slice(0, 8)}`);
+  await writeFile(shell, `#!/bin/sh\nexec ${ground.command}\n`, { mode: 0o755 });
+  return { ...ground, shell };
+}
+
+async function startFileGround(
+  home: string,
+  rules: TestRules,
+  [program = '', ...parameters]: readonly string[],
+  create: MakeSession,
+  /** A client may end what it sends before it has read everything; one that leaves is noticed late then. */
+  allowHalfOpen = false,
+): Promise<SftpGround> {
   const judge = judgeOf(rules);
   const errors: Error[] = [];
   const running = new Set<Promise<void>>();
   const children = new Set<ChildProcess>();
-  const { serverArguments = [], ...limits } = more;
 
   async function serve(client: Duplex): Promise<void> {
-    const server = spawn(program, serverArguments, { cwd: home, stdio: ['pipe', 'pipe', 'inherit'] });
+    const server = spawn(program, parameters, { cwd: home, stdio: ['pipe', 'pipe', 'inherit'] });
     children.add(server);
     server.stdin.on('error', () => {});
     client.on('error', () => {});
-    const session = createSftpSession({ judge, toClient: sinkOf(client), toServer: sinkOf(server.stdin), ...limits });
+    const session = create({ judge, toClient: sinkOf(client), toServer: sinkOf(server.stdin) });
     const fail = (error: unknown): void => {
+      session.close();
       if (!over) errors.push(error as Error);
       client.destroy();
       server.stdin.destroy();
@@ -155,6 +193,7 @@ export async function startSftpGround(
     })().catch(fail);
     const down = (async () => {
       for await (const chunk of server.stdout) await session.fromServer(chunk as Buffer);
+      session.close();
       client.end();
     })().catch(fail);
     client.on('close', () => {
@@ -168,7 +207,7 @@ export async function startSftpGround(
   }
 
   const socket = path.join(home, `.sftp-${crypto.randomUUID().slice(0, 8)}`);
-  const listener = net.createServer((client) => {
+  const listener = net.createServer({ allowHalfOpen }, (client) => {
     const run = serve(client).finally(() => running.delete(run));
     running.add(run);
   });

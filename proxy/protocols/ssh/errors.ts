@@ -69,8 +69,16 @@ export const SSH_ERRORS = {
     hint: 'Connect again, and do less on one connection.',
   },
   SPS027: {
-    message: 'this time is over: the approval was for {} s',
-    hint: 'Connect again, and ask anew.',
+    message: 'the time of this shell is over: it was {} s',
+    hint: 'Connect again for another one.',
+  },
+  SPS028: {
+    message: 'the terminal showed {} bytes, the most that is recorded of one',
+    hint: 'Connect again, and run what prints much as a command: ssh HOST COMMAND.',
+  },
+  SPS029: {
+    message: 'denied: {}',
+    hint: 'Run a command that prints text, or ask the platform team for an exception from the masking rule.',
   },
 } as const;
 
@@ -143,6 +151,11 @@ export function words(...lines: readonly string[]): string {
 /** The whole report as its client reads it: what, by which rule, what to do, and where to find it. */
 export function reportText({ code, message, detail = '', hint }: SshReport, session: string): string {
   return words(message, detail, hint, `${code}, session ${session}`);
+}
+
+/** The same for a client that gets no session: of its first line alone, which is all that some clients show, one can go on. */
+export function refusalText({ code, message, detail = '', hint }: SshReport, session: string): string {
+  return words(`${message} (${code}, session ${session})`, detail, hint);
 }
 
 /** The same in one line, for the reason of a refused channel or of a goodbye. */

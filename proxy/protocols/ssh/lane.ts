@@ -2,7 +2,7 @@ import type { CompiledConnection } from '../../../policy/bundle.ts';
 import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
 import type { Lane, LaneContext } from '../../lane.ts';
 import type { Wire } from '../../listener/wire.ts';
-import type { CredentialLeases, Proof, SshCredential, SshLeaseRequest } from '../../ports.ts';
+import type { CredentialLeases, Proof, SshCredential, SshHostKeys, SshLeaseRequest } from '../../ports.ts';
 import { admit, type NotAdmitted } from '../../session/admission.ts';
 import { newSessionId } from '../../session/id.ts';
 import { createRefusals } from '../../session/refusals.ts';
@@ -13,9 +13,9 @@ import type { Bridge } from './bridge/port.ts';
 import {
   gateReport,
   Refused,
+  refusalText,
   reportLine,
   reportOf,
-  reportText,
   type SshReport,
   sshError,
   withdrawnReport,
@@ -24,13 +24,7 @@ import { createGatekeeper, type SessionGatekeeper } from './session/gatekeeper.t
 import { createSession, type Session, type SessionPorts, withdrawnBy } from './session/session.ts';
 import { type Activity, overdue } from './session-limits.ts';
 import { acceptClient } from './transport/accept.ts';
-import {
-  type AcceptedClient,
-  ClientFailure,
-  type ConnectionLayer,
-  DisconnectReason,
-  type HostKey,
-} from './transport/port.ts';
+import { type AcceptedClient, ClientFailure, type ConnectionLayer, DisconnectReason } from './transport/port.ts';
 import { signIn, type TargetConnection } from './upstream.ts';
 
 /** What the lane needs besides the ports of its sessions. */
@@ -39,8 +33,7 @@ export interface SshLaneOptions
   readonly ports: SessionPorts;
   readonly leases: CredentialLeases<SshCredential, SshLeaseRequest>;
   readonly registrations: Registrations;
-  /** What this gateway proves itself with, the same on all its replicas. */
-  readonly hostKeys: () => Promise<readonly HostKey[]>;
+  readonly hostKeys: SshHostKeys;
   /** From a client's first byte to its identity, in milliseconds. */
   readonly loginGraceMs: number;
 }
@@ -125,6 +118,8 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     signal: AbortSignal,
     proof: Proof | undefined,
   ): Promise<AcceptedClient> {
+    const connection = pick(connections);
+    if (connection === undefined) throw new Refused(sshError('SPS016'));
     const { methods, authenticate } = createAuthenticator({
       connection: () => pick(connections),
       verifier: options.verifier,
@@ -134,13 +129,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       ...(proof === undefined ? {} : { proof }),
     });
     return acceptClient(wire, {
-      hostKeys: await options.hostKeys(),
+      hostKeys: await options.hostKeys(connection),
       methods,
       authenticate,
       loginGraceMs,
       maxAttempts: MAX_ATTEMPTS,
       signal,
-      ...(pick(connections)?.mode === 'Observe' ? { banner: OBSERVED } : {}),
+      ...(connection.mode === 'Observe' ? { banner: OBSERVED } : {}),
     });
   }
 
@@ -165,7 +160,7 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       const report = reportOf(error);
-      client.refuse(reportText(report, id));
+      client.refuse(refusalText(report, id));
       observer.refused(peer, error);
       const { identity, username } = client;
       const refused = { session: id, peer, code: report.code, message: report.message };
@@ -190,7 +185,7 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     const { judgement } = admitted;
     if (judgement.scope.operations(username).size === 0) throw new Refused(sshError('SPS024', username));
     const bundle = ports.bundles.current();
-    let disconnect = (report: SshReport): void => client.refuse(reportText(report, id));
+    let disconnect = (report: SshReport): void => client.refuse(refusalText(report, id));
     let onEnd = (): void => {};
     const gone = new AbortController();
     void client.layer.closed.then(() => gone.abort(new Error('the client went away')));
@@ -221,9 +216,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
         running.gatekeeper.close();
         observer.sessionClosed(connection, id, reasonOf(session));
       };
+      client.finish();
+      // It may have ended while the target was dialled.
+      if (identity.withdrawn?.aborted === true) session.fail(withdrawnReport(identity.withdrawn));
     } catch (error) {
-      session.finish(error instanceof Error ? reportOf(error).message : String(error));
-      throw error;
+      const cause = gone.signal.aborted ? new Refused(sshError('SPS022'), error) : error;
+      session.finish(cause instanceof Error ? reportOf(cause).message : String(cause));
+      throw cause;
     } finally {
       opening.delete(session);
     }
@@ -270,13 +269,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     });
   }
 
-  function run(session: Session, client: AcceptedClient, target: TargetConnection | undefined): Open {
+  function run(session: Session, { layer }: AcceptedClient, target: TargetConnection | undefined): Open {
     const { connection, identity } = session;
     const gatekeeper = createGatekeeper(session, {
       perCommand: target === undefined ? () => connectionOfItsOwn(session) : undefined,
     });
     const bridge = createBridge({
-      client: client.layer,
+      client: layer,
       target: target?.layer,
       gatekeeper,
       limits: { channels: connection.limits.maxChannels ?? DEFAULT_CHANNELS },
@@ -296,9 +295,6 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       );
       await target?.lease.release();
     });
-    client.finish();
-    // It may have ended while the target was dialled.
-    if (withdrawn?.aborted === true) dismiss();
     return running;
   }
 

@@ -266,6 +266,28 @@ describeWith([sftpServer], 'a client by hand', () => {
   });
 });
 
+describeWith([sftpServer], 'a file that is open when policy changes', () => {
+  test('is read on only while it may be', async () => {
+    await writeFile(path.join(inside, 'file'), 'contents');
+    let changed: string | undefined;
+    const at = await ground({ changed: () => (changed === undefined ? undefined : Promise.resolve(changed)) });
+    const client = await handClient(await at.connect());
+    const handle = (await client.open(path.join(inside, 'file'), n.READ_FLAG | n.WRITE_FLAG)).bytes ?? Buffer.alloc(0);
+    const listing = (await client.ask(n.OPENDIR, inside)).bytes ?? Buffer.alloc(0);
+    expect((await client.read(handle, 0, 4)).bytes?.toString()).toBe('cont');
+    changed = 'denied by now';
+    for (const answer of [
+      client.read(handle, 4, 4),
+      client.write(handle, 0, Buffer.from('x')),
+      client.ask(n.READDIR, field(listing)),
+    ])
+      expect(await answer).toMatchObject({ code: n.FX_PERMISSION_DENIED, message: 'denied by now' });
+    expect(await client.ask(n.CLOSE, field(handle))).toMatchObject({ code: n.FX_OK });
+    expect(await readFile(path.join(inside, 'file'), 'utf8')).toBe('contents');
+    client.end();
+  });
+});
+
 describeWith([sftpServer], 'a request that waits for people', () => {
   test('holds those behind it, and not the answers of those before', async () => {
     const released = Promise.withResolvers<void>();

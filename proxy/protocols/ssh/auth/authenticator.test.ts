@@ -229,8 +229,10 @@ test('a token is the password, or the answers, in parts where the client cuts it
   const long = await token({ padding: 'x'.repeat(2000) });
   const parts = long.match(/.{1,1023}/g) ?? [];
   expect(parts.length).toBeGreaterThan(2);
-  for (const part of parts.slice(0, -1))
-    expect(await attempt({ method: 'keyboard-interactive', answers: [part] })).toEqual({ more: 'Rest of the token: ' });
+  for (const [index, part] of parts.slice(0, -1).entries())
+    expect(await attempt({ method: 'keyboard-interactive', answers: [part] })).toEqual({
+      more: `Rest of the token, from character ${(index + 1) * 1023 + 1}: `,
+    });
   expect(await attempt({ method: 'keyboard-interactive', answers: parts.slice(-1) })).toMatchObject({
     method: 'keyboard-interactive',
   });

@@ -67,11 +67,15 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
         const answer = attempt.answers.join('');
         const token = begun + answer;
         begun = '';
-        if (Buffer.byteLength(answer) === CLIENT_CUTS_AT && token.length < MAX_PARTS * CLIENT_CUTS_AT) {
+        try {
+          return { identity: await verifier.verify(token, signal, peer), method: 'keyboard-interactive' };
+        } catch (error) {
+          // One that ends just where a client cuts is whole all the same: it was tried first.
+          const cut = Buffer.byteLength(answer) === CLIENT_CUTS_AT && token.length < MAX_PARTS * CLIENT_CUTS_AT;
+          if (!cut || signal.aborted || !isCoded(error)) throw error;
           begun = token;
           return 'more';
         }
-        return { identity: await verified(token, signal), method: 'keyboard-interactive' };
       }
       case 'publickey': {
         const connection = options.connection();
@@ -108,7 +112,8 @@ export function createAuthenticator(options: AuthenticatorOptions): Authenticato
       try {
         const found = await identify(attempt, signal);
         if (attempt.method === 'publickey' && !attempt.verified) return { acceptable: true };
-        if (found === 'more') return { more: 'Rest of the token: ' };
+        // The position lets a program answer that keeps nothing in mind, as an SSH_ASKPASS does.
+        if (found === 'more') return { more: `Rest of the token, from character ${begun.length + 1}: ` };
         return { accepted: found.identity, method: found.method };
       } catch (error) {
         if (signal.aborted || !isCoded(error)) throw error;

@@ -99,6 +99,8 @@ export interface ChannelOwner {
   /** The sender has sent EOF or CLOSE: last chance to send what was kept. Called once for each side. */
   end?(from: Side): void | Promise<void>;
   request?(request: ChannelRequest, from: Side): void;
+  /** The client reads no more of the channel, or has closed it: told at once, before what waits in front of that. */
+  withdrawn?(): void;
 }
 
 /** Made when the request that starts the channel's program is forwarded. */

@@ -15,6 +15,7 @@ const EXTENSIONS: readonly (readonly [extension: string, operations: readonly Ss
   ['permit-X11-forwarding', ['X11Forward']],
   ['permit-agent-forwarding', ['AgentForward']],
   ['permit-port-forwarding', ['LocalForward', 'RemoteForward']],
+  // A command needs it for a terminal, too.
   ['permit-pty', ['Shell']],
 ];
 

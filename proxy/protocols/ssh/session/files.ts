@@ -1,8 +1,14 @@
 import type { SshCommand, SshTransfer } from '../../../../policy/command.ts';
+import type { MaskPlan } from '../../../../policy/masking.ts';
 import { fileCommand } from '../../../../policy/ssh/commands.ts';
 import { fileClosed, fileDenied, fileOperation, type SshOutcome } from '../../../../record/ssh-events.ts';
+import type { TextMasker } from '../../../masking/stream/port.ts';
+import { createTextMasker } from '../../../masking/stream/text-masker.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, OwnChannel, Side } from '../bridge/port.ts';
-import { reportLine, reportOf, reportText, words } from '../errors.ts';
+import { reportLine, reportOf, reportText, sshError, words } from '../errors.ts';
+import { protectedFile } from '../output/unmaskable.ts';
+import { createScpSession } from '../scp/session.ts';
+import { fileErrorText } from '../sftp/errors.ts';
 import type {
   FileAccessTo,
   FileGrant,
@@ -66,7 +72,11 @@ export function createFileJudge(
   const judged = (request: FileRequest): Verdict => session.judge(commandOf(session, protocol, request));
 
   /** What became of it, where there is something to say. */
-  function closed(seq: number, { status, bytesRead, bytesWritten, sha256, interrupted }: FileOutcome): void {
+  function closed(
+    seq: number,
+    { status, bytesRead, bytesWritten, sha256, interrupted }: FileOutcome,
+    masked?: ReadonlyMap<string, number>,
+  ): void {
     const moved = bytesRead !== undefined || bytesWritten !== undefined;
     if (status === 0 && !moved && interrupted !== true) return;
     const event = {
@@ -75,6 +85,7 @@ export function createFileJudge(
       ...(bytesWritten === undefined ? {} : { bytesWritten }),
       ...(sha256 === undefined ? {} : { sha256 }),
       ...(interrupted === undefined ? {} : { interrupted }),
+      ...(masked === undefined ? {} : { masked }),
     };
     record.event('file.closed', fileClosed(record.session, seq, event));
   }
@@ -105,7 +116,7 @@ export function createFileJudge(
     const verdict = judged(request);
     if (asked.metadata === true && verdict.denial === undefined && session.suspended() === undefined) {
       const seq = await noted(request, verdict);
-      return { granted: true, held: false, done: (outcome) => closed(seq, outcome) };
+      return { granted: true, held: false, changed: () => undefined, done: (outcome) => closed(seq, outcome) };
     }
     const admission = await admitCommand(session, {
       command: verdict.command,
@@ -113,19 +124,47 @@ export function createFileJudge(
       settings: NO_SETTINGS,
       note: (text) => tell(text),
       signal,
+      unmaskable: (masks) => whyWithheld(request, masks),
       recording: recordingOf(request),
     });
     if ('report' in admission) return { granted: false, message: reportLine(admission.report, session.id) };
-    return grantOf(admission.admitted);
+    return grantOf(admission.admitted, request);
   }
 
-  function grantOf({ seq, limits, held, grant }: Admitted): FileGrant {
+  function grantOf({ seq, limits, held, grant }: Admitted, request: FileRequest): FileGrant {
+    const masked = new Map<string, number>();
+    const masker = maskerFor(session, request, masked);
+    const { content } = session.masks;
+    let { bundle } = session;
+
+    /** Under another policy: whether the very same request would be granted, and shown in the same way. */
+    async function again(): Promise<string | undefined> {
+      const gone = await session.refresh();
+      if (gone !== undefined) return reportLine(gone, session.id);
+      const { denial, needsApproval } = judged(request);
+      const withheld = whyWithheld(request, session.judgement.scope.masks);
+      // What is looked for may be something else now.
+      const masks = reads(request) && session.masks.content !== content;
+      const report =
+        denial ??
+        session.suspended() ??
+        (withheld === undefined ? undefined : sshError('SPS001', withheld)) ??
+        ((needsApproval && !held) || masks
+          ? { code: 'SPS079', message: fileErrorText('SPS079'), hint: '' }
+          : undefined);
+      if (report !== undefined) return reportLine(report, session.id);
+      ({ bundle } = session);
+      return undefined;
+    }
+
     return {
       granted: true,
       held,
       ...(limits.maxBytesReturned === undefined ? {} : { maxBytesReturned: limits.maxBytesReturned }),
+      ...(masker === undefined ? {} : { masker }),
+      changed: () => (session.ports.bundles.current() === bundle ? undefined : again()),
       done(outcome) {
-        closed(seq, outcome);
+        closed(seq, outcome, masked);
         if (grant !== undefined && outcome.status !== undefined)
           session.holding.settle(grant, outcome.status <= 1 ? 'Executed' : 'Failed');
       },
@@ -135,12 +174,44 @@ export function createFileJudge(
   return {
     judge,
     permits,
+    protects: ({ path, tree }) => session.judgement.scope.masks.file(path, tree === true) !== undefined,
     async note(request) {
       const seq = await noted(request, judged(request));
       return (outcome) => closed(seq, outcome);
     },
-    tell: (line) => tell(words(line)),
+    // Lines of reports begin with our name already.
+    tell: (line) => tell(words(line.replace(/^sallyport: /, ''))),
   };
+}
+
+/** Requests by which contents of a file come to the client, or go where they could be read from. */
+const READS: ReadonlySet<string> = new Set(['open', 'send', 'copy-data']);
+
+function reads({ operation, accesses }: FileRequest): boolean {
+  return READS.has(operation) && accesses.some(({ access }) => access === 'ReadFile');
+}
+
+/** Why contents of a file are not read at all. */
+function whyWithheld({ operation, accesses }: FileRequest, masks: MaskPlan): string | undefined {
+  if (!READS.has(operation)) return undefined;
+  for (const { access, path, tree } of accesses) {
+    const of = access === 'ReadFile' ? masks.file(path, tree === true) : undefined;
+    if (of?.action === 'Deny') return protectedFile(path, of.rules);
+  }
+  return undefined;
+}
+
+/** Whatever is looked for in the output of commands is looked for in files, too: one channel is not safer than the other. */
+function maskerFor(
+  session: Session,
+  request: FileRequest,
+  counts: Map<string, number>,
+): (() => TextMasker) | undefined {
+  const { content: detectors } = session.masks;
+  if (detectors === undefined || !reads(request)) return undefined;
+  const binary = session.judgement.scope.masks.binaryOutput;
+  const count = (name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
+  return () => createTextMasker({ detectors, binary, count });
 }
 
 /** Follows a program that speaks a file protocol: its requests are decided one by one. */
@@ -181,17 +252,23 @@ export function followFiles(
     const judge = createFileJudge(session, state, transfer.type, (text) => {
       void given.send('client', 'stderr', Buffer.from(text, 'utf8'));
     });
-    const made = createSftpSession({
+    const streams = {
       judge,
-      toClient: (bytes) => sent(given.send('client', 'data', bytes)),
-      toServer: (bytes) => sent(given.send('target', 'data', bytes)),
-    });
+      toClient: (bytes: Buffer) => sent(given.send('client', 'data', bytes)),
+      toServer: (bytes: Buffer) => sent(given.send('target', 'data', bytes)),
+    };
+    const made = transfer.type === 'sftp' ? createSftpSession(streams) : createScpSession({ ...streams, ...transfer });
     files = made;
     const owner: ChannelOwner = {
       data(piece, from, stream) {
         if (stream === 'stderr') return given.send('client', 'stderr', piece);
         return take(() => (from === 'client' ? made.fromClient(piece) : made.fromServer(piece)));
       },
+      end(from) {
+        // It answers nothing any more.
+        if (from === 'target') made.close();
+      },
+      withdrawn: () => made.close(),
       request(asked: ChannelRequest, from: Side) {
         if (from !== 'target') return;
         if (asked.type === 'exit-status') ending = { exit: asked.status };

@@ -14,7 +14,7 @@ import { reportLine, reportOf, reportText, type SshReport, sshError } from '../e
 import type { ConnectionLayer } from '../transport/port.ts';
 import { type ChannelState, newChannel } from './channel.ts';
 import { admitWithoutProgram, createRemoteForwards, followForward, type Granted, localForward } from './forwards.ts';
-import { type ProgramKind, runProgram } from './programs.ts';
+import { denyUnread, type ProgramKind, runProgram } from './programs.ts';
 import type { Session } from './session.ts';
 
 /** How a session's channels come to the target. */
@@ -34,6 +34,13 @@ const DENIED = 126;
 /** Names that say how text is written and shown; everything else could change what a command does. */
 const PASSED_ENVIRONMENT = /^(LANG|LC_[A-Z]{1,32}|TERM)$/;
 const MOST_ENVIRONMENT_BYTES = 256;
+
+/** A client with a terminal shows bytes as they come: lines have to begin where they should. */
+const lines = (text: string, { terminal }: ChannelState): string =>
+  terminal === undefined ? text : text.replaceAll('\n', '\r\n');
+
+const forTerminal = (call: RequestCall, state: ChannelState): RequestCall =>
+  state.terminal === undefined ? call : { ...call, note: (text) => call.note(lines(text, state)) };
 
 export function createGatekeeper(session: Session, passage: Passage): SessionGatekeeper {
   const channels = new Map<ChannelInfo, ChannelState>();
@@ -63,7 +70,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
     } catch (error) {
       const failure = error instanceof Error ? error : new Error(String(error));
       const report = reportOf(failure);
-      if (report.code.startsWith('SPR')) session.recordFailed(failure);
+      // Once the client has been told where it asked.
+      if (report.code.startsWith('SPR')) setImmediate(() => session.recordFailed(failure));
       else session.ports.failed(session.id, 'a request could not be decided', failure);
       return otherwise(report);
     } finally {
@@ -131,11 +139,16 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
     if (state === undefined) return { verdict: 'fail' };
     switch (asked.type) {
       case 'env':
-        if (!PASSED_ENVIRONMENT.test(asked.name) || Buffer.byteLength(asked.value) > MOST_ENVIRONMENT_BYTES)
+        if (
+          state.started ||
+          !PASSED_ENVIRONMENT.test(asked.name) ||
+          Buffer.byteLength(asked.value) > MOST_ENVIRONMENT_BYTES
+        )
           return { verdict: 'fail' };
         state.environment.set(asked.name, asked.value);
         return { verdict: 'forward' };
       case 'pty-req':
+        if (state.started) return { verdict: 'fail' };
         state.terminal = { type: asked.term, columns: asked.columns, rows: asked.rows };
         return { verdict: 'forward' };
       case 'auth-agent-req@openssh.com':
@@ -147,8 +160,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
       case 'subsystem':
         return start(call, state, asked);
       case 'other':
-        if (asked.name === 'exec' || asked.name === 'subsystem') return deny(sshError('SPS009'));
-        return { verdict: 'fail' };
+        if (asked.name !== 'exec' && asked.name !== 'subsystem') return { verdict: 'fail' };
+        return guarded(() => denyUnread(session, state, 'Exec', sshError('SPS009')), deny);
       // Not asked for clients: what they say of a program that runs.
       case 'window-change':
       case 'signal':
@@ -168,7 +181,9 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
     if (state.started) return { verdict: 'fail' };
     state.started = true;
     state.interactive = asked.type === 'shell';
-    return guarded(() => runProgram(session, passage, state, call, asked), deny);
+    return guarded(() => runProgram(session, passage, state, forTerminal(call, state), asked), deny).then((verdict) =>
+      verdict.verdict === 'deny' ? { ...verdict, text: lines(verdict.text, state) } : verdict,
+    );
   }
 
   function globalRequest(asked: GlobalRequest): GlobalVerdict | Promise<GlobalVerdict> {

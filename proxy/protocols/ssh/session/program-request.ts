@@ -2,6 +2,7 @@ import type { SshCommand } from '../../../../policy/command.ts';
 import type { SshReceived } from '../../../../record/ssh-events.ts';
 import type { RequestCall, RequestVerdict } from '../bridge/port.ts';
 import { reportOf, reportText, words } from '../errors.ts';
+import { whyUnmaskable } from '../output/unmaskable.ts';
 import { type ChannelState, settingsOf } from './channel.ts';
 import type { Passage } from './gatekeeper.ts';
 import { type Admitted, admitCommand } from './run.ts';
@@ -39,6 +40,7 @@ export async function admitProgram(
     settings: settingsOf(state),
     note: (text) => call.note(text),
     signal: call.signal,
+    unmaskable: (masks) => whyUnmaskable(command, masks),
   });
   if ('report' in admission)
     return { verdict: 'deny', text: reportText(admission.report, session.id), exitStatus: DENIED };

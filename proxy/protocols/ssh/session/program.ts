@@ -1,4 +1,4 @@
-import type { SshOutcome, StreamTotal } from '../../../../record/ssh-events.ts';
+import type { SshOutcome } from '../../../../record/ssh-events.ts';
 import type {
   ChannelObserver,
   ChannelOutlet,
@@ -9,26 +9,11 @@ import type {
   Side,
 } from '../bridge/port.ts';
 import { reportOf, reportText, type SshReport, sshError } from '../errors.ts';
+import { createOutputStage } from '../output/stage.ts';
+import { isMachineProtocol } from '../output/unmaskable.ts';
 import type { ChannelState } from './channel.ts';
 import type { Admitted } from './run.ts';
 import type { Session } from './session.ts';
-
-/** What stands between a program and its client: masks and records. One for each program. */
-export interface OutputStage {
-  /** What may go on, in place of the piece. @throws an error with a code: the program is ended, and the client reads why */
-  output(piece: Buffer, stream: DataStream): readonly Buffer[] | Promise<readonly Buffer[]>;
-  /** The program writes no more: what was kept back. @throws as `output` */
-  end(): readonly OutputRest[];
-  input(piece: Buffer): void;
-  resized(columns: number, rows: number): void;
-  /** For the record, once the channel is over. */
-  totals(): Pick<SshOutcome, 'stdin' | 'stdout' | 'stderr' | 'masked'>;
-}
-
-export interface OutputRest {
-  readonly stream: DataStream;
-  readonly bytes: Buffer;
-}
 
 /** A program of the target that was started for a client: how the bridge treats its channel, and what is told at its end. */
 export interface Program {
@@ -37,22 +22,33 @@ export interface Program {
   close(): void;
 }
 
+export interface ProgramOptions {
+  /** Said when `maxDuration` is over. */
+  readonly overTime?: (seconds: number) => SshReport;
+}
+
 const ABORTED_STATUS = 126;
 
 /**
  * Follows an admitted program from its start to its end: its limits, what it returns, its exit, and the outcome in the record.
- * Without a stage and without limits the bridge only shows what passes.
- * @param overTime said when `maxDuration` is over
+ * Without masks and without limits the bridge only shows what passes.
  */
 export function followProgram(
   session: Session,
-  { channel }: ChannelState,
-  { seq, limits, grant }: Admitted,
-  overTime: (seconds: number) => SshReport = (seconds) => sshError('SPS010', seconds),
+  { channel, terminal }: ChannelState,
+  { seq, verdict, limits, grant }: Admitted,
+  { overTime = (seconds) => sshError('SPS010', seconds) }: ProgramOptions = {},
 ): Program {
-  const stage: OutputStage | undefined = undefined;
   const startedAt = performance.now();
-  const totals = { stdin: 0, stdout: 0, stderr: 0 };
+  const stage = createOutputStage({
+    content: isMachineProtocol(verdict.command) ? undefined : session.masks.content,
+    binary: session.judgement.scope.masks.binaryOutput,
+    audit: session.connection.audit,
+    ...{ stream: session.record.stream, session: session.record.session, seq },
+    channel: channel.serial,
+    terminal: terminal !== undefined,
+  });
+  let returned = 0;
   let ending: Pick<SshOutcome, 'exit' | 'signal' | 'coreDumped'> = {};
   let outlet: ChannelOutlet | undefined;
   let stopped: SshReport | undefined;
@@ -71,18 +67,14 @@ export function followProgram(
   function request(made: ChannelRequest, from: Side): void {
     if (from === 'target' && made.type === 'exit-status') ending = { exit: made.status };
     if (from === 'target' && made.type === 'exit-signal') ending = { signal: made.name, coreDumped: made.coreDumped };
-    if (from === 'client' && made.type === 'window-change') stage?.resized(made.columns, made.rows);
-  }
-
-  function count(bytes: number, from: Side, stream: DataStream): boolean {
-    if (from === 'client') totals.stdin += bytes;
-    else if (stream === 'data') totals.stdout += bytes;
-    else totals.stderr += bytes;
-    return totals.stdout + totals.stderr <= maxBytesReturned;
+    if (from === 'client' && made.type === 'window-change') stage.resized(made.columns, made.rows);
   }
 
   const observer: ChannelObserver = {
-    data: (piece, from, stream) => void count(piece.length, from, stream),
+    data(piece, from, stream) {
+      if (from === 'client') stage.input(piece);
+      else stage.output(piece, stream);
+    },
     request,
   };
 
@@ -91,68 +83,57 @@ export function followProgram(
     const owner: ChannelOwner = {
       data(piece, from, stream) {
         if (stopped !== undefined) return undefined;
-        if (!count(piece.length, from, stream)) return stop(sshError('SPS011', maxBytesReturned));
         if (from === 'client') {
-          stage?.input(piece);
+          stage.input(piece);
           return given.send('target', 'data', piece);
         }
-        if (stage === undefined) return given.send('client', stream, piece);
-        return show(() => stage.output(piece, stream), stream);
+        returned += piece.length;
+        if (returned > maxBytesReturned) return stop(sshError('SPS011', maxBytesReturned));
+        return show(stage.output(piece, stream), stream);
       },
-      end(from) {
-        if (from === 'client' || stage === undefined || stopped !== undefined) return undefined;
-        try {
-          return sendAll(stage.end());
-        } catch (error) {
-          return broken(error);
-        }
+      async end(from) {
+        if (from === 'client' || stopped !== undefined) return;
+        for (const { stream, bytes } of stage.end()) await given.send('client', stream, bytes);
+        checkStage();
       },
       request,
     };
     return owner;
   };
 
-  async function sendAll(rests: readonly OutputRest[]): Promise<void> {
-    for (const { stream, bytes } of rests) await outlet?.send('client', stream, bytes);
+  function show(pieces: readonly Buffer[], stream: DataStream): void | Promise<void> {
+    const sent = pieces.map((bytes) => outlet?.send('client', stream, bytes));
+    checkStage();
+    return sent.at(-1);
   }
 
-  async function show(made: () => readonly Buffer[] | Promise<readonly Buffer[]>, stream: DataStream): Promise<void> {
-    try {
-      const pieces = await made();
-      for (const bytes of pieces) await outlet?.send('client', stream, bytes);
-    } catch (error) {
-      broken(error);
-    }
-  }
-
-  /** A stage that fails lets nothing pass any more. */
-  function broken(error: unknown): void {
-    const failure = error instanceof Error ? error : new Error(String(error));
-    session.ports.failed(session.id, 'the output of a command could not be passed on', failure);
-    stop(reportOf(failure));
+  /** What cannot be masked, or recorded, is not shown: nothing passes any more. */
+  function checkStage(): void {
+    if (stage.failure === undefined || stopped !== undefined) return;
+    session.ports.failed(session.id, 'the output of a command could not be passed on', stage.failure);
+    stop(reportOf(stage.failure));
   }
 
   function close(): void {
     if (over) return;
     over = true;
     clearTimeout(timer);
-    const counted = { stdin: total(totals.stdin), stdout: total(totals.stdout), stderr: total(totals.stderr) };
-    session.record.ended(seq, {
+    const { counts, members } = stage.totals();
+    const outcome = {
       channel: channel.serial,
       ...ending,
       ...(stopped === undefined ? {} : { code: stopped.code }),
-      ...counted,
-      ...stage?.totals(),
+      ...counts,
       durationMicros: (performance.now() - startedAt) * 1000,
-    });
+    };
+    session.record.ended(seq, outcome, members);
     // Of a command whose connection broke nobody knows what it did.
     if (grant === undefined) return;
     if (ending.exit !== undefined) session.holding.settle(grant, ending.exit === 0 ? 'Executed' : 'Failed');
     else if (ending.signal !== undefined || stopped !== undefined) session.holding.settle(grant, 'Failed');
   }
 
-  const owned = stage !== undefined || timer !== undefined || maxBytesReturned !== Number.POSITIVE_INFINITY;
+  const owned =
+    stage.masks || terminal !== undefined || timer !== undefined || maxBytesReturned !== Number.POSITIVE_INFINITY;
   return { forward: owned ? { own } : { observer }, close };
 }
-
-const total = (bytes: number): StreamTotal => ({ bytes });

@@ -1,7 +1,7 @@
 import { shellCommand, subsystemCommand } from '../../../../policy/ssh/commands.ts';
 import { analyseExec } from '../../../../policy/ssh/exec.ts';
 import type { ChannelRequest, RequestCall, RequestVerdict } from '../bridge/port.ts';
-import { reportText, sshError } from '../errors.ts';
+import { reportText, type SshReport, sshError } from '../errors.ts';
 import type { ChannelState } from './channel.ts';
 import { followFiles } from './files.ts';
 import type { Passage } from './gatekeeper.ts';
@@ -47,6 +47,19 @@ export async function runProgram(
   }
 }
 
+/** What cannot be read is recorded without its text, and denied. @throws RecorderError */
+export async function denyUnread(
+  session: Session,
+  { channel }: ChannelState,
+  operation: string,
+  report: SshReport,
+): Promise<RequestVerdict> {
+  const facts = { channel: channel.serial, operation, user: session.loginUser };
+  session.record.denied(session.nextCommand(), '', undefined, facts, report, false);
+  await session.record.stream.sync();
+  return { verdict: 'deny', text: reportText(report, session.id), exitStatus: DENIED };
+}
+
 async function runExec(
   session: Session,
   passage: Passage,
@@ -55,14 +68,11 @@ async function runExec(
   { bytes }: Extract<ProgramKind, { type: 'exec' }>,
 ): Promise<RequestVerdict> {
   const { maxStatementBytes } = session.ports.limits;
-  if (bytes.length > maxStatementBytes) {
-    const report = sshError('SPS008', bytes.length);
-    return { verdict: 'deny', text: reportText(report, session.id), exitStatus: DENIED };
-  }
+  if (bytes.length > maxStatementBytes) return denyUnread(session, state, 'Exec', sshError('SPS008', bytes.length));
   const command = analyseExec(bytes, {
     loginUser: session.loginUser,
     interactive: state.terminal !== undefined,
-    decodes: ['sftp'],
+    decodes: ['sftp', 'scp'],
   });
   const { transfer } = command;
   return admitProgram(session, passage, state, call, {
@@ -75,13 +85,23 @@ async function runExec(
   });
 }
 
-/** Its time is what people agreed to, or what the rule gives. */
+/** What people agreed to does not last for ever where no rule says how long. */
+const APPROVED_SHELL_MS = 3_600_000;
+
+/** Its time is what the rule gives, and never without an end when people had to agree. */
+function shellTime({ grant, limits }: Admitted): number | undefined {
+  return limits.maxDurationMs ?? (grant === undefined ? undefined : APPROVED_SHELL_MS);
+}
+
 function followShell(session: Session, state: ChannelState, admitted: Admitted): ReturnType<typeof followProgram> {
-  return followProgram(session, state, admitted, (seconds) => sshError('SPS027', seconds));
+  const maxDurationMs = shellTime(admitted);
+  const limits = { ...admitted.limits, ...(maxDurationMs === undefined ? {} : { maxDurationMs }) };
+  return followProgram(session, state, { ...admitted, limits }, { overTime: (seconds) => sshError('SPS027', seconds) });
 }
 
 /** Input of a shell cannot be judged: whoever is in one is told what that means. */
-function observed({ id }: Session, { limits }: Admitted): string {
-  const until = limits.maxDurationMs === undefined ? '' : `; it ends after ${limits.maxDurationMs / 1000} s`;
+function observed({ id }: Session, admitted: Admitted): string {
+  const time = shellTime(admitted);
+  const until = time === undefined ? '' : `; it ends after ${time / 1000} s`;
   return `this shell is observed, not controlled: what it shows is recorded${until}. Session ${id}`;
 }

@@ -46,7 +46,8 @@ export interface SessionRecord {
     ticket: ApprovalTicket,
     release: Release & { readonly state: string; readonly members: string },
   ): void;
-  ended(seq: number, outcome: SshOutcome): void;
+  /** @param members more of the outcome, beginning with a comma */
+  ended(seq: number, outcome: SshOutcome, members?: string): void;
 }
 
 /** A command is recorded as it is written: which of its words are secrets cannot be known. */
@@ -86,8 +87,8 @@ export function createSessionRecord(
     released(seq, { name, hash }, { state, members, ...release }) {
       stream.append('command.released', commandReleased(session, seq, name, state, { hash, ...release }) + members);
     },
-    ended(seq, outcome) {
-      stream.append(sshOutcomeType(outcome), sshOutcome(session, seq, outcome));
+    ended(seq, outcome, members = '') {
+      stream.append(sshOutcomeType(outcome), sshOutcome(session, seq, outcome) + members);
     },
   };
 }

@@ -1,5 +1,6 @@
 import type { SshCommand } from '../../../../policy/command.ts';
 import type { EffectiveLimits } from '../../../../policy/decision.ts';
+import type { MaskPlan } from '../../../../policy/masking.ts';
 import type { SshReceived } from '../../../../record/ssh-events.ts';
 import { covers, type Hold } from '../../../approval/holding.ts';
 import type { ApprovalGrant } from '../../../ports.ts';
@@ -19,6 +20,8 @@ export interface AskedCommand {
   readonly note?: (text: string) => void;
   /** Fires when the client gives up. */
   readonly signal: AbortSignal;
+  /** Why it cannot be run under the masks in force, which are asked for at each judgement. */
+  readonly unmaskable?: (masks: MaskPlan) => string | undefined;
   /** How it is recorded; default: as a command. */
   readonly recording?: Recording;
 }
@@ -69,7 +72,7 @@ export async function admitCommand(session: Session, asked: AskedCommand): Promi
       if (gone !== undefined) return refuse(gone, undefined);
       if (session.signal.aborted) return refuse(ended(session), undefined);
       const verdict = session.judge(asked.command);
-      const refused = verdict.denial ?? session.suspended() ?? hold?.report ?? overRate(verdict);
+      const refused = verdict.denial ?? unmaskable() ?? session.suspended() ?? hold?.report ?? overRate(verdict);
       if (refused !== undefined) return refuse(refused, verdict);
       if (!verdict.needsApproval) return await admitted(verdict);
       if (hold !== undefined && !covers(hold.asked, verdict.decision.requirements)) {
@@ -84,6 +87,11 @@ export async function admitCommand(session: Session, asked: AskedCommand): Promi
     asked.signal.removeEventListener('abort', withdraw);
     session.signal.removeEventListener('abort', withdraw);
     if (hold !== undefined) drop('the command was not run');
+  }
+
+  function unmaskable(): SshReport | undefined {
+    const why = asked.unmaskable?.(session.judgement.scope.masks);
+    return why === undefined ? undefined : sshError('SPS029', why);
   }
 
   function drop(why: string, members = ''): void {

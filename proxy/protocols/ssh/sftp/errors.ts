@@ -13,6 +13,7 @@ export const FILE_ERRORS = {
   SPS076: 'more than {} files are open',
   SPS077: 'more than {} bytes were read, the limit of this file',
   SPS078: 'the path came to mean another file while the request was held',
+  SPS079: 'policy has changed since this was opened, and asks for more now: open it again',
   SPS081: 'scp protocol violation by the client: {}',
   SPS082: 'scp protocol violation by the target: {}',
   SPS083: 'the contents of {} are protected where they lie, so it does not go elsewhere',

@@ -1,4 +1,4 @@
-import type { TextMasker } from '../../../masking/stream/text-masker.ts';
+import type { TextMasker } from '../../../masking/stream/port.ts';
 import { dataOf, type StatusAnswer, statusOf } from './answers.ts';
 import * as n from './constants.ts';
 

@@ -65,7 +65,7 @@ export async function planOf(request: PlannedRequest, resolver: Resolver): Promi
       return onPath(request.path, follow, (path) => ({
         operation: 'open',
         accesses: openAccesses(request.flags, path),
-        ...detailOf(openWords(request.flags)),
+        ...detailOf(`${openWords(request.flags)} ${attributeWords(request.attributes)}`.trim()),
         frame: packet(n.OPEN, 0, path, request.flags, { raw: request.attributes }),
         expected: n.HANDLE,
       }));
@@ -115,6 +115,7 @@ export async function planOf(request: PlannedRequest, resolver: Resolver): Promi
     case 'mkdir':
       return onPath(request.path, ofFolder, (path) => ({
         ...writing('mkdir', path),
+        ...detailOf(attributeWords(request.attributes)),
         frame: packet(n.MKDIR, 0, path, { raw: request.attributes }),
       }));
     case 'rmdir':

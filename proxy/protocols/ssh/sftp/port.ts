@@ -3,7 +3,7 @@
  * request goes on, and two byte streams. They know neither policy's engine nor the record's format nor SSH's channels.
  */
 
-import type { TextMasker } from '../../../masking/stream/text-masker.ts';
+import type { TextMasker } from '../../../masking/stream/port.ts';
 
 export type FileAccess = 'ReadFile' | 'WriteFile';
 
@@ -72,6 +72,11 @@ export interface FileGrant {
   readonly masker?: () => TextMasker;
   /** Most bytes of contents that may be returned for it. */
   readonly maxBytesReturned?: number;
+  /**
+   * Asked while what was granted goes on, such as before each part of a file is read. Undefined: it holds. Otherwise policy has changed,
+   * and it resolves to why it does not hold any more, in one line, or to undefined where it does.
+   */
+  changed(): Promise<string | undefined> | undefined;
   /** Called once, with what became of it. */
   done(outcome: FileOutcome): void;
 }
@@ -118,6 +123,9 @@ export interface FileSession {
   fromClient(bytes: Buffer): Promise<void> | undefined;
   /** Bytes from the server; as `fromClient`. Never waits for the client's side. */
   fromServer(bytes: Buffer): Promise<void> | undefined;
-  /** The channel is over, for whatever reason: what is held is withdrawn, and open files get their outcome. May be called twice. */
+  /**
+   * The channel is over, for whatever reason, or the server says nothing any more: what is held is withdrawn, open files get their outcome,
+   * and promises resolve. May be called twice.
+   */
   close(): void;
 }

@@ -186,7 +186,30 @@ export function createSftpSession(options: SftpOptions): FileSession {
     const limit = file.grant.maxBytesReturned ?? Number.POSITIVE_INFINITY;
     const overLimit = (): string => fileErrorText('SPS077', String(limit));
     if (file.transfer.bytesRead > limit) return status(id, n.FX_FAILURE, overLimit());
-    if (file.masked !== undefined) return readMasked(id, file, file.masked, request);
+    const { masked } = file;
+    if (masked !== undefined) return whileGranted(id, file, () => readMasked(id, file, masked, request));
+    return whileGranted(id, file, () => readPlain(id, frame, file, request, limit, overLimit));
+  }
+
+  /** A file that stays open does not outlast the rule that it was opened by. */
+  function whileGranted(
+    id: number,
+    { grant }: OpenFile,
+    go: () => Promise<void> | undefined,
+  ): Promise<void> | undefined {
+    const changed = grant.changed();
+    if (changed === undefined) return go();
+    return changed.then((message) => (message === undefined ? go() : deny(id, message)));
+  }
+
+  function readPlain(
+    id: number,
+    frame: Buffer,
+    file: OpenFile,
+    request: Extract<Asked, { type: 'read' }>,
+    limit: number,
+    overLimit: () => string,
+  ): Promise<void> | undefined {
     return exchange.forward(frame, id, n.DATA, (answer, type) => {
       if (type !== n.DATA) return answer;
       const data = dataOf(answer);
@@ -222,10 +245,12 @@ export function createSftpSession(options: SftpOptions): FileSession {
     const file = fileOf(request.handle, 'file');
     if (file === undefined) return noFile(id);
     if (!file.writes) return deny(id, fileErrorText('SPS074', 'writing'));
-    file.transfer.written(request.offset, request.data);
-    return exchange.forward(frame, id, undefined, (answer) => {
-      if (statusOf(answer).code !== n.FX_OK) file.transfer.failed();
-      return answer;
+    return whileGranted(id, file, () => {
+      file.transfer.written(request.offset, request.data);
+      return exchange.forward(frame, id, undefined, (answer) => {
+        if (statusOf(answer).code !== n.FX_OK) file.transfer.failed();
+        return answer;
+      });
     });
   }
 
@@ -339,9 +364,11 @@ export function createSftpSession(options: SftpOptions): FileSession {
         return write(id, frame, request);
       case 'close':
         return close(id, frame, request.handle);
-      case 'readdir':
-        if (fileOf(request.handle, 'folder') === undefined) return noFile(id);
-        return exchange.forward(frame, id, n.NAME);
+      case 'readdir': {
+        const file = fileOf(request.handle, 'folder');
+        if (file === undefined) return noFile(id);
+        return whileGranted(id, file, () => exchange.forward(frame, id, n.NAME));
+      }
       case 'fstat':
         if (fileOf(request.handle) === undefined) return noFile(id);
         return exchange.forward(frame, id, answersWith(type));
@@ -380,10 +407,16 @@ export function createSftpSession(options: SftpOptions): FileSession {
     return undefined;
   }
 
+  /** What was waited for when the session ended does not come any more, and that is no mistake of anybody's. */
+  const unlessOver = (error: unknown): void => {
+    if (!ending.signal.aborted) throw error;
+  };
+
   return {
-    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0),
+    fromClient: (bytes) => takeAll(fromClient.push(bytes), 0)?.catch(unlessOver),
 
     fromServer(bytes) {
+      if (ending.signal.aborted) return undefined;
       let wait: Promise<void> | undefined;
       for (const frame of fromServer.push(bytes)) {
         const forClient = greeted ? exchange.answered(frame) : greet(frame);

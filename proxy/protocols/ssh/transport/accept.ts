@@ -268,6 +268,7 @@ function createSignIn(
       return;
     }
     if ('error' in outcome) events.rejected(outcome.error);
+    if ('rejected' in outcome && outcome.rejected !== '') sendBanner(transport, `sallyport: ${outcome.rejected}`);
     refuse(attempt.method !== 'none');
   };
 
