@@ -33,7 +33,7 @@ describeWith(sshServer, 'commands that wait for people', () => {
   let g: SshGround;
   beforeAll(async () => {
     g = await startSshGround({ resources: { 'policy.yaml': rules() } });
-  }, 60_000);
+  });
   afterAll(async () => {
     await g?.[Symbol.asyncDispose]();
     await rm(`/tmp/approved-${process.pid}`, { force: true });
@@ -156,5 +156,5 @@ describeWith(sshServer, 'commands that wait for people', () => {
     const events = await g.recorded((event) => event.e === 'session.interrupted');
     expect(events.length).toBeGreaterThan(0);
     await expect(access(`/tmp/never-${process.pid}`)).rejects.toThrow('ENOENT');
-  }, 30_000);
+  });
 });
