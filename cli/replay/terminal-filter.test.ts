@@ -87,6 +87,7 @@ describe('a recorded terminal', () => {
 
   it('lets nothing through but what is listed, whatever comes', () => {
     const listed =
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: sequences begin with one
       /\u001b(?:[78DEHM]|[()][B0]|\[[\d;:]{0,64}[@ABCDEFGHIJKLMPSTXZ\u0060abdefgmrsu]|\[[\d;]*[hl]|\[\?[\d;]*[hl]|\[\d? q|\[!p)/g;
     fc.assert(
       fc.property(
