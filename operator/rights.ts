@@ -31,6 +31,13 @@ const OWN: readonly Right[] = [
   },
   { apiGroups: [GROUP], resources: ['approvalrequests'], verbs: ['list', 'delete'], why: 'ended requests are removed' },
   {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    verbs: ['get', ...COPY, 'create', 'update'],
+    why: 'which of its replicas leads, and what replicas of the proxies report',
+  },
+  { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'telling people' },
+  {
     apiGroups: ['authorization.k8s.io'],
     resources: ['subjectaccessreviews'],
     verbs: ['create'],
