@@ -108,7 +108,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: test-rev
 subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: shop}]
 `;
 
-const PEOPLE = `
+/** Ada and Ben may approve on `shop/orders`; Eve may only meddle. */
+export const PEOPLE = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: approver, namespace: shop}
