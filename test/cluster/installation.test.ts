@@ -5,7 +5,9 @@
 import { execFile } from 'node:child_process';
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import https from 'node:https';
 import path from 'node:path';
+import { text } from 'node:stream/consumers';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -26,9 +28,10 @@ import { describeWith, postgresServer } from '../support/requires.ts';
 import { clientProgram } from '../support/server-binaries.ts';
 import { WireClient } from '../support/wire-client.ts';
 import { ADA, awaitRequest, castByPatch, PEOPLE } from './approval-ground.ts';
+import { auditedRequests, needlessVerbs, type Rule } from './audited-rights.ts';
 import { OPERATOR_NAMESPACE } from './chart.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
-import { type Installation, startInstallation } from './installation-ground.ts';
+import { ARCHIVE, type Installation, PROXY, startInstallation } from './installation-ground.ts';
 import { conditionOf } from './operator-ground.ts';
 import {
   AGENTS,
@@ -48,6 +51,7 @@ const LISTEN = '127.77.0.3';
 /** The connector dials from the address that the system takes for loopback: it is the pod's. */
 const ADDRESS = '127.0.0.1';
 const REPLICAS = ['127.0.0.41', '127.0.0.42'];
+const READING = '/v1/segments?namespace=shop&name=orders';
 const ISSUER_FILE = 'issuer.crt';
 
 /** An authority of two keys' worth of time: its certificate as it was made so many days ago. */
@@ -304,10 +308,10 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'an installation', () =
   });
 
   /** Runs a statement with this text, and waits until the archive has it. */
-  async function archived(text: string): Promise<void> {
+  async function archived(words: string): Promise<void> {
     await using client = await session();
-    await rows(client, `SELECT ${text}`);
-    await until(async () => JSON.stringify(await recordedEvents(installation.folders.record)).includes(text));
+    await rows(client, `SELECT ${words}`);
+    await until(async () => JSON.stringify(await recordedEvents(installation.folders.record)).includes(words));
   }
 
   test('goes on without its operator: sessions, new ones, and the policy as it was', async () => {
@@ -347,10 +351,33 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'an installation', () =
         kept.includes(`without archive ${index}'`),
       );
     });
-    // The approval was not used up, and is good for the same statement.
+    // Whoever is asked again says so, and then it runs.
     client.send(encode.query('DELETE FROM orders WHERE id = 99'));
+    const again = await awaitRequest(installation.client, (each) => stateOf(each) === 'Pending');
+    expect(again.metadata.name).not.toBe(request.metadata.name);
+    await castByPatch(ground.cluster, again.metadata.name, ADA);
     expect((await client.until('Z')).map(({ type }) => type)).toContain('C');
   });
+
+  test('lets people read the record who may, and nobody else', async () => {
+    const token = (await ground.cluster.kubectl(['-n', AGENTS, 'create', 'token', 'agent'])).trim();
+    const answer = await fetchReading(token);
+    expect(answer).toContain('SPH031');
+  });
+
+  /** What the archive says to whoever asks for the sessions of the connection. */
+  function fetchReading(token: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const call = https.get(
+        {
+          ...{ host: '127.0.0.1', port: installation.readingPort, path: READING, rejectUnauthorized: false },
+          headers: { authorization: `Bearer ${token}` },
+        },
+        (response) => text(response).then(resolve, reject),
+      );
+      call.once('error', reject);
+    });
+  }
 
   test('serves an agent from outside of the cluster, by a token of an issuer that the chart configures', async () => {
     const gateway = await gatewayPort();
@@ -377,4 +404,36 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'an installation', () =
     );
     return service.spec.ports[0]?.targetPort ?? 0;
   }
+
+  describe('as the audit log of the API server has it', () => {
+    test('nothing that proxies and archive asked for was forbidden, and no verb of their rights was not needed', async () => {
+      const { cluster } = ground;
+      const events = auditedRequests(await cluster.audit());
+      const rulesOf = async (kind: string, name: string, namespace?: string): Promise<readonly Rule[]> =>
+        (await cluster.get<{ rules: readonly Rule[] }>(kind, name, namespace)).rules;
+      const reviewer = await rulesOf('clusterrole', 'sallyport-token-reviewer');
+      const parts: readonly (readonly [user: string, rules: readonly Rule[]])[] = [
+        [
+          PROXY,
+          [
+            ...(await rulesOf('role', 'sallyport-proxy', NAMESPACE)),
+            ...(await rulesOf('clusterrole', 'sallyport-pod-reader')),
+            ...reviewer,
+          ],
+        ],
+        [
+          ARCHIVE,
+          [...reviewer, ...(await rulesOf('role', 'extension-apiserver-authentication-reader', 'kube-system'))],
+        ],
+      ];
+      for (const [user, rules] of parts) {
+        const requests = events.filter((each) => each.user === user);
+        expect(requests.filter(({ code }) => code === 403)).toEqual([]);
+        expect(needlessVerbs(rules, requests), user).toEqual(user === ARCHIVE ? OF_KUBERNETES : []);
+      }
+    });
+  });
 });
+
+/** Its own Role, which the archive is bound to, says more than reading the one ConfigMap once. */
+const OF_KUBERNETES = ['list configmaps', 'watch configmaps'];

@@ -33,39 +33,10 @@ import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
 import { freePort } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
+import { type AuditedRequest, auditedRequests, needlessVerbs, type Rule } from './audited-rights.ts';
 import { installChart, OPERATOR_NAMESPACE } from './chart.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
 import { conditionOf, createOperatorGround, type OperatorGround, type OperatorProcess } from './operator-ground.ts';
-
-interface Rule {
-  readonly apiGroups: readonly string[];
-  readonly resources: readonly string[];
-  readonly resourceNames?: readonly string[];
-  readonly verbs: readonly string[];
-}
-
-interface Request {
-  readonly group: string;
-  /** With its subresource, `accessconnections/status`. */
-  readonly resource: string;
-  readonly name: string | undefined;
-  readonly namespace: string | undefined;
-  readonly verb: string;
-  readonly code: number;
-}
-
-interface AuditEvent {
-  readonly user: { readonly username: string };
-  readonly verb: string;
-  readonly objectRef?: {
-    readonly apiGroup?: string;
-    readonly resource?: string;
-    readonly subresource?: string;
-    readonly name?: string;
-    readonly namespace?: string;
-  };
-  readonly responseStatus?: { readonly code?: number };
-}
 
 const USER = `system:serviceaccount:${OPERATOR_NAMESPACE}:${NAMES.operator}`;
 const PLATFORM = 'shop';
@@ -73,28 +44,6 @@ const AGENTS = 'agents';
 
 async function rulesOf(file: string): Promise<readonly Rule[]> {
   return parse(await readFile(path.join(repositoryRoot, 'charts/sallyport/rbac', file), 'utf8')) as readonly Rule[];
-}
-
-/** As RBAC does it: group, resource, verb, and the name where the rule has names. */
-const allows = (rule: Rule, { group, resource, name, verb }: Request): boolean =>
-  rule.apiGroups.includes(group) &&
-  rule.resources.includes(resource) &&
-  rule.verbs.includes(verb) &&
-  (rule.resourceNames === undefined || (name !== undefined && rule.resourceNames.includes(name)));
-
-function requestsOf({ verb, objectRef, responseStatus }: AuditEvent): readonly Request[] {
-  if (objectRef?.resource === undefined) return [];
-  const { apiGroup = '', resource, subresource, name, namespace } = objectRef;
-  const request = {
-    group: apiGroup,
-    resource: subresource === undefined ? resource : `${resource}/${subresource}`,
-    name,
-    namespace,
-    verb,
-    code: responseStatus?.code ?? 0,
-  };
-  // Server-side apply of what is not there needs both verbs, and the log names one.
-  return verb === 'patch' && request.code === 201 ? [request, { ...request, verb: 'create' }] : [request];
 }
 
 /** Objects of the operator, one of each type that it writes. */
@@ -174,8 +123,8 @@ async function review(port: number, webhook: string, body: string): Promise<stri
 describeWith(controlPlaneNeeds, 'rights of the operator', () => {
   let ground: OperatorGround;
   let operator: OperatorProcess;
-  let requests: readonly Request[];
-  let granted: readonly Request[];
+  let requests: readonly AuditedRequest[];
+  let granted: readonly AuditedRequest[];
 
   beforeAll(async () => {
     ground = await createOperatorGround({ audit: 'Metadata' });
@@ -218,13 +167,14 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     granted = role.rules.flatMap(({ apiGroups, resources, verbs }) =>
       apiGroups.flatMap((group) =>
         resources.flatMap((resource) =>
-          verbs.map((verb) => ({ group, resource, verb, name: undefined, namespace: PLATFORM, code: 200 })),
+          verbs.map((verb) => ({ group, resource, verb, user: USER, name: undefined, namespace: PLATFORM, code: 200 })),
         ),
       ),
     );
     granted = [
       ...granted,
       {
+        user: USER,
         group: 'rbac.authorization.k8s.io',
         resource: 'clusterroles',
         verb: 'bind',
@@ -254,9 +204,7 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     for (const [type, namespace, name] of WRITTEN.filter(([, where]) => where !== OPERATOR_NAMESPACE))
       await ground.until(type, {}, (all) => named(name, namespace)(all) === undefined);
     await operator.stop();
-    requests = ((await plane.audit()) as unknown as AuditEvent[])
-      .filter(({ user }) => user.username === USER)
-      .flatMap(requestsOf);
+    requests = auditedRequests(await plane.audit()).filter(({ user }) => user === USER);
   });
 
   afterAll(() => ground?.[Symbol.asyncDispose]());
@@ -269,21 +217,9 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
   test('without any one verb of a rule something that it did would have been forbidden', async () => {
     const cluster = await rulesOf('operator-cluster.yaml');
     const own = await rulesOf('operator-namespace.yaml');
-    const covered = (request: Request, without: Rule): boolean =>
-      cluster.some((rule) => rule !== without && allows(rule, request)) ||
-      (request.namespace === OPERATOR_NAMESPACE && own.some((rule) => rule !== without && allows(rule, request)));
-    const done = [...requests, ...granted];
-    const needless = [...cluster, ...own].flatMap((rule) =>
-      rule.resources.flatMap((resource) =>
-        rule.verbs
-          .filter((verb) =>
-            done
-              .filter((request) => request.resource === resource && request.verb === verb && allows(rule, request))
-              .every((request) => covered(request, rule)),
-          )
-          .map((verb) => `${verb} ${resource}`),
-      ),
-    );
+    const applies = (rule: Rule, { namespace }: AuditedRequest): boolean =>
+      !own.includes(rule) || namespace === OPERATOR_NAMESPACE;
+    const needless = needlessVerbs([...cluster, ...own], [...requests, ...granted], applies);
     // Requests are removed a day after they ended at the earliest, which is longer than a test can wait.
     expect(needless).toEqual(['delete approvalrequests']);
   });
