@@ -31,6 +31,8 @@ export const ANNOTATIONS = {
   connectorHash: `${GROUP}/connector-hash`,
   /** On the bundle's ConfigMaps and on a proxy's Lease: hash of the bundle. */
   bundleHash: `${GROUP}/bundle-hash`,
+  /** On the pods of proxies: hash of their configuration. */
+  configurationHash: `${GROUP}/configuration-hash`,
   /** On a proxy's Lease: JSON of `ProxyReport`. */
   proxyReport: `${GROUP}/proxy-report`,
 } as const;
@@ -45,6 +47,8 @@ export const NAMES = {
   proxyReplicas: 'sallyport-proxy-replicas',
   /** ConfigMap; `-1`, `-2` … follow when it is sharded. */
   bundle: 'sallyport-bundle',
+  /** ConfigMap with what the platform team configures for all proxies; only where it does. */
+  proxyConfiguration: 'sallyport-proxy-configuration',
   /**
    * Secret with tls.crt, tls.key, ca.crt: the proxy's certificate for its Services, for target hosts, and as a client of the archive.
    * Where there are SSH connections also `SSH_HOST.key`, and `SSH_HOST.certificate(NAME)` for each of them.
