@@ -217,7 +217,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'operations, on a real node', () => 
     await areRecorded('upgraded', ...meanwhile);
     // Connectors of the pods that run are the old ones, and somebody is told.
     await condition('orders', 'SidecarsCurrent', 'False');
-  });
+  }, 240_000);
 
   test('with operator and archive away, traffic and quarantine go on, and new agents are refused with a reason', async () => {
     const scale = (what: string, replicas: number) =>
