@@ -30,6 +30,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/cluster/proxy-identity.test.ts': 28,
   'test/cluster/proxy-replicas.test.ts': 37,
   'test/e2e/node.test.ts': 37,
+  'test/e2e/operations.test.ts': 170,
   'test/e2e/quickstart.test.ts': 85,
   'test/integration/approval/credentials.test.ts': 28,
   'test/integration/approval/lane-changes.test.ts': 47,
