@@ -35,6 +35,8 @@ export const ANNOTATIONS = {
   configurationHash: `${GROUP}/configuration-hash`,
   /** On a proxy's Lease: JSON of `ProxyReport`. */
   proxyReport: `${GROUP}/proxy-report`,
+  /** On the archive's pod: hash of the configuration that it started with. */
+  configurationHash: `${GROUP}/configuration-hash`,
 } as const;
 
 export const MANAGED_BY = 'sallyport';
