@@ -31,11 +31,9 @@ export const ANNOTATIONS = {
   connectorHash: `${GROUP}/connector-hash`,
   /** On the bundle's ConfigMaps and on a proxy's Lease: hash of the bundle. */
   bundleHash: `${GROUP}/bundle-hash`,
-  /** On the pods of proxies: hash of their configuration. */
-  configurationHash: `${GROUP}/configuration-hash`,
   /** On a proxy's Lease: JSON of `ProxyReport`. */
   proxyReport: `${GROUP}/proxy-report`,
-  /** On the archive's pod: hash of the configuration that it started with. */
+  /** On the pods of proxies and of the archive: hash of the configuration that they started with. */
   configurationHash: `${GROUP}/configuration-hash`,
 } as const;
 

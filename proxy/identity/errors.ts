@@ -110,7 +110,7 @@ export const IDENTITY_ERRORS = {
     message: 'the server certificate in {} cannot be used: {}',
     hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again.',
   },
-  SPI033: {
+  SPI034: {
     message: 'the SSH host key in {} cannot be used: {}',
     hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again: clients then need its new authority.',
   },
