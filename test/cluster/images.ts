@@ -21,7 +21,7 @@ export const CONNECTOR_IMAGE = 'localhost/sallyport-connector:test';
 /** What an agent may have: psql, ssh, curl and a shell. Holds servers of PostgreSQL and SSH too, for clusters that have no other. */
 export const AGENT_IMAGE = 'localhost/agent:test';
 /** Debian's numbers for the user postgres where there is nothing else. */
-export const SHOP_IMAGE = { name: AGENT_IMAGE, user: 100, group: 102 } as const;
+export const SHOP_IMAGE = { name: AGENT_IMAGE, user: 100, group: 103 } as const;
 
 /** A Debian of these packages, as a tar file of its root. */
 async function debian(name: string, packages: readonly string[]): Promise<string> {

@@ -291,8 +291,8 @@ const PROTOCOL_ERROR = 2;
 const KEX_BYTES = 64 * 1024 * 1024;
 const KEX_MS = 60_000;
 const GOODBYE_MS = 2_000;
-/** Of this size on, what was gathered goes out at once. */
-const WRITE_SIZE = 49_152;
+/** Of this size on, what was gathered goes out at once: a packet of bulk data fills a buffer of the pool half. */
+const WRITE_SIZE = 32_768;
 
 const printable = (text: string): string =>
   text
@@ -328,11 +328,9 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
     if (closed || steering) return;
     outgoing.append(piece, 0, piece.length);
     sealed += piece.length;
-    if (outgoing.length >= WRITE_SIZE) outgoing.writeTo(wire);
-    else if (!flushing) {
-      flushing = true;
-      queueMicrotask(flush);
-    }
+    if (flushing) return;
+    flushing = true;
+    queueMicrotask(flush);
   };
 
   let kex: Ssh2KeyExchange | undefined;
@@ -605,6 +603,7 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
         return;
       }
       encrypt(payload);
+      if (outgoing.length >= WRITE_SIZE) outgoing.writeTo(wire);
       if (sealed > options.rekeyBytes) wishForKeys();
     },
     pause() {
