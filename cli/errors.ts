@@ -76,6 +76,10 @@ export const CLI_ERRORS = {
     message: 'the database of {} cannot be asked what its names mean: {}',
     fix: 'Check that it is up and that the credential is right, name one with --connection, or leave --database out.',
   },
+  SPC044: {
+    message: 'AccessConnection {}: {} is no key that can be used: {}',
+    fix: 'Copy the whole line: ssh-keyscan prints host keys, and a .pub file holds a public key.',
+  },
   SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
   SPC060: {
     message: 'kubectl port-forward to the archive did not work: {}',

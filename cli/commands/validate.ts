@@ -12,6 +12,7 @@ import { type CliIo, defaultState, stateWords } from '../io.ts';
 import { type Databases, openDatabases } from './databases.ts';
 import { checkApprovers } from './validate-approvers.ts';
 import { type ColumnsOf, checkColumns } from './validate-columns.ts';
+import { checkSshKeys } from './validate-ssh.ts';
 
 interface ValidateOptions {
   readonly file: readonly string[];
@@ -65,6 +66,7 @@ export async function validate(options: ValidateOptions, io: CliIo, columnsOf?: 
     ...loaded.findings,
     ...nothingFound(loaded, paths),
     ...findingsOf(loaded, problems),
+    ...checkSshKeys(loaded),
   ];
   for (const [index, name] of [...configuration.listen.keys()].entries()) {
     const [namespace = '', connection = ''] = name.split('/');

@@ -216,9 +216,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
         running.gatekeeper.close();
         observer.sessionClosed(connection, id, reasonOf(session));
       };
+      client.finish();
+      // It may have ended while the target was dialled.
+      if (identity.withdrawn?.aborted === true) session.fail(withdrawnReport(identity.withdrawn));
     } catch (error) {
-      session.finish(error instanceof Error ? reportOf(error).message : String(error));
-      throw error;
+      const cause = gone.signal.aborted ? new Refused(sshError('SPS022'), error) : error;
+      session.finish(cause instanceof Error ? reportOf(cause).message : String(cause));
+      throw cause;
     } finally {
       opening.delete(session);
     }
@@ -265,13 +269,13 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     });
   }
 
-  function run(session: Session, client: AcceptedClient, target: TargetConnection | undefined): Open {
+  function run(session: Session, { layer }: AcceptedClient, target: TargetConnection | undefined): Open {
     const { connection, identity } = session;
     const gatekeeper = createGatekeeper(session, {
       perCommand: target === undefined ? () => connectionOfItsOwn(session) : undefined,
     });
     const bridge = createBridge({
-      client: client.layer,
+      client: layer,
       target: target?.layer,
       gatekeeper,
       limits: { channels: connection.limits.maxChannels ?? DEFAULT_CHANNELS },
@@ -291,9 +295,6 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       );
       await target?.lease.release();
     });
-    client.finish();
-    // It may have ended while the target was dialled.
-    if (withdrawn?.aborted === true) dismiss();
     return running;
   }
 

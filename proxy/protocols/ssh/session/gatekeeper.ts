@@ -14,7 +14,7 @@ import { reportLine, reportOf, reportText, type SshReport, sshError } from '../e
 import type { ConnectionLayer } from '../transport/port.ts';
 import { type ChannelState, newChannel } from './channel.ts';
 import { admitWithoutProgram, createRemoteForwards, followForward, type Granted, localForward } from './forwards.ts';
-import { type ProgramKind, runProgram } from './programs.ts';
+import { denyUnread, type ProgramKind, runProgram } from './programs.ts';
 import type { Session } from './session.ts';
 
 /** How a session's channels come to the target. */
@@ -160,8 +160,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
       case 'subsystem':
         return start(call, state, asked);
       case 'other':
-        if (asked.name === 'exec' || asked.name === 'subsystem') return deny(sshError('SPS009'));
-        return { verdict: 'fail' };
+        if (asked.name !== 'exec' && asked.name !== 'subsystem') return { verdict: 'fail' };
+        return guarded(() => denyUnread(session, state, 'Exec', sshError('SPS009')), deny);
       // Not asked for clients: what they say of a program that runs.
       case 'window-change':
       case 'signal':

@@ -1,7 +1,7 @@
 import { shellCommand, subsystemCommand } from '../../../../policy/ssh/commands.ts';
 import { analyseExec } from '../../../../policy/ssh/exec.ts';
 import type { ChannelRequest, RequestCall, RequestVerdict } from '../bridge/port.ts';
-import { reportText, sshError } from '../errors.ts';
+import { reportText, type SshReport, sshError } from '../errors.ts';
 import type { ChannelState } from './channel.ts';
 import { followFiles } from './files.ts';
 import type { Passage } from './gatekeeper.ts';
@@ -47,6 +47,19 @@ export async function runProgram(
   }
 }
 
+/** What cannot be read is recorded without its text, and denied. @throws RecorderError */
+export async function denyUnread(
+  session: Session,
+  { channel }: ChannelState,
+  operation: string,
+  report: SshReport,
+): Promise<RequestVerdict> {
+  const facts = { channel: channel.serial, operation, user: session.loginUser };
+  session.record.denied(session.nextCommand(), '', undefined, facts, report, false);
+  await session.record.stream.sync();
+  return { verdict: 'deny', text: reportText(report, session.id), exitStatus: DENIED };
+}
+
 async function runExec(
   session: Session,
   passage: Passage,
@@ -55,10 +68,7 @@ async function runExec(
   { bytes }: Extract<ProgramKind, { type: 'exec' }>,
 ): Promise<RequestVerdict> {
   const { maxStatementBytes } = session.ports.limits;
-  if (bytes.length > maxStatementBytes) {
-    const report = sshError('SPS008', bytes.length);
-    return { verdict: 'deny', text: reportText(report, session.id), exitStatus: DENIED };
-  }
+  if (bytes.length > maxStatementBytes) return denyUnread(session, state, 'Exec', sshError('SPS008', bytes.length));
   const command = analyseExec(bytes, {
     loginUser: session.loginUser,
     interactive: state.terminal !== undefined,
