@@ -392,7 +392,9 @@ export function createBridge(options: BridgeOptions): Bridge {
     to.window -= length;
     const observed = channel.observer?.data?.(payload.subarray(header), leg.side, stream);
     payload.writeUInt32BE(to.peer, 1);
-    pass(toLeg, payload);
+    // False also while a key exchange keeps it for later.
+    if (!toLeg.layer.send(payload)) settlePauses();
+    else if (observed === undefined) leg.layer.release?.(payload);
     if (observed !== undefined) observe(leg, observed);
   };
 
