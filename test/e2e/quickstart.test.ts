@@ -228,7 +228,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     expect(denied).toBeInstanceOf(CommandError);
     expect(String(denied)).toMatch(/sallyport: denied/);
     expect(String(denied)).toMatch(/exit code 126/);
-    const sessions = await plugin('sessions', 'list', '--namespace', SHOP, '--connection', 'edge', '-o', 'json');
+    const sessions = await plugin('sessions', 'list', '--connection', `${SHOP}/edge`, '-o', 'json');
     expect(sessions).toMatch(/"denied":1.*system:serviceaccount:agents:agent/);
   });
 
