@@ -33,6 +33,8 @@ export const ANNOTATIONS = {
   bundleHash: `${GROUP}/bundle-hash`,
   /** On a proxy's Lease: JSON of `ProxyReport`. */
   proxyReport: `${GROUP}/proxy-report`,
+  /** On the pods of proxies and of the archive: hash of the configuration that they started with. */
+  configurationHash: `${GROUP}/configuration-hash`,
 } as const;
 
 export const MANAGED_BY = 'sallyport';
@@ -45,6 +47,8 @@ export const NAMES = {
   proxyReplicas: 'sallyport-proxy-replicas',
   /** ConfigMap; `-1`, `-2` … follow when it is sharded. */
   bundle: 'sallyport-bundle',
+  /** ConfigMap with what the platform team configures for all proxies; only where it does. */
+  proxyConfiguration: 'sallyport-proxy-configuration',
   /**
    * Secret with tls.crt, tls.key, ca.crt: the proxy's certificate for its Services, for target hosts, and as a client of the archive.
    * Where there are SSH connections also `SSH_HOST.key`, and `SSH_HOST.certificate(NAME)` for each of them.

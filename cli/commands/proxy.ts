@@ -29,8 +29,8 @@ interface ProxyOptions {
 
 /** Everything behind it ends well before the kubelet kills it, after 300 s. */
 const DRAIN_SECONDS = 240;
-/** What is left of the record goes to the archive. */
-const OUTGOING_MS = 20_000;
+/** What is left of the record goes to the archive: it is tried for so long, within the grace period of the pod. */
+const OUTGOING_MS = 50_000;
 
 function parsePort(text: string): number {
   const port = Number(text);
@@ -201,8 +201,8 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     folder,
     io,
   );
-  // After the replica: what it wrote last goes out too.
-  open.defer(() => outgoing.stop(AbortSignal.timeout(OUTGOING_MS)));
+  // After the replica: what it wrote last goes out too. The volume of a pod that is deleted goes with it.
+  open.defer(() => outgoing.stop(AbortSignal.timeout(OUTGOING_MS), true));
 
   const host = options.listen ?? everyAddress();
   const monotonic = (): number => performance.now();

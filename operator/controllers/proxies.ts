@@ -23,6 +23,7 @@ import { bundleConfigMaps } from '../desired/bundle-config-maps.ts';
 import { proxyDeployment } from '../desired/deployment.ts';
 import { proxyDisruptionBudget } from '../desired/disruption-budget.ts';
 import { ownersOf } from '../desired/owners.ts';
+import { proxyConfigurationMap } from '../desired/proxy-configuration.ts';
 import type { ApiServerAddress, ProxyInputs } from '../desired/proxy-inputs.ts';
 import { proxyNetworkPolicy } from '../desired/proxy-network-policy.ts';
 import { proxyRole } from '../desired/role.ts';
@@ -123,6 +124,9 @@ async function reconcileProxies(
     ...(bundle === undefined
       ? []
       : bundleConfigMaps(namespace, inputs.owners, bundle).map((map) => desired(CONFIG_MAPS, map))),
+    ...(inputs.configuration === undefined
+      ? []
+      : [desired(CONFIG_MAPS, proxyConfigurationMap(inputs, inputs.configuration))]),
     desired(SERVICE_ACCOUNTS, proxyServiceAccount(inputs)),
     desired(ROLES, proxyRole(inputs)),
     desired(ROLE_BINDINGS, proxyRoleBinding(inputs)),
@@ -206,6 +210,7 @@ function inputsOf(
     replicas: settings.proxyReplicas,
     trustedKeys: [context.keys.publicKey()],
     apiServer: apiServerAddresses(context),
+    configuration: settings.proxyConfiguration,
     extraArguments: settings.proxyArguments,
   };
 }

@@ -21,6 +21,7 @@ import { createRecorder } from '../recording/writer.ts';
 import { startRuntime } from '../runtime.ts';
 import { recordKey } from '../standalone/record-key.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { createRefusalLog } from '../telemetry/refusal-log.ts';
 import { startTunnel, type Tunnel } from '../tunnel/server.ts';
 import { trustedKey } from './bundle-document.ts';
 import { readBundleMark, writeBundleMark } from './bundle-mark.ts';
@@ -30,6 +31,7 @@ import { createEgressProbes } from './egress.ts';
 import { createClusterGate } from './gate.ts';
 import { createLateVerifier } from './late-verifier.ts';
 import { createReplicaLease, type ReplicaPod } from './lease.ts';
+import { newestMarkOfPeers } from './peer-marks.ts';
 import { createPeers, processOf } from './peers.ts';
 import { createWatchedPods, essentialPod } from './pods.ts';
 import { connectionProblems } from './problems.ts';
@@ -145,8 +147,9 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
       log[error.code === 'SPX002' ? 'info' : 'error']({ code: error.code, hint: error.hint }, error.message);
     },
   });
+  let peersAsked = false;
   maps.onChange(() => {
-    if (maps.hasSynced) bundles.look();
+    if (maps.hasSynced && peersAsked) bundles.look();
   });
 
   const gate = createClusterGate(bundles);
@@ -154,6 +157,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   const tenures = createTenures();
   const pods = createWatchedPods({
     reflector: (of) => options.reflector<Pod>(PODS, { namespace: of, transform: essentialPod }),
+    serves: (of) => bundles.serves(of),
     observe(uid, facts) {
       tenures.observe(uid, facts);
       if (facts === undefined) egress.forget(uid);
@@ -290,6 +294,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     return verifier.missing;
   }
 
+  const refusals = createRefusalLog({ write: (facts, message) => log.warn(facts, message), now: monotonic });
   const tunnel = await startTunnel({
     address: { host: options.host, port: options.tunnelPort },
     context: () => tunnelCertificate.context(),
@@ -307,7 +312,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     observer: {
       refused(peer, code, message) {
         metrics.refused.inc({ code });
-        log.warn({ peer, code }, message);
+        refusals.refused(peer, code, message);
       },
       opened: () => metrics.tunnels.inc(),
       closed: () => metrics.tunnels.dec(),
@@ -316,10 +321,17 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   starting.defer(() => tunnel.destroy());
 
   const watching = maps.run(stopping.signal);
-  maps.synced(stopping.signal).then(
-    () => bundles.look(),
-    () => undefined,
-  );
+  maps
+    .synced(stopping.signal)
+    .then(() => newestMarkOfPeers({ client, namespace, now, log }, stopping.signal))
+    .then(
+      (known) => {
+        if (known !== undefined) bundles.atLeast(known);
+        peersAsked = true;
+        bundles.look();
+      },
+      () => undefined,
+    );
   const leasing = new AbortController();
   const leased = lease.run(leasing.signal);
   touch = lease.touch;

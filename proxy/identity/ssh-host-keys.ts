@@ -16,7 +16,7 @@ import { createPrivate, privateFolder, readPrivate, replacePrivate } from './sta
 const OWN_NAMES = ['localhost', '127.0.0.1', '::1'];
 
 function asRefusal(folder: string, error: unknown): Error {
-  return identityError('SPI033', [folder, error instanceof Error ? error.message : String(error)], error);
+  return identityError('SPI034', [folder, error instanceof Error ? error.message : String(error)], error);
 }
 
 /** A line as in a file that ends with -cert.pub, as a blob. @throws OpenSshError */
@@ -28,7 +28,7 @@ function certificateBlob(line: string): Buffer {
 
 /**
  * Keys in a mounted Secret, the same for all replicas: `SSH_HOST.key`, and a certificate for each connection.
- * @throws IdentityError SPI033 when there is no key, no certificate, or they do not belong together
+ * @throws IdentityError SPI034 when there is no key, no certificate, or they do not belong together
  */
 export function mountedHostKeys(folder: string): SshHostKeys {
   return async ({ name }) => {
@@ -56,7 +56,7 @@ export interface SelfMadeHostKeys {
 /**
  * Keys made for this state folder, in STATE/ssh: `SSH_HOST.key`, its `.pub`, and `host_ca` that signs a certificate for the hosts of each
  * connection; `known_hosts` for clients. Processes of one gateway that start together end up with the same.
- * @throws IdentityError SPI033
+ * @throws IdentityError SPI034
  */
 export async function selfMadeHostKeys(
   state: string,
@@ -116,7 +116,7 @@ async function written(path: string, text: string): Promise<void> {
   if ((await readPrivate(path)) !== text) await replacePrivate(path, text, randomUUID());
 }
 
-/** The line for known_hosts, made with the authority at first use. @throws IdentityError SPI033 */
+/** The line for known_hosts, made with the authority at first use. @throws IdentityError SPI034 */
 export async function knownHostsLine(state: string, now: () => number): Promise<string> {
   const { knownHostsFile } = await selfMadeHostKeys(state, () => [], now);
   return (await readPrivate(knownHostsFile)) ?? '';
