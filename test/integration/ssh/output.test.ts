@@ -9,7 +9,7 @@ import { listSegments } from '../../../record/segment.ts';
 import { sallyportHere } from '../../support/in-process.ts';
 import { describeWith } from '../../support/requires.ts';
 import { type SshGround, startSshGround } from '../../support/ssh-ground.ts';
-import { sshServer } from '../../support/sshd.ts';
+import { runClient, sshServer } from '../../support/sshd.ts';
 
 const RESOURCES = `apiVersion: sallyport.dev/v1alpha1
 kind: AccessPolicy
@@ -135,6 +135,27 @@ describeWith(sshServer, 'output of programs over SSH', () => {
     expect(refused.status).toBe(126);
     expect(refused.stderr).toContain(words);
     expect(refused.stderr).toMatch(/default\/(pii|shadow)/);
+  });
+
+  test('what cat would mask, sftp and scp mask too, and protected files are not read', async () => {
+    await writeFile(file('shadow.txt'), SECRETS, { mode: 0o644 });
+    const sftp = (name: string) =>
+      runClient('sftp', [...g.parameters({ connection: 'masked' }), '-b', '-', '127.0.0.1'], {
+        input: `get ${file(name)} ${file(`got-${name}`)}\n`,
+      });
+    expect((await sftp('secrets.txt')).status).toBe(0);
+    expect(await readFile(file('got-secrets.txt'), 'utf8')).toBe(SHOWN);
+    expect((await sftp('shadow.txt')).status).not.toBe(0);
+    const closed = await ended(({ e, masked: counts }) => e === 'file.closed' && counts !== undefined);
+    expect(closed['masked']).toMatchObject({ Email: 1, CreditCard: 1, 'default/pii': 1, PrivateKey: 1 });
+    const denied = await ended(({ e }) => e === 'file.denied');
+    expect(JSON.stringify(denied)).toContain('default/shadow');
+    const copied = await runClient('scp', [
+      ...g.parameters({ connection: 'masked' }),
+      ...['-O', `127.0.0.1:${file('secrets.txt')}`, file('copied.txt')],
+    ]);
+    if (copied.status === 0) expect(await readFile(file('copied.txt'), 'utf8')).toBe(SHOWN);
+    else expect(copied.stderr).toContain('sallyport: ');
   });
 
   test('beyond what is recorded shows its length and digest; input shows no more', async () => {
