@@ -26,7 +26,10 @@ export function programFacts(event: RecordedEvent): ProgramFacts | undefined {
   const operation = text(event['operation']);
   if (operation === undefined) return undefined;
   const { columns, rows, type } = object(event['terminal']);
-  const terminal = isSize(columns) && isSize(rows) ? { columns, rows, ...some({ type: text(type) }) } : undefined;
+  const terminal =
+    isSize(columns) && isSize(rows)
+      ? { columns: columns || COLUMNS, rows: rows || ROWS, ...some({ type: text(type) }) }
+      : undefined;
   return {
     operation,
     argv: list(event['argv']).map(strings),
@@ -40,9 +43,14 @@ export function programFacts(event: RecordedEvent): ProgramFacts | undefined {
   };
 }
 
+/** Of a terminal whose client does not know how large it is, and says 0 (RFC 4254, section 6.2). */
+const COLUMNS = 80;
+const ROWS = 24;
+
 /** A terminal that somebody could draw. */
-const isSize = (value: unknown): value is number =>
-  isNumber(value) && Number.isInteger(value) && value > 0 && value <= 10_000;
+function isSize(value: unknown): value is number {
+  return isNumber(value) && Number.isInteger(value) && value >= 0 && value <= 10_000;
+}
 
 /** Standard output (or all that a terminal showed), standard error, another size of the terminal. */
 export type OutputCode = 'o' | 'e' | 'r';

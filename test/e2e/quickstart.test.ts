@@ -180,8 +180,10 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('the plugin shows the record, the request and the state of the installation through the API server alone', async () => {
     const sessions = await plugin('sessions', 'list', '--namespace', SHOP, '-o', 'json');
     expect(sessions).toContain(`system:serviceaccount:${AGENTS}:agent`);
-    expect(sessions).toContain('"edge"');
-    const denied = sessions.split('\n').find((line) => line.includes('"denied":1'));
+    expect(sessions).toContain(`${SHOP}/edge`);
+    const lines = sessions.split('\n').filter((line) => line.includes('"denied":1'));
+    const denied = lines.find((line) => line.includes(`${SHOP}/orders`));
+    expect(lines.some((line) => line.includes(`${SHOP}/edge`))).toBe(true);
     const { session } = JSON.parse(denied ?? '{}') as { session: string };
     const replayed = await plugin('sessions', 'replay', session, '--namespace', SHOP, '--speed', '1000');
     expect(replayed).toContain('DROP TABLE orders');

@@ -42,5 +42,5 @@ describeWith(sshServer, 'examples/ssh-hosts.yaml', () => {
     shell.child.kill('SIGINT');
     await shell.ended;
     await rm(folder, { recursive: true, force: true });
-  }, 60_000);
+  });
 });

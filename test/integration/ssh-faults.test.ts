@@ -36,7 +36,7 @@ describeWith(sshServer, 'an SSH session when a part fails', () => {
       connections: { host: '', few: 'limits: {maxChannels: 1, idleTimeout: 10s}', one: '' },
       configuration: { limits: { authenticationTimeout: '2s' } },
     });
-  }, 60_000);
+  });
   afterAll(() => g?.[Symbol.asyncDispose]());
 
   test('the target dies amid a command: the client is told, and can come back when it is back', async () => {
@@ -112,7 +112,7 @@ describeWith(sshServer, 'an SSH session when a part fails', () => {
     expect(events.length).toBeGreaterThan(0);
     expect((await master.ended).status).toBe(255);
     expect(master.stderr()).toContain('it was idle for more than 10 s');
-  }, 40_000);
+  });
 
   test('the host must prove itself with a pinned key, and nobody signs in before', async () => {
     const stranger = (await g.direct([])).stderr;
@@ -149,7 +149,7 @@ describeWith(sshServer, 'credentials and connections of one subject', () => {
     expect(new Set(issued.map((event) => event['session'])).size).toBe(1);
     const session = String(issued[0]?.['session']);
     await g.sshd.logged(new RegExp(`session ${session}`));
-  }, 60_000);
+  });
 
   test('a subject has a limit of connections', async () => {
     await using g = await startSshGround({ resources: { 'all.yaml': ALL } });
@@ -166,7 +166,7 @@ describeWith(sshServer, 'credentials and connections of one subject', () => {
     await first.ended;
     await g.recorded((event) => event.e === 'session.end');
     expect((await g.ssh(['true'])).status).toBe(0);
-  }, 60_000);
+  });
 });
 
 describeWith([...sshServer, root], 'a full disk under an SSH session', () => {
@@ -208,5 +208,5 @@ describeWith([...sshServer, root], 'a full disk under an SSH session', () => {
       await run('umount', ['-l', mount]);
       await rm(mount, { recursive: true, force: true });
     }
-  }, 90_000);
+  });
 });

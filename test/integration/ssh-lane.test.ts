@@ -95,7 +95,7 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
       resources: { ...RESOURCES, 'limited.yaml': policy('limited', 'limited', ANYTHING) },
       connections: CONNECTIONS,
     });
-  }, 60_000);
+  });
   afterAll(async () => {
     await g?.[Symbol.asyncDispose]();
     await rm(folder, { recursive: true, force: true });
