@@ -181,6 +181,8 @@ export interface ForwardTuple extends OfStatement {
 export interface ChannelTuple extends OfStatement {
   readonly type: 'channel';
   readonly operation: 'Shell' | 'AgentForward' | 'X11Forward' | 'Tunnel';
+  /** Shell: for a command that has a terminal. What is typed into it is judged no more than what is typed into a shell. */
+  readonly terminal?: boolean;
 }
 
 /** A subsystem. `sftp` is let in by any rule about files: its requests are decided one by one. */

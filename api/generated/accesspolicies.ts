@@ -256,7 +256,7 @@ export interface AccessPolicy {
        */
       ssh?: {
         /**
-         * What is done. ReadFile and WriteFile are sftp, scp, rsync and redirections; Shell is an interactive session: one decision, then observed but not controlled; Tunnel is a tun device; Subsystem is any but sftp. Opaque is a command line whose effect cannot be seen from its text, such as $(...), globs, loops and wrappers that commands does not name.
+         * What is done. ReadFile and WriteFile are sftp, scp, rsync and redirections; Shell is an interactive session, or a terminal for a command: one decision, then observed but not controlled; Tunnel is a tun device; Subsystem is any but sftp. Opaque is a command line whose effect cannot be seen from its text, such as $(...), globs, loops and wrappers that commands does not name.
          */
         operations?: (
           | 'Exec'

@@ -3,5 +3,5 @@
  * control, format (bidirectional, zero width), private, unassigned characters or halves of surrogate pairs, and no space but U+0020.
  */
 export function isQuotedText(text: string): boolean {
-  return /^(?:[ -~\t\n]|[\p{L}\p{M}\p{N}\p{P}\p{S}])*$/u.test(text);
+  return /^[ -~\t\n\p{L}\p{M}\p{N}\p{P}\p{S}]*$/u.test(text);
 }

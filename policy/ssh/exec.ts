@@ -34,6 +34,7 @@ export function analyseExec(command: Uint8Array | string, asked: ExecAsked): Ssh
       if (writes) into.file({ operation: 'WriteFile', path }, []);
     }
   }
+  into.terminal();
   return {
     protocol: 'SSH',
     text,
@@ -64,6 +65,7 @@ function escaped(bytes: Uint8Array): string {
 function opaque(text: string, asked: SshAsked, reason: string): SshCommand {
   const into = new Parts(asked);
   into.opaque(reason, []);
+  into.terminal();
   const { loginUser } = asked;
   return { protocol: 'SSH', text, loginUser, statements: into.statements, tuples: into.tuples };
 }
@@ -96,6 +98,12 @@ class Parts {
   sftp(argv: readonly string[]): void {
     const statement = this.#fact('Subsystem', { argv, subsystem: 'sftp' });
     this.tuples.push({ type: 'subsystem', operation: 'Subsystem', name: 'sftp', statement });
+  }
+
+  /** Pagers, editors and others start a shell when they are told to by a key. */
+  terminal(): void {
+    if (this.#asked.interactive !== true) return;
+    this.tuples.push({ type: 'channel', operation: 'Shell', terminal: true, statement: this.#fact('Shell', {}) });
   }
 
   opaque(reason: string, argv: readonly string[]): void {

@@ -392,6 +392,21 @@ describe('channels', () => {
     ]);
   });
 
+  it('and so is a terminal for a command, which is as good as a shell', () => {
+    const all = allowExec('all', ['**']);
+    const terminal = { ...DEPLOY, interactive: true };
+    expect(exec([all], 'systemctl status shop', terminal)).toMatchObject({
+      verdict: 'Deny',
+      denied: 'Shell (a terminal for the command)',
+    });
+    const shell = allowSsh('s', { operations: ['Shell'] }, { approval: {}, limits: { maxDuration: '30m' } });
+    expect(exec([all, shell], 'systemctl status shop', terminal)).toMatchObject({
+      verdict: 'RequireApproval',
+      limits: { maxDurationMs: 1_800_000 },
+    });
+    expect(verdict([allowSsh('s', { operations: ['Shell'] })], 'systemctl status shop', terminal)).toBe('Deny');
+  });
+
   it('are known before any of them is asked for', () => {
     expect([...sshScope(rules).operations('deploy')].sort()).toEqual(['LocalForward', 'RemoteForward']);
     expect(sshScope(rules).operations('root').size).toBe(0);
@@ -414,9 +429,10 @@ describe('conditions', () => {
   });
   it('see each part on its own', () => {
     expect(verdict(when('command.ssh.argv[1] == "status"'), 'systemctl status a; systemctl stop b')).toBe('Deny');
-    expect(verdict(when('command.ssh.interactive'), 'systemctl status a', { ...DEPLOY, interactive: true })).toBe(
-      'Allow',
-    );
+    const shell = allowSsh('s', { operations: ['Shell'] });
+    const terminal = { ...DEPLOY, interactive: true };
+    expect(verdict([...when('command.ssh.interactive'), shell], 'systemctl status a', terminal)).toBe('Allow');
+    expect(verdict([...when('command.ssh.interactive'), shell], 'systemctl status a')).toBe('Deny');
   });
   it('about SQL never hold for SSH, and those about SSH never for SQL', () => {
     expect(verdict(when('command.sql.hasWhere'), 'systemctl status a')).toBe('Deny');

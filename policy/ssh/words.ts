@@ -24,7 +24,7 @@ export function sshTupleWords(tuple: SshTuple): string {
     case 'forward':
       return `${tuple.operation} ${tuple.operation === 'LocalForward' ? 'to' : 'on'} ${tuple.destination}`;
     case 'channel':
-      return tuple.operation;
+      return tuple.terminal === true ? 'Shell (a terminal for the command)' : tuple.operation;
     case 'subsystem':
       return `Subsystem ${tuple.name}`;
     case 'opaque':
@@ -47,6 +47,11 @@ export function sshOpaqueAdvice(tuple: SshTuple): string {
 export function sshUncoveredAdvice(tuple: SshTuple): string | undefined {
   if (tuple.type === 'opaque') {
     return 'Only plain commands with literal words can be judged; only a rule with the operation Opaque allows others.';
+  }
+  if (tuple.type === 'channel') {
+    return tuple.terminal === true
+      ? 'What is typed into a program cannot be judged: run it without a terminal (ssh -T), or under a rule with the operation Shell.'
+      : undefined;
   }
   if (tuple.type === 'file') {
     if (tuple.path.includes('/.')) return 'Hidden names are covered only where a path of a rule spells the dot out.';

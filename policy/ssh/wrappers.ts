@@ -6,7 +6,7 @@ const LISTS: readonly string[] = [
   // Shells
   'ash bash busybox csh dash elvish fish ksh ksh93 lksh mksh nu oil osh pdksh posh powershell pwsh rbash rc rksh sash sh slsh tcsh toybox xonsh yash ysh zsh',
   // Built-ins of bash, dash, zsh and ksh: all but echo, cd, pwd, true, false, kill, type, umask and their like
-  '. source eval exec command builtin trap alias unalias set unset shopt enable export declare typeset local readonly integer float nameref let test [ [[ printf print read mapfile readarray getopts exit return break continue shift logout bye wait bind complete compgen compopt fc history hist r coproc time times function select bg fg jobs disown suspend ulimit limit unlimit hash rehash unhash setopt unsetopt emulate autoload zmodload zle zcompile zstyle zformat zparseopts zregexparse bindkey sched vared noglob nocorrect repeat functions private pushln getln print log ttyctl sysread syswrite sysopen ztcp zsocket zpty zsystem zftp zprof unfunction disable - caller dirs pushd popd help',
+  '. source eval exec command builtin trap alias unalias set unset shopt enable export declare typeset local readonly integer float nameref let test [ [[ printf print read mapfile readarray getopts exit return break continue shift logout bye wait bind complete compgen compopt fc history hist r coproc time times function select bg fg jobs disown suspend ulimit limit unlimit hash rehash unhash setopt unsetopt emulate autoload zmodload zle zcompile zstyle zformat zparseopts zregexparse bindkey sched vared noglob nocorrect repeat functions private pushln getln print log ttyctl sysread syswrite sysopen ztcp zsocket zpty zsystem zftp zprof unfunction disable - caller dirs pushd popd help redirect compound enum global stop mknod',
   // Other identities, namespaces, limits, sessions
   'sudo sudoedit su doas run0 pkexec runuser setpriv setuidgid chpst softlimit envdir envuidgid setlock capsh chroot fakeroot fakechroot unshare nsenter ip firejail bwrap bubblewrap systemd-run systemd-nspawn systemd-inhibit systemd-cat machinectl loginctl busctl dbus-run-session dbus-launch dbus-send gdbus sg newgrp login start-stop-daemon daemonize daemon setsid nohup nice ionice chrt taskset numactl cpulimit choom prlimit timeout gtimeout stdbuf unbuffer time watch env printenv setarch linux32 linux64 i386 x86_64 uname26 catchsegv proot cgexec cgclassify aa-exec runcon newrole flock lckdo chronic ifne parallel sem xargs rush rlwrap script scriptreplay expect unbuffer dtach abduco reptyr screen tmux tmate byobu zellij at batch atd crontab run-parts run-one svc s6-setuidgid s6-envdir runsv runit supervisorctl torify torsocks proxychains proxychains4 tsocks faketime eatmydata stress-ng hyperfine multitime entr inotifywait direnv dotenv dumb-init tini gosu su-exec',
   // Interpreters and languages
@@ -29,12 +29,12 @@ const FAMILIES =
   /^(git|python|perl|ruby|php|lua|node|pip|java|ld-linux|ld-musl|qemu|ansible|docker|systemd|ssh|zsh|bash)-/;
 
 /**
- * Whether a program is one of them, by the last part of its path, without its version (`python3.11`, `bash-5.2`), in any case: there
- * are file systems that do not tell `SUDO` from `sudo`.
+ * Whether a program is one of them, by the last part of its path, without its version (`python3.11`, `bash-5.2`, `perl5.36-x86_64`), in
+ * any case: there are file systems that do not tell `SUDO` from `sudo`.
  */
 export function isWrapper(program: string): boolean {
   const base = program.slice(program.lastIndexOf('/') + 1).toLowerCase();
   if (WRAPPERS.has(base) || FAMILIES.test(base)) return true;
   const plain = base.replace(/\.(exe|sh|py|pl|rb)$/, '').replace(/[-.]?[0-9]+([.-][0-9]+)*[a-z]?$/, '');
-  return WRAPPERS.has(plain);
+  return WRAPPERS.has(plain) || WRAPPERS.has(/^[a-z+]+(?=[0-9.])/.exec(base)?.[0] ?? '');
 }

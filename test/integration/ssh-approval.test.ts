@@ -112,6 +112,22 @@ describeWith(sshServer, 'commands that wait for people', () => {
     );
   });
 
+  test('are withdrawn by the Ctrl-C of a terminal, and what was typed before is for the program', async () => {
+    const interrupted = g.start(['cat /etc/hostname-e'], { flags: ['-tt'] });
+    await interrupted.says(/this waits for approval/);
+    const first = await g.pending();
+    interrupted.child.stdin?.write('typed\x03');
+    expect((await interrupted.ended).status).toBe(126);
+    await g.request(({ metadata, status }) => metadata.name === first.metadata.name && status?.state === 'Withdrawn');
+
+    const shell = g.start([], { flags: ['-tt'] });
+    await shell.says(/this waits for approval/);
+    shell.child.stdin?.write('echo typed-$((40+2)); exit 9\n');
+    await g.vote(await g.pending());
+    expect((await shell.ended).status).toBe(9);
+    expect(shell.stdout()).toContain('typed-42');
+  });
+
   test('with hold: Reject are refused at once, and pass once after the approval', async () => {
     const first = await g.ssh(['uptime -p']);
     expect(first.status).toBe(126);

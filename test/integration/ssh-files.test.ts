@@ -207,6 +207,21 @@ describeWith(needs, 'files through the SSH lane', () => {
     );
   });
 
+  test('a server of SFTP that is run as a command is decided in the same way', async () => {
+    await writeFile(inside('by-command'), 'contents');
+    const batch = local('batch');
+    await writeFile(
+      batch,
+      `get ${inside('by-command')} ${local('by-command')}\n-get ${inside('keys/id')} ${local('id')}\n`,
+    );
+    const run = [...g.parameters(), '-s', '/usr/lib/openssh/sftp-server', '-b', batch, '127.0.0.1'];
+    const { status, stderr } = await runClient('sftp', run);
+    expect(status).toBe(0);
+    expect(stderr).toContain('Keys stay where they are.');
+    expect(await readFile(local('by-command'), 'utf8')).toBe('contents');
+    await expect(readFile(local('id'))).rejects.toThrow('ENOENT');
+  });
+
   async function connect(connection = 'host'): Promise<{ client: Client; files: SFTPWrapper }> {
     const client = new Client();
     client.connect({

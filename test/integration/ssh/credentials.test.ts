@@ -125,7 +125,7 @@ spec:
   test('a certificate signs in once policy has said what for, and the log of the target names the agent', async () => {
     await secret('ca', { 'ssh-privatekey': pem(authority) });
     const { lease, events } = await ground(CERTIFICATE);
-    const leased = await lease('deploy', ['Exec', 'LocalForward']);
+    const leased = await lease('deploy', ['ReadFile', 'LocalForward']);
     expect(leased.perCommand).toBe(false);
     expect((await signIn(leased, ['echo $USER'])).stdout.toString()).toBe('deploy\n');
     await sshd.logged('ID system:serviceaccount:shop:agent session session-1 (serial ');

@@ -5,6 +5,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { developmentKey, signDevelopmentToken } from '../../../proxy/identity/development.ts';
 import { describeWith } from '../../support/requires.ts';
+import { sallyport } from '../../support/sallyport.ts';
 import { type SshGround, startSshGround } from '../../support/ssh-ground.ts';
 import { runClient, type SshResult, sshKey, sshServer } from '../../support/sshd.ts';
 
@@ -91,6 +92,20 @@ printf %s "$TOKEN" | tail -c "+$f" | head -c 1023
       status: 255,
       stderr: expect.stringContaining('okta:eve may not use this connection'),
     });
+  });
+
+  test('sallyport connect opens ssh on it, and ca ssh-hosts prints the line that it trusts', async () => {
+    const connect = ['connect', 'default/host', '--as', 'okta:ada', '--state', g.state, '--'];
+    expect(await sallyport([...connect, 'echo', 'connected'])).toMatchObject({ status: 0, stdout: 'connected\n' });
+    const denied = await sallyport([...connect, 'cat', '/etc/passwd']);
+    expect(denied).toMatchObject({ status: 126, stderr: expect.stringContaining('sallyport: denied') });
+    const { stdout } = await sallyport(['ca', 'ssh-hosts', '--state', g.state]);
+    expect(stdout).toBe(await readFile(join(g.state, 'ssh', 'known_hosts'), 'utf8'));
+    const ca = await sallyport(['ca', 'ssh', 'default/user-ca', '--state', g.state, '--principal', 'deploy']);
+    const [authority = ''] = (await readFile(join(g.folder, 'user-ca.pub'), 'utf8')).split('\n');
+    expect(ca.stdout).toContain(authority.split(' ')[1]);
+    expect(ca.stdout).toContain('TrustedUserCAKeys /etc/ssh/sallyport_ca.pub');
+    expect(ca.stdout).toContain('# /etc/ssh/sallyport_principals/deploy: deploy');
   });
 
   test('a host key that the authority has not certified is not trusted, nor the authority for other names', async () => {

@@ -147,6 +147,17 @@ test('a registered key is the service account, and the session ends with the key
   });
 });
 
+test('a key that is to end sooner than it was ends its sessions, and one that may go on longer does not', async () => {
+  const { key, change } = ground();
+  const outcome = await key(blob(rsa.publicKey), 'rsa-sha2-512');
+  if (!('accepted' in outcome)) throw new Error('it was not accepted');
+  const [, runner] = SSH.authorizedKeys;
+  change({ authorizedKeys: [{ ...runner, expiresAt: '2030-05-01T12:00:00Z' }] });
+  expect(outcome.accepted.withdrawn?.aborted).toBe(false);
+  change({ authorizedKeys: [{ ...runner, expiresAt: '2030-05-01T10:30:00Z' }] });
+  expect(outcome.accepted.withdrawn?.reason).toMatchObject({ code: 'SPI046' });
+});
+
 test('keys that nobody registered, that have ended, or sign with SHA-1 are refused', async () => {
   const { key, change } = ground();
   expect(await key(blob(other.publicKey))).toMatchObject({ rejected: '', error: { code: 'SPI041' } });

@@ -71,7 +71,10 @@ function ofPlainKey(connection: CompiledConnection, blob: Buffer, options: KeyId
   return {
     subject: subjectOf({ serviceAccount }),
     sessionExpiresAt: new Date(until),
-    withdrawn: options.registrations.withdrawal({ connection, subject: { serviceAccount }, type: 'key', blob }),
+    withdrawn: options.registrations.withdrawal({
+      ...{ connection, subject: { serviceAccount }, type: 'key', blob },
+      ...(expiresAt === undefined ? {} : { expiresAt }),
+    }),
     tokenId: print,
     tokenLifetimeSeconds: Math.floor((until - now) / 1000),
   };

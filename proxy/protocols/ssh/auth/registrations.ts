@@ -19,7 +19,7 @@ export type Registration = {
   readonly connection: { readonly namespace: string; readonly name: string };
   readonly subject: SshSubject;
 } & (
-  | { readonly type: 'key'; readonly blob: Buffer }
+  | { readonly type: 'key'; readonly blob: Buffer; readonly expiresAt?: number }
   | { readonly type: 'authority'; readonly blob: Buffer; readonly principal: string }
 );
 
@@ -37,12 +37,17 @@ const sameSubject = (a: SshSubject, b: SshSubject): boolean =>
   a.serviceAccount?.namespace === b.serviceAccount?.namespace &&
   a.serviceAccount?.name === b.serviceAccount?.name;
 
+/** The end of a session that runs was reckoned from what was written when it began. */
+function endsSooner({ expiresAt }: AuthorizedKey, before: { readonly expiresAt?: number }): boolean {
+  return expiresAt !== undefined && !(expiresAt >= (before.expiresAt ?? Number.POSITIVE_INFINITY));
+}
+
 /** Whether the connection still says what it said when somebody signed in. */
 function holds(connection: CompiledConnection | undefined, registration: Registration): boolean {
   if (connection === undefined) return false;
   if (registration.type === 'key') {
     const key = keyOf(connection, registration.blob);
-    return key !== undefined && sameSubject(key, registration.subject);
+    return key !== undefined && sameSubject(key, registration.subject) && !endsSooner(key, registration);
   }
   const { principal } = registration;
   const mapped = authorityOf(connection, registration.blob)?.subjects.find((each) => each.principal === principal);

@@ -49,6 +49,9 @@ const MAX_UNANSWERED = 1024;
 const MAX_HELD_MESSAGES = 256;
 const MAX_HELD_BYTES = 1024 * 1024;
 const MAX_HELD_GLOBALS = 64;
+/** What a client with a terminal may type meanwhile, in bytes, and Ctrl-C as its terminal sends it. */
+const TYPED = 1024;
+const INTERRUPT = 0x03;
 const DENIED_STATUS = 126;
 
 /** Requests that start the program of a session (RFC 4254, section 6.5). */
@@ -369,6 +372,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     if (from.eof) throw new Violation('data behind the end of its channel');
     if (channel.held !== undefined && leg.side === 'client') {
       hold(channel, payload);
+      if (channel.held.listening && payload.subarray(header).includes(INTERRUPT)) channel.held.withdraw();
       return;
     }
     from.allowance -= length;
@@ -392,7 +396,9 @@ export function createBridge(options: BridgeOptions): Bridge {
     to.window -= length;
     const observed = channel.observer?.data?.(payload.subarray(header), leg.side, stream);
     payload.writeUInt32BE(to.peer, 1);
-    pass(toLeg, payload);
+    // False also while a key exchange keeps it for later.
+    if (!toLeg.layer.send(payload)) settlePauses();
+    else if (observed === undefined) leg.layer.release?.(payload);
     if (observed !== undefined) observe(leg, observed);
   };
 
@@ -548,6 +554,13 @@ export function createBridge(options: BridgeOptions): Bridge {
         if (aborted) controller.abort();
         return controller.signal;
       },
+      listen() {
+        const { held: waiting } = channel;
+        if (waiting === undefined || waiting.listening || over || channel.ended) return;
+        waiting.listening = true;
+        channel.client.allowance += TYPED;
+        respond(client, numbers(Message.CHANNEL_WINDOW_ADJUST, channel.client.peer, TYPED));
+      },
       note(text) {
         if (aborted || over || channel.ended || channel.held === undefined) return;
         const left = Math.max(0, channel.reserve - noted);
@@ -563,6 +576,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       messages: [],
       bytes: 0,
       withdrawn: false,
+      listening: false,
       withdraw() {
         aborted = true;
         controller?.abort();
@@ -672,7 +686,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     channel.deferred = undefined;
     channel.target.allowance = shownWindow(channel, channel.client.window, 'client');
     // Until the target has opened the channel, what the client sends waits behind the request.
-    channel.held = { messages: [], bytes: 0, withdraw: () => {}, withdrawn: false };
+    channel.held = { messages: [], bytes: 0, withdraw: () => {}, withdrawn: false, listening: false };
     starting.set(channel, { payload, message, verdict, requests: deferred.requests });
     attach(leg);
     pass(leg, openSession(channel.id, channel.target.allowance, channel.client.maxPacket));

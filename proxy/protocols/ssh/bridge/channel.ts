@@ -25,6 +25,8 @@ export interface Held {
   bytes: number;
   withdraw: () => void;
   withdrawn: boolean;
+  /** The client has a terminal, and may type: Ctrl-C withdraws. */
+  listening: boolean;
 }
 
 /** A channel that the target does not know yet. */

@@ -146,6 +146,11 @@ export interface RequestCall {
   readonly request: ChannelRequest;
   /** Fires when the client withdraws while the verdict is pending: signal, `eow@openssh.com`, CLOSE, or the end of the connection. EOF is no withdrawal: `ssh -n` sends it at once. */
   readonly signal: AbortSignal;
+  /**
+   * While the verdict is pending the client may type, and Ctrl-C withdraws. For channels with a terminal, where it comes as a byte: servers
+   * give no window before a program runs, so that nothing would be heard. The program has to be owned when it is forwarded.
+   */
+  listen(): void;
   /** Text on the client's stderr now, while the verdict is pending; at most 4 KiB in all, what is more is cut. */
   note(text: string): void;
 }

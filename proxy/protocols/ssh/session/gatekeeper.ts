@@ -39,8 +39,10 @@ const MOST_ENVIRONMENT_BYTES = 256;
 const lines = (text: string, { terminal }: ChannelState): string =>
   terminal === undefined ? text : text.replaceAll('\n', '\r\n');
 
-const forTerminal = (call: RequestCall, state: ChannelState): RequestCall =>
-  state.terminal === undefined ? call : { ...call, note: (text) => call.note(lines(text, state)) };
+function forTerminal(call: RequestCall, state: ChannelState): RequestCall {
+  if (state.terminal === undefined) return call;
+  return { ...call, note: (text) => call.note(lines(text, state)) };
+}
 
 export function createGatekeeper(session: Session, passage: Passage): SessionGatekeeper {
   const channels = new Map<ChannelInfo, ChannelState>();

@@ -38,7 +38,11 @@ export async function admitProgram(
     command,
     facts: factsOf(command, operation, state),
     settings: settingsOf(state),
-    note: (text) => call.note(text),
+    note(text) {
+      call.note(text);
+      // Its Ctrl-C is a byte, and has to be heard.
+      if (state.terminal !== undefined) call.listen();
+    },
     signal: call.signal,
     unmaskable: (masks) => whyUnmaskable(command, masks),
   });

@@ -63,24 +63,3 @@ export function statusAnswer(id: number, code: number, message: string): Buffer 
 export function nameAnswer(id: number, path: string): Buffer {
   return packet(n.NAME, id, 1, path, path, 0);
 }
-
-/** Types that may answer a request of the given type besides STATUS. */
-export function answersWith(requestType: number): number | undefined {
-  switch (requestType) {
-    case n.OPEN:
-    case n.OPENDIR:
-      return n.HANDLE;
-    case n.READ:
-      return n.DATA;
-    case n.READDIR:
-    case n.REALPATH:
-    case n.READLINK:
-      return n.NAME;
-    case n.STAT:
-    case n.LSTAT:
-    case n.FSTAT:
-      return n.ATTRS;
-    default:
-      return undefined;
-  }
-}

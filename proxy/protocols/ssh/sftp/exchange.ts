@@ -58,6 +58,8 @@ export function createExchange(toServer: ByteSink, maxOutstanding: number): Exch
       if (closed !== undefined) throw closed;
       const id = nextId();
       const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
+      // The session may end while the question waits for room, before anybody waits for its answer.
+      promise.catch(() => {});
       asked.add(reject);
       pending.set(id, {
         expected,

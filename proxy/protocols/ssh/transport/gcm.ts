@@ -43,6 +43,39 @@ function pad(packet: Buffer, from: number, length: number): void {
 /** Where a packet is put together: encryption does not return before it is done with it. */
 let plain = Buffer.allocUnsafeSlow(65_536);
 
+/**
+ * Each call of OpenSSL's allocates what it returns; of bulk data that is given back at once, or most of the time would go to the
+ * collector. Only for what nobody else has a view of.
+ */
+function free(bytes: Buffer): void {
+  if (bytes.buffer instanceof ArrayBuffer && bytes.byteLength === bytes.buffer.byteLength) bytes.buffer.transfer(0);
+}
+
+/** From this size on it is worth it. */
+const BULK = 4096;
+
+/**
+ * Gives back the memory of a payload that came out of `open`: nobody may look at it again. Others are left alone.
+ */
+export function freePayload(payload: Buffer): void {
+  const { buffer, byteOffset, length } = payload;
+  // Behind its length of padding, and with at most 255 bytes of padding behind it, it is alone in its memory.
+  if (length < BULK || byteOffset !== 1 || !(buffer instanceof ArrayBuffer)) return;
+  if (buffer.byteLength - length <= 256) buffer.transfer(0);
+}
+
+/** Room for packets that come in pieces, which are most of bulk data. */
+const ROOM = 36_864;
+const rooms: Buffer[] = [];
+const MAX_ROOMS = 64;
+
+const takeRoom = (size: number): Buffer =>
+  size > ROOM ? Buffer.allocUnsafeSlow(size) : (rooms.pop() ?? Buffer.allocUnsafeSlow(ROOM));
+
+function giveRoom(room: Buffer): void {
+  if (room.length === ROOM && rooms.length < MAX_ROOMS) rooms.push(room);
+}
+
 /** Takes pieces that are valid only during the call. */
 export type Output = (piece: Buffer) => void;
 
@@ -69,6 +102,7 @@ export function createGcmSealer({ name, key, iv }: GcmKeys, output: Output): Gcm
       cipher.final();
       output(header);
       output(body);
+      if (length >= BULK) free(body);
       output(cipher.getAuthTag());
       increment(iv);
     },
@@ -125,13 +159,14 @@ export function createGcmOpener(
           payload = decrypt(bytes, at);
           at += whole;
         } else {
-          partial ??= Buffer.allocUnsafe(whole);
+          partial ??= takeRoom(whole);
           const count = Math.min(whole - filled, to - at);
           bytes.copy(partial, filled, at, at + count);
           filled += count;
           at += count;
           if (filled < whole) return undefined;
           payload = decrypt(partial, 0);
+          giveRoom(partial);
           partial = undefined;
           filled = 0;
         }

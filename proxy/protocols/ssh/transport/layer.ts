@@ -1,3 +1,4 @@
+import { freePayload } from './gcm.ts';
 import { type ConnectionLayer, DisconnectReason } from './port.ts';
 import type { Transport } from './ssh2.ts';
 
@@ -66,6 +67,7 @@ export function createLayer(transport: Transport, onOther: (payload: Buffer) => 
       for (const payload of waiting) next(payload);
       transport.resume();
     },
+    release: freePayload,
     onDrain(next) {
       transport.onDrain = next;
     },

@@ -20,6 +20,8 @@ export interface ConnectionLayer {
   readonly congested: boolean;
   /** The payload is the listener's: it may keep and change it. One listener; messages wait for it. */
   onPayload(listener: (payload: Buffer) => void): void;
+  /** A payload that came from here is of no use any more, to anybody: gives memory of bulk data back without the collector. */
+  release?(payload: Buffer): void;
   onDrain(listener: () => void): void;
   /** Stops reading from the peer; what was read already (64 KiB at most) still comes. A key exchange that is under way is finished first. */
   pause(): void;

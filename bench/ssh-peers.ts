@@ -1,0 +1,182 @@
+/** What the SSH lane is compared with: the server itself, a second server that clients jump over, and Sallyport before it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import { Duplex } from 'node:stream';
+import { Client } from 'ssh2';
+import { type SshGround, startSshGround } from '../test/support/ssh-ground.ts';
+import { type Sshd, sshKey, startSshd } from '../test/support/sshd.ts';
+
+export const SSH_PEERS = ['direct', 'jump', 'sallyport', 'masking'] as const;
+export type SshPeerName = (typeof SSH_PEERS)[number];
+
+/** All clients and servers use the cipher that is fastest for each of them, whatever they would rather have. */
+const CIPHER = 'aes128-gcm@openssh.com';
+const USER = 'deploy';
+
+export interface SshPeer {
+  readonly name: SshPeerName;
+  /** Parameters of stock `ssh`, the host last. */
+  readonly parameters: readonly string[];
+  /** A signed-in client that runs in this process: it costs each peer the same. */
+  connect(): Promise<Client>;
+  /** Process that stands between; undefined where none does. */
+  readonly pid: number | undefined;
+}
+
+export interface SshBench extends AsyncDisposable {
+  readonly peers: readonly SshPeer[];
+  /** On the target: text, as logs have it. */
+  readonly file: string;
+  readonly ground: SshGround;
+}
+
+const POLICY = `apiVersion: sallyport.dev/v1alpha1
+kind: AccessPolicy
+metadata: {name: everything-measured}
+spec:
+  connections: {all: true}
+  subjects: [{serviceAccount: {name: agent}}]
+  rules:
+    - name: commands
+      effect: Allow
+      ssh: {operations: [Exec], loginUsers: [${USER}], commands: ["cat **", "wc **", "true"]}
+`;
+
+const MASKING = `apiVersion: sallyport.dev/v1alpha1
+kind: MaskingRule
+metadata: {name: secrets}
+spec:
+  connections: {selector: {matchLabels: {name: masking}}}
+  content:
+    - detectors: [CreditCard, PrivateKey, JWT]
+    - pattern: "EMP-[0-9]{6}"
+      transform: {redact: {with: "[employee]"}}
+`;
+
+/** Lines as a log has them, with something to mask now and then. */
+function logText(bytes: number): string {
+  let text = '';
+  for (let i = 0; text.length < 1 << 20; i++) {
+    const level = i % 7 === 0 ? 'WARN' : 'INFO';
+    text += `2026-11-26T12:00:${String(i % 60).padStart(2, '0')}Z ${level} request ${(i * 7919).toString(36)} served in ${i % 900} ms\n`;
+    if (i % 1000 === 0) text += `by EMP-${String(i % 1_000_000).padStart(6, '0')}\n`;
+  }
+  return text.repeat(Math.ceil(bytes / text.length)).slice(0, bytes);
+}
+
+function signIn(client: Client, how: object, privateKey: string): Promise<Client> {
+  return new Promise((resolve, reject) => {
+    client.once('ready', () => resolve(client)).once('error', reject);
+    // Whom it talks to is not what is measured.
+    client.connect({ ...how, username: USER, privateKey, algorithms: { cipher: [CIPHER] }, readyTimeout: 120_000 });
+  });
+}
+
+/** @param bytes of the file that is read from the target */
+export async function startSshBench(bytes: number): Promise<SshBench> {
+  await using cleanup = new AsyncDisposableStack();
+  const limits = 'limits: {maxChannels: 300}';
+  const ground = cleanup.use(
+    await startSshGround({
+      connections: { sallyport: limits, masking: limits },
+      resources: { 'policy.yaml': POLICY, 'masking.yaml': MASKING },
+    }),
+  );
+  const key = await sshKey(path.join(ground.folder, 'bench'));
+  const options = { authorizedKeys: [key.publicKey], settings: ['MaxSessions 300', 'MaxStartups 500'] };
+  // The ground's own server lets certificates of the gateway in, and this one the client's key: the same program, twice.
+  const direct = cleanup.use(await startSshd(options));
+  const jump = cleanup.use(await startSshd(options));
+  const file = path.join(direct.folder, 'log');
+  await writeFile(file, logText(bytes), { mode: 0o644 });
+
+  const entry = (name: string, port: number, identity: string, more: readonly string[] = []): string =>
+    [
+      `Host ${name}`,
+      '  HostName 127.0.0.1',
+      `  Port ${port}`,
+      `  User ${USER}`,
+      `  IdentityFile ${identity}`,
+      ...more.map((line) => `  ${line}`),
+      '',
+    ].join('\n');
+  const known = path.join(ground.folder, 'bench_known_hosts');
+  await writeFile(known, direct.knownHosts + jump.knownHosts + (await readFile(ground.knownHosts, 'utf8')));
+  const common = [
+    'IdentitiesOnly yes',
+    'IdentityAgent none',
+    'BatchMode yes',
+    'GlobalKnownHostsFile /dev/null',
+    `UserKnownHostsFile ${known}`,
+    `Ciphers ${CIPHER}`,
+    'LogLevel ERROR',
+  ];
+  const configuration = path.join(ground.folder, 'ssh_config');
+  await writeFile(
+    configuration,
+    [
+      entry('direct', direct.port, key.privateKeyPath),
+      entry('over', jump.port, key.privateKeyPath),
+      entry('jump', direct.port, key.privateKeyPath, ['ProxyJump over']),
+      entry('sallyport', ground.port('sallyport'), ground.keys.agent.privateKeyPath),
+      entry('masking', ground.port('masking'), ground.keys.agent.privateKeyPath),
+      'Host *',
+      ...common.map((line) => `  ${line}`),
+      '',
+    ].join('\n'),
+  );
+  const children = new Set<ChildProcess>();
+  cleanup.defer(() => {
+    for (const child of children) child.kill();
+  });
+
+  /** As `ssh -J` does it. */
+  function over(): Duplex {
+    const child = spawn('ssh', ['-F', configuration, '-W', `127.0.0.1:${direct.port}`, 'over'], {
+      stdio: ['pipe', 'pipe', 'ignore'],
+    });
+    children.add(child);
+    // The declared parameter leaves out the pair of Node's own streams, which the documentation has.
+    const pair: unknown = { readable: child.stdout, writable: child.stdin };
+    return Duplex.from(pair as NodeJS.ReadableStream);
+  }
+  const port = (server: Sshd | number): object => ({
+    host: '127.0.0.1',
+    port: typeof server === 'number' ? server : server.port,
+  });
+  const ways: Record<SshPeerName, { how: () => object; key: string; pid: number | undefined }> = {
+    direct: { how: () => port(direct), key: key.privateKey, pid: undefined },
+    jump: { how: () => ({ sock: over() }), key: key.privateKey, pid: jump.pid },
+    sallyport: {
+      how: () => port(ground.port('sallyport')),
+      key: ground.keys.agent.privateKey,
+      pid: ground.gateway.pid,
+    },
+    masking: { how: () => port(ground.port('masking')), key: ground.keys.agent.privateKey, pid: ground.gateway.pid },
+  };
+  const owned = cleanup.move();
+  return {
+    ground,
+    file,
+    peers: SSH_PEERS.map((name) => ({
+      name,
+      parameters: ['-F', configuration, name],
+      pid: ways[name].pid,
+      connect: () => signIn(new Client(), ways[name].how(), ways[name].key),
+    })),
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
+
+/** Runs a command on an open connection to its end. @throws when it ends with another status than 0 */
+export async function runOn(client: Client, command: string): Promise<void> {
+  const channel = await new Promise<import('ssh2').ClientChannel>((resolve, reject) =>
+    client.exec(command, (error, opened) => (error === undefined ? resolve(opened) : reject(error))),
+  );
+  channel.resume();
+  channel.stderr.resume();
+  const [[status]] = (await Promise.all([once(channel, 'exit'), once(channel, 'close')])) as [[number | null], unknown];
+  if (status !== 0) throw new Error(`${command} ended with ${status}`);
+}
