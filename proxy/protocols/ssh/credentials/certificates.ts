@@ -15,8 +15,8 @@ const EXTENSIONS: readonly (readonly [extension: string, operations: readonly Ss
   ['permit-X11-forwarding', ['X11Forward']],
   ['permit-agent-forwarding', ['AgentForward']],
   ['permit-port-forwarding', ['LocalForward', 'RemoteForward']],
-  // A command needs it for a terminal, too.
-  ['permit-pty', ['Shell']],
+  // A command may ask for a terminal too: whether it may is decided with it, in words that a client shows.
+  ['permit-pty', ['Shell', 'Exec', 'Opaque']],
 ];
 
 /** Only what some Allow rule gives: should every check of ours fail, the target itself refuses the rest. */
