@@ -19,7 +19,7 @@ describe('connections', () => {
       protocol: 'Postgres',
       mode: 'Enforce',
       maxPolicyStalenessMs: 300_000,
-      target: { host: 'orders-db', port: 5432, database: 'orders', hostKeys: [], tls: { mode: 'VerifyFull' } },
+      target: { host: 'orders-db', port: 5432, database: 'orders', tls: { mode: 'VerifyFull' }, hostKeys: [] },
       ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 64 },
       credential: { secretRef: { name: 'db' } },
       limits: { maxSessionDurationMs: 28_800_000, maxRowsReturned: 5 },
