@@ -10,7 +10,7 @@ const MEGABYTES = quick ? 32 : 512;
 const ROUNDS = quick ? 2 : 7;
 const EXECS = quick ? 30 : 400;
 const CONNECTIONS = quick ? 10 : 100;
-const CONCURRENT = 200;
+const CONCURRENT = quick ? 40 : 200;
 
 type Samples = Record<SshPeerName, number[]>;
 const samples = (): Samples => ({ direct: [], jump: [], sallyport: [], masking: [] });

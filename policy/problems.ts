@@ -8,7 +8,15 @@ import { KINDS_WITHOUT_RELATION } from './kinds.ts';
 import { compilePattern } from './pattern.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
 import { selectsConnection } from './select-connection.ts';
-import { deadEntries, givesShell, isUndoneByShell, sshRulesMeet, usersWithoutPrincipal } from './ssh/problems.ts';
+import { hitsSsh } from './ssh/match.ts';
+import {
+  deadEntries,
+  deniedEntries,
+  givesShell,
+  isUndoneByShell,
+  sshRulesMeet,
+  usersWithoutPrincipal,
+} from './ssh/problems.ts';
 
 type Kind = 'AccessConnection' | 'AccessPolicy' | 'MaskingRule';
 type Report = (
@@ -220,7 +228,14 @@ function checkSshRule(
   const { ssh } = rule.spec;
   if (ssh === undefined || matcher === undefined) return;
   if (rule.effect === 'Allow') {
-    for (const { list, index, entry, reason } of deadEntries(ssh)) {
+    const denied = denyingRules(object, speaking, policies, guardrailNamespace).flatMap((deny) =>
+      deniedEntries(
+        ssh,
+        (tuple, user) => deny.protocol === undefined || (deny.ssh !== undefined && hitsSsh(deny.ssh, tuple, user)),
+      ),
+    );
+    const found = new Map([...denied, ...deadEntries(ssh)].map((one) => [`${one.list} ${one.index}`, one]));
+    for (const { list, index, entry, reason } of found.values()) {
       report('AccessPolicy', object, 'SPP013', { rule: ref.rule, entry, reason }, [...path, 'ssh', list, index]);
     }
     for (const { metadata, spec } of speaking) {
@@ -243,6 +258,22 @@ function checkSshRule(
     report('AccessPolicy', object, 'SPP015', { rule: ref.rule, other: ruleName(shell.ref) }, path);
     return;
   }
+}
+
+/** Deny rules without a condition that hold for everybody a policy is about, on all of its connections. */
+function denyingRules(
+  object: AccessPolicy,
+  speaking: readonly AccessConnection[],
+  policies: readonly CompiledPolicy[],
+  guardrailNamespace: string,
+): readonly CompiledRule[] {
+  return policies.flatMap((other) => {
+    const { subjects, exceptSubjects = [] } = other.object.spec;
+    const everybody = subjects.some(({ everyone }) => everyone === true) && exceptSubjects.length === 0;
+    if (other.object !== object && !everybody) return [];
+    if (selected(other.object, speaking, guardrailNamespace).length < speaking.length) return [];
+    return other.rules.filter(({ effect, when }) => effect === 'Deny' && when === undefined);
+  });
 }
 
 function impossible(rule: CompiledRule): string | undefined {

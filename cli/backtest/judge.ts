@@ -59,6 +59,7 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
     const label = `${session.namespace}/${session.name}`;
     const connection = bundle.connection(session.namespace, session.name);
     if (connection === undefined) return `these policies have no AccessConnection ${label}`;
+    if (connection.protocol === 'SSH') return 'commands of SSH are not judged here';
     if (connection.protocol !== 'Postgres')
       return `AccessConnection ${label} speaks ${connection.protocol} in these policies`;
     const { username, groups, serviceAccount, issuer, onBehalfOf } = session;

@@ -62,6 +62,43 @@ describe('reported of rules for SSH', () => {
     expect(found([allowSsh('e', { operations: ['Exec'], loginUsers: ['*'], commands: ['id'] })])).toEqual([]);
   });
 
+  it('what a Deny rule takes whole', () => {
+    const reported = (allowed: RuleSpec, denied: RuleSpec, asGuardrail = true): string[] =>
+      (asGuardrail ? found([allowed], [denied]) : found([allowed, denied])).filter((text) => text.startsWith('SPP013'));
+    const rm = deny('d', { ssh: { operations: ['Exec'], commands: ['rm **'] } });
+    const all = allowExec('e', ['rm -rf *', '/bin/rm x', 'rm **', 'id', '**', '* x', 'rmdir **']);
+    const entries = (texts: string[]): (string | undefined)[] =>
+      texts.map((text) => /"(.*)" can never match/.exec(text)?.[1]);
+    expect(entries(reported(all, rm)).sort()).toEqual(['/bin/rm x', 'rm **', 'rm -rf *']);
+    expect(reported(all, rm, false)).toHaveLength(3);
+    expect(reported(all, { ...rm, when: 'now.getHours() > 1' })).toEqual([]);
+    expect(
+      reported(all, deny('d', { ssh: { operations: ['Exec'], commands: ['rm **'], loginUsers: ['root'] } })),
+    ).toEqual([]);
+    expect(
+      entries(
+        reported(
+          allowExec('e', ['rm **', 'rm x']),
+          deny('d', { ssh: { operations: ['Exec'], commands: ['rm', 'rm *'] } }),
+        ),
+      ),
+    ).toEqual(['rm x']);
+    const files = allowSsh('f', { operations: ['ReadFile'], paths: ['/etc/shadow', '/etc/*', '/etc/**', '/var/x'] });
+    expect(
+      entries(
+        reported(files, deny('d', { ssh: { operations: ['ReadFile', 'Exec'], paths: ['/etc/**'], commands: ['x'] } })),
+      ).sort(),
+    ).toEqual(['/etc/*', '/etc/shadow']);
+    expect(
+      entries(
+        reported(
+          allowSsh('s', { operations: ['Shell', 'AgentForward'] }),
+          deny('d', { ssh: { operations: ['Shell'] } }),
+        ),
+      ),
+    ).toEqual(['Shell']);
+  });
+
   it('a rule that a shell undoes', () => {
     const shell = allowSsh('s', { operations: ['Shell'] });
     const rm = deny('d', { ssh: { operations: ['Exec'], commands: ['rm **'] } });
@@ -70,7 +107,8 @@ describe('reported of rules for SSH', () => {
     expect(found([shell, rm])).toEqual([message]);
     expect(found([shell], [rm])).toEqual([message]);
     expect(found([shell, deny('d', { ssh: { operations: ['Exec'], loginUsers: ['root'] } })])).toEqual([]);
-    expect(found([shell, deny('d', { ssh: { operations: ['Exec', 'Shell'] } })])).toEqual([]);
+    const both = found([shell, deny('d', { ssh: { operations: ['Exec', 'Shell'] } })]);
+    expect(both.filter((text) => text.startsWith('SPP015'))).toEqual([]);
   });
 
   it('RequireApproval of what nothing allows', () => {

@@ -1,3 +1,4 @@
+import type { SshTuple } from '../command.ts';
 import { globsOverlap } from '../glob.ts';
 import type { RuleSpec } from '../rule.ts';
 import { type ArgvPattern, argvPatternsMeet, compileArgvPattern } from './argv-pattern.ts';
@@ -11,7 +12,7 @@ type SshSpec = NonNullable<RuleSpec['ssh']>;
 
 /** An entry of one of the lists that nothing can ever match. */
 export interface DeadEntry {
-  readonly list: 'commands' | 'destinations';
+  readonly list: 'operations' | 'commands' | 'paths' | 'destinations';
   readonly index: number;
   readonly entry: string;
   readonly reason: string;
@@ -43,6 +44,52 @@ function deadCommand({ words }: ArgvPattern): string | undefined {
   const transfer = scpServer(argv) ?? rsyncServer(argv);
   if (transfer === undefined || 'reason' in transfer) return undefined;
   return `${program} ${argv[1] ?? ''} moves files: it is judged by rules with ReadFile or WriteFile and paths`;
+}
+
+/** Stands for what a star stands for: no word, path or program has it, so only a star matches it. */
+const ANYTHING = '\uffff';
+
+/**
+ * Entries of an Allow rule of which a Deny rule, one that is about everybody whom the Allow is about, takes everything. Entries with a
+ * `**` that is not all of a command's end are left out: that they are denied whole is not looked for.
+ * @param denies whether the Deny rule hits what somebody does as a login user; `*` is any
+ */
+export function deniedEntries(
+  spec: SshSpec,
+  denies: (tuple: SshTuple, loginUser: string) => boolean,
+): readonly DeadEntry[] {
+  const { operations = [], loginUsers = [], commands = [], paths = [] } = spec;
+  const dead: DeadEntry[] = [];
+  const reason = 'a Deny rule takes all of it';
+  const always = (tuple: SshTuple): boolean => loginUsers.every((user) => denies(tuple, user));
+  for (const [index, operation] of operations.entries()) {
+    if (operation !== 'Shell' && operation !== 'AgentForward' && operation !== 'X11Forward' && operation !== 'Tunnel')
+      continue;
+    if (always({ type: 'channel', operation, statement: 0 })) {
+      dead.push({ list: 'operations', index, entry: operation, reason });
+    }
+  }
+  if (operations.includes('Exec')) {
+    for (const [index, entry] of commands.entries()) {
+      const { words, open } = compileArgvPattern(entry);
+      const argv = words.map((pieces) => pieces.join(ANYTHING));
+      // Denied with and without more words is denied with any, since only ** takes both.
+      const longer = Array.from({ length: argv.length + 300 }, (_, at) => argv[at] ?? ANYTHING);
+      const all = open ? [argv, longer] : [argv];
+      if (all.every((one) => always({ type: 'exec', operation: 'Exec', argv: one, wrapper: false, statement: 0 }))) {
+        dead.push({ list: 'commands', index, entry, reason });
+      }
+    }
+  }
+  const files = operations.filter((operation) => operation === 'ReadFile' || operation === 'WriteFile');
+  for (const [index, entry] of paths.entries()) {
+    if (files.length === 0 || entry.includes('**')) continue;
+    const path = entry.replaceAll('*', ANYTHING);
+    if (files.every((operation) => always({ type: 'file', operation, path, tree: false, statement: 0 }))) {
+      dead.push({ list: 'paths', index, entry, reason });
+    }
+  }
+  return dead;
 }
 
 /** Login users that the rule names and no certificate of the connection is signed for. */

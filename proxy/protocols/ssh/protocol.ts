@@ -3,11 +3,13 @@ import { createJudgements } from '../../session/judgements.ts';
 import { createRegistrations } from './auth/registrations.ts';
 import { createSshLeases } from './credentials/leases.ts';
 import { createSshLane } from './lane.ts';
+import { engine } from './transport/ssh2.ts';
 
 /** The SSH lane of a process. */
 export function createSshProtocol(context: LaneContext): Lane {
   const leases = createSshLeases({ credentials: context.credentials, observer: context.credentialObserver });
   const registrations = createRegistrations(context.bundles);
+  context.log.debug({ engine }, 'SSH packets are encrypted');
   const lane = createSshLane({
     ports: { ...context, judgement: createJudgements((scope, connection) => ({ scope, connection })) },
     verifier: context.verifier,

@@ -15,7 +15,7 @@ const EXTENSIONS: readonly (readonly [extension: string, operations: readonly Ss
   ['permit-X11-forwarding', ['X11Forward']],
   ['permit-agent-forwarding', ['AgentForward']],
   ['permit-port-forwarding', ['LocalForward', 'RemoteForward']],
-  // A command may ask for a terminal, too: whether it may is decided with it.
+  // A command may ask for a terminal too: whether it may is decided with it, in words that a client shows.
   ['permit-pty', ['Shell', 'Exec', 'Opaque']],
 ];
 

@@ -1,7 +1,7 @@
 /**
  * The one place that reaches into ssh2: its identification, key exchange and ciphers, without its user authentication and channels.
  * Messages that are not the transport's own (RFC 4253) are handed over raw. What is used below are inner parts of the pinned version;
- * `ssh2.test.ts` fails where another one differs.
+ * the tests of test/integration/ssh fail where another one differs.
  */
 import { KeyObject, sign } from 'node:crypto';
 import { createRequire, Module } from 'node:module';
