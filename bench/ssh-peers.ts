@@ -1,10 +1,10 @@
 /** What the SSH lane is compared with: the server itself, a second server that clients jump over, and Sallyport before it. */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { Duplex } from 'node:stream';
 import { Client } from 'ssh2';
+import { freePort, listening } from '../test/support/program.ts';
 import { type SshGround, startSshGround } from '../test/support/ssh-ground.ts';
 import { type Sshd, sshKey, startSshd } from '../test/support/sshd.ts';
 
@@ -127,28 +127,31 @@ export async function startSshBench(bytes: number): Promise<SshBench> {
       '',
     ].join('\n'),
   );
-  const children = new Set<ChildProcess>();
-  cleanup.defer(() => {
-    for (const child of children) child.kill();
-  });
-
-  /** As `ssh -J` does it. */
-  function over(): Duplex {
-    const child = spawn('ssh', ['-F', configuration, '-W', `127.0.0.1:${direct.port}`, 'over'], {
-      stdio: ['pipe', 'pipe', 'ignore'],
-    });
-    children.add(child);
-    // The declared parameter leaves out the pair of Node's own streams, which the documentation has.
-    const pair: unknown = { readable: child.stdout, writable: child.stdin };
-    return Duplex.from(pair as NodeJS.ReadableStream);
-  }
+  /** The way of `ssh -J`, with a port of this machine at its near end: clients of this process cannot be handed a pipe. */
+  const near = await freePort();
+  const tunnel = spawn(
+    'ssh',
+    [
+      '-F',
+      configuration,
+      '-N',
+      '-o',
+      'ExitOnForwardFailure=yes',
+      '-L',
+      `127.0.0.1:${near}:127.0.0.1:${direct.port}`,
+      'over',
+    ],
+    { stdio: 'ignore' },
+  );
+  cleanup.defer(() => void tunnel.kill());
+  await listening(near, 60_000);
   const port = (server: Sshd | number): object => ({
     host: '127.0.0.1',
     port: typeof server === 'number' ? server : server.port,
   });
   const ways: Record<SshPeerName, { how: () => object; key: string; pid: number | undefined }> = {
     direct: { how: () => port(direct), key: key.privateKey, pid: undefined },
-    jump: { how: () => ({ sock: over() }), key: key.privateKey, pid: jump.pid },
+    jump: { how: () => port(near), key: key.privateKey, pid: jump.pid },
     sallyport: {
       how: () => port(ground.port('sallyport')),
       key: ground.keys.agent.privateKey,
