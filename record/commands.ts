@@ -56,24 +56,36 @@ export interface CommandViews {
   forget(session: string): void;
 }
 
+/** A client of SFTP asks for this much at a time, at most. */
+const MOST_PASSED = 1024;
+
 /** Joins events to commands. Holds the commands in flight only. */
 export function createCommandViews(): CommandViews {
   const open = new Map<string, Draft>();
+  /** Operations on files that went on lately: those that are answered at once. */
+  const passed = new Map<string, Draft>();
 
   /** A file that is opened is told of once it is closed, with what went to and fro; everything else at once. */
   function enterFile(event: RecordedEvent, key: string): CommandView | undefined {
     const { session, seq } = event;
     if (typeof session !== 'string' || typeof seq !== 'number') return undefined;
-    const draft: Draft = open.get(key) ?? { session, seq, time: event.t, outcome: 'unknown' };
+    const begun = open.get(key) ?? passed.get(key);
+    const draft: Draft = { ...(begun ?? { session, seq, time: event.t, outcome: 'unknown' }) };
     describe(draft, event);
     open.delete(key);
+    passed.delete(key);
     if (event.e === 'file.denied') return { ...draft, outcome: 'denied' };
     const { status, operation } = draft;
     if (event.e === 'file.closed')
       return { ...draft, outcome: status === undefined || status <= 1 ? 'executed' : 'failed' };
-    if (operation !== 'open') return { ...draft, outcome: 'executed' };
-    open.set(key, draft);
-    return undefined;
+    if (operation === 'open') {
+      open.set(key, draft);
+      return undefined;
+    }
+    // That the target refused it comes behind, and names only its number.
+    passed.set(key, draft);
+    for (const oldest of passed.keys()) if (passed.size <= MOST_PASSED || !passed.delete(oldest)) break;
+    return { ...draft, outcome: 'executed' };
   }
 
   return {

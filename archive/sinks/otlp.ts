@@ -63,6 +63,7 @@ function logRecord(line: string): object {
 
 const WARNINGS = new Set([
   'command.denied',
+  'file.denied',
   'command.failed',
   'session.refused',
   'session.interrupted',

@@ -60,6 +60,8 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
   const printed = createOutputLines();
   /** Lines of output that were shown, by command. */
   const shownLines = new Map<number, number>();
+  /** Number of the command that was shown last. */
+  let last: number | undefined;
 
   const indent = ' '.repeat(11);
   const room = Math.max(20, width - indent.length - GUTTER.length);
@@ -180,6 +182,7 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
   }
 
   function render(step: ReplayStep): string {
+    if ('seq' in step && step.kind !== 'output') last = step.seq;
     switch (step.kind) {
       case 'opened':
         return headed(step, [[paint.bold, 'session opened'], ...openedWords(step)]);
@@ -224,8 +227,13 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
         table = undefined;
         return below(notes.map((note) => paint.dim(`(${neutralise(note)})`)));
       }
-      case 'output':
-        return output(step.seq, printed.add(step.seq, step.code, step.data));
+      case 'output': {
+        const lines = output(step.seq, printed.add(step.seq, step.code, step.data));
+        // Programs that run at the same time: whose output it is.
+        const head = lines === '' || last === step.seq ? '' : headed(step, [number(step), [paint.dim, 'goes on']]);
+        if (lines !== '') last = step.seq;
+        return head + lines;
+      }
       case 'file':
         return headed(step, [number(step), fileWords(step.operation, step.accesses), step.detail, ...decision(step)]);
       case 'file-denied': {

@@ -21,6 +21,10 @@ const EVENT_TYPES = [
   'command.executed',
   'command.failed',
   'result.chunk',
+  'output.chunk',
+  'file.operation',
+  'file.denied',
+  'file.closed',
   'credential.used',
 ];
 const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));

@@ -47,7 +47,7 @@ const FIRST_BEYOND_ASCII = 0x80;
 /** Flag of RE2 in `arg` of a rune: upper and lower case are one. K and S have a fold beyond ASCII, so any such rune may match there. */
 const FOLD_CASE = 1;
 /** More sets of instructions than this, and a match is taken to be under way always: memory stays bounded. */
-const MOST_STATES = 2_000;
+const MOST_STATES = 512;
 
 function matches(instruction: Instruction, byte: number): boolean {
   const { op } = instruction;
@@ -66,7 +66,26 @@ interface Program {
   readonly start: number;
 }
 
+/** What does not change from one stream to the next. Keys are the lists of `ContentDetectors.patterns`. */
+const compiled = new WeakMap<readonly RE2JS[], Compiled>();
+
+interface Compiled {
+  readonly assertions: boolean;
+  readonly places: Places | undefined;
+}
+
+/** @param patterns kept as a key: the same list for all streams of one set of masks */
 export function createLineCrossing(patterns: readonly RE2JS[]): LineCrossing {
+  let known = compiled.get(patterns);
+  if (known === undefined) {
+    known = compile(patterns);
+    compiled.set(patterns, known);
+  }
+  const { assertions, places } = known;
+  return { possible: places !== undefined, assertions, ...automaton(places ?? placesOf([])) };
+}
+
+function compile(patterns: readonly RE2JS[]): Compiled {
   const programs = patterns.map(({ re2Input }): Program => {
     const { inst, start } = re2Input.prog;
     return { instructions: inst, start };
@@ -77,13 +96,22 @@ export function createLineCrossing(patterns: readonly RE2JS[]): LineCrossing {
       (one) => one.op > RUNE_ANY_NOT_NL || (CONSUMES.has(one.op) && (matches(one, LINE_FEED) || matches(one, RETURN))),
     ),
   );
-  return { possible: crossing.length > 0, assertions, ...automaton(crossing) };
+  return { assertions, places: crossing.length === 0 ? undefined : placesOf(crossing) };
 }
 
 /** Places of all programs in one numbering. */
-function automaton(programs: readonly Program[]): Pick<LineCrossing, 'idle' | 'step' | 'underWay'> {
-  const instructions: Instruction[] = [];
+interface Places {
+  readonly instructions: readonly Instruction[];
   /** What is added to `out` and `arg` of the instruction. */
+  readonly bases: readonly number[];
+  /** Where a match may begin. */
+  readonly idle: readonly number[];
+  /** Adds the instructions that read a byte next, from `place` on. */
+  enter(place: number, into: Set<number>): void;
+}
+
+function placesOf(programs: readonly Program[]): Places {
+  const instructions: Instruction[] = [];
   const bases: number[] = [];
   const starts: number[] = [];
   for (const program of programs) {
@@ -95,7 +123,6 @@ function automaton(programs: readonly Program[]): Pick<LineCrossing, 'idle' | 's
     }
   }
 
-  /** Adds the instructions that read a byte next, from `place` on. */
   function enter(place: number, into: Set<number>): void {
     const pending = [place];
     const seen = new Set<number>();
@@ -124,9 +151,12 @@ function automaton(programs: readonly Program[]): Pick<LineCrossing, 'idle' | 's
     }
   }
 
-  const idleSet = new Set<number>();
-  for (const start of starts) enter(start, idleSet);
+  const idle = new Set<number>();
+  for (const start of starts) enter(start, idle);
+  return { instructions, bases, idle: [...idle], enter };
+}
 
+function automaton({ instructions, bases, idle, enter }: Places): Pick<LineCrossing, 'idle' | 'step' | 'underWay'> {
   /** A state is a set of places that are under way; what may begin at any place is not in it. */
   const sets: (readonly number[])[] = [[]];
   const byKey = new Map<string, number>([['', 0]]);
@@ -147,7 +177,7 @@ function automaton(programs: readonly Program[]): Pick<LineCrossing, 'idle' | 's
 
   function next(state: number, byte: number): number {
     const after = new Set<number>();
-    for (const place of [...sets[state]!, ...idleSet]) {
+    for (const place of [...sets[state]!, ...idle]) {
       const instruction = instructions[place]!;
       if (matches(instruction, byte)) enter(bases[place]! + instruction.out, after);
     }

@@ -1,5 +1,6 @@
 /** What comes back from programs: masked, recorded, and shown again. Stock ssh, a real server. */
 import { createHash, randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -9,7 +10,7 @@ import { listSegments } from '../../../record/segment.ts';
 import { sallyportHere } from '../../support/in-process.ts';
 import { describeWith } from '../../support/requires.ts';
 import { type SshGround, startSshGround } from '../../support/ssh-ground.ts';
-import { sshServer } from '../../support/sshd.ts';
+import { runClient, sshServer } from '../../support/sshd.ts';
 
 const RESOURCES = `apiVersion: sallyport.dev/v1alpha1
 kind: AccessPolicy
@@ -135,6 +136,28 @@ describeWith(sshServer, 'output of programs over SSH', () => {
     expect(refused.status).toBe(126);
     expect(refused.stderr).toContain(words);
     expect(refused.stderr).toMatch(/default\/(pii|shadow)/);
+  });
+
+  test('what cat would mask, sftp masks too, legacy scp does not pass on, and protected files are not read', async () => {
+    await writeFile(file('shadow.txt'), SECRETS, { mode: 0o644 });
+    const sftp = (name: string) =>
+      runClient('sftp', [...g.parameters({ connection: 'masked' }), '-b', '-', '127.0.0.1'], {
+        input: `get ${file(name)} ${file(`got-${name}`)}\n`,
+      });
+    expect((await sftp('secrets.txt')).status).toBe(0);
+    expect(await readFile(file('got-secrets.txt'), 'utf8')).toBe(SHOWN);
+    expect((await sftp('shadow.txt')).status).not.toBe(0);
+    const closed = await ended(({ e, masked: counts }) => e === 'file.closed' && counts !== undefined);
+    expect(closed['masked']).toMatchObject({ Email: 1, CreditCard: 1, 'default/pii': 1, PrivateKey: 1 });
+    const denied = await ended(({ e }) => e === 'file.denied');
+    expect(JSON.stringify(denied)).toContain('default/shadow');
+    const copied = await runClient('scp', [
+      ...g.parameters({ connection: 'masked' }),
+      ...['-O', `127.0.0.1:${file('secrets.txt')}`, file('copied.txt')],
+    ]);
+    // It announces a length before the contents, which masked ones may not have.
+    expect(copied.status).not.toBe(0);
+    expect(existsSync(file('copied.txt')) ? await readFile(file('copied.txt'), 'utf8') : '').not.toContain('ana@');
   });
 
   test('beyond what is recorded shows its length and digest; input shows no more', async () => {
