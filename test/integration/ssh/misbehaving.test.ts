@@ -11,7 +11,7 @@ import type { Bridge, Gatekeeper } from '../../../proxy/protocols/ssh/bridge/por
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
 import type { ConnectionLayer } from '../../../proxy/protocols/ssh/transport/port.ts';
-import { PeerDisconnect, startTransport, type Transport } from '../../../proxy/protocols/ssh/transport/ssh2.ts';
+import { PeerDisconnect, startTransport, type Transport } from '../../../proxy/protocols/ssh/transport/transport.ts';
 import { anyKey, gatekeeper } from '../../support/ssh-bridge.ts';
 
 /** Peers that speak the transport well and then do as they like, on both sides of a bridge. No programs are needed. */

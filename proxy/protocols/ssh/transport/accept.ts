@@ -4,9 +4,10 @@ import { type SignatureAlgorithm, verifySsh } from '../../../../certificate/open
 import { sshReader, string, uint32 } from '../../../../certificate/openssh/wire.ts';
 import type { Wire } from '../../../listener/wire.ts';
 import type { AuthAttempt, AuthOutcome } from '../auth/port.ts';
+import { plainAlgorithm, subjectKey } from './algorithms.ts';
 import { createLayer } from './layer.ts';
 import { type AcceptedClient, type AcceptOptions, ClientFailure, DisconnectReason } from './port.ts';
-import { plainAlgorithm, startTransport, subjectKey, type Transport } from './ssh2.ts';
+import { startTransport, type Transport } from './transport.ts';
 import { GATEWAY_VERSION, REKEY_BYTES } from './versions.ts';
 
 const Message = {

@@ -7,6 +7,7 @@ import { certificateProblem } from '../../../../certificate/openssh/verify.ts';
 import { sshReader, string, uint32 } from '../../../../certificate/openssh/wire.ts';
 import type { Wire } from '../../../listener/wire.ts';
 import type { SshCredential } from '../../../ports.ts';
+import { certificateAlgorithm, privateKeyOf } from './algorithms.ts';
 import { createLayer } from './layer.ts';
 import {
   type ConnectionLayer,
@@ -15,7 +16,7 @@ import {
   type PinnedHostKey,
   TargetFailure,
 } from './port.ts';
-import { certificateAlgorithm, privateKeyOf, startTransport, type Transport } from './ssh2.ts';
+import { startTransport, type Transport } from './transport.ts';
 import { REKEY_BYTES, versionLike } from './versions.ts';
 
 const Message = {

@@ -1,6 +1,6 @@
 import { freePayload } from './gcm.ts';
 import { type ConnectionLayer, DisconnectReason } from './port.ts';
-import type { Transport } from './ssh2.ts';
+import type { Transport } from './transport.ts';
 
 /** Numbers of RFC 4254, section 9. */
 const FIRST = 80;
