@@ -1,5 +1,6 @@
 import type { SshCommand } from '../../../../policy/command.ts';
 import type { MaskPlan } from '../../../../policy/masking.ts';
+import { isMaskToken } from '../../../masking/token-format.ts';
 
 /**
  * A masked value leaves by no channel: what could carry one past the masks is not run where they are in force, whatever else allows it.
@@ -23,6 +24,8 @@ export function whyUnmaskable(command: SshCommand, masks: MaskPlan): string | un
   const looks = masks.content.length > 0;
   if (!looks && !masks.hasFiles) return undefined;
   const rules = rulesOf(masks);
+  if (looks && isMaskToken(command.text))
+    return 'it holds a mask token, which stands for a value that is masked: writing it back would destroy the value';
   for (const tuple of tuples) {
     if (tuple.type === 'channel' && tuple.operation === 'Shell')
       return `what is typed into a shell is not judged, and masking rules are in force here${rules}`;
