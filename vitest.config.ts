@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config';
+import LongestFirst from './scripts/longest-first.ts';
 import summaryReporter from './scripts/summary-reporter.ts';
 
 const PARTS = 'api,policy,approval,record,delivery,certificate,kube,operator,proxy,archive,cli,scripts,demo,bench';
@@ -33,6 +34,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 240_000,
     setupFiles: ['test/support/patience.ts'],
+    sequence: { sequencer: LongestFirst },
     reporters: ['default', summaryReporter()],
     projects: [
       group(0, 'unit', [`{${PARTS}}/**/*.test.ts`]),

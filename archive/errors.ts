@@ -50,6 +50,10 @@ export const ARCHIVE_ERRORS = {
     message: '{} is no approval that could be noted',
     hint: 'PUT or GET /v1/used/NAMESPACE/UID, with the uid of an ApprovalRequest.',
   },
+  SPH012: {
+    message: 'the namespace {} has {} approvals noted as used, which is as many as are kept',
+    hint: 'That is more than people approve in a month: find out what its proxies do. Notes are forgotten after 31 days.',
+  },
   SPH019: {
     message: '{} may not note approvals of the namespace {}',
     hint: 'A proxy notes those of its own namespace, which its certificate names: NAMESPACE/sallyport-proxy.',

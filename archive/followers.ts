@@ -4,7 +4,7 @@ import type { ArchiveConfiguration, SinkConfiguration } from '../api/configurati
 import { type BackoffSettings, DEFAULT_BACKOFF } from '../delivery/backoff.ts';
 import { causeOf } from '../delivery/errors.ts';
 import type { ClientTls } from '../delivery/http.ts';
-import type { Destination } from './follow/destination.ts';
+import { ARCHIVE_DESTINATION, type Destination } from './follow/destination.ts';
 import { createFollower, type Follower, type FollowObserver } from './follow/follower.ts';
 import { createPositionStore } from './follow/positions.ts';
 import { localArchive } from './local.ts';
@@ -36,7 +36,8 @@ export interface FollowersOptions {
 
 export interface Followers {
   /** Stops following, then delivers what is left as far as it can be before `signal` is aborted. */
-  stop(signal: AbortSignal): Promise<void>;
+  /** @param lastCopy what the archive does not have is lost with this process: it is tried until the signal fires */
+  stop(signal: AbortSignal, lastCopy?: boolean): Promise<void>;
 }
 
 /** Begins to bring the record to its archive and sinks, each on its own. @throws ArchiveError, DeliveryError: what is configured wrongly */
@@ -58,12 +59,12 @@ export async function startFollowers(options: FollowersOptions): Promise<Followe
     return { destination, follower, running: follower.run(stopping.signal) };
   });
   return {
-    async stop(signal) {
+    async stop(signal, lastCopy = false) {
       stopping.abort();
       await Promise.all(
         followers.map(async ({ destination, follower, running }) => {
           await running;
-          await follower.drain(signal);
+          await follower.drain(signal, lastCopy && destination.name === ARCHIVE_DESTINATION);
           destination.close();
         }),
       );

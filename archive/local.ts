@@ -1,5 +1,5 @@
 import { ArchiveError } from './errors.ts';
-import { type Destination, Rewound, StreamRefused } from './follow/destination.ts';
+import { ARCHIVE_DESTINATION, type Destination, Rewound, StreamRefused } from './follow/destination.ts';
 import { type ArchiveStore, OutOfPlace } from './store/store.ts';
 
 /** The proxy that writes when archive and gateway are one process. */
@@ -8,7 +8,7 @@ export const LOCAL_PROXY = 'local';
 /** The archive in the same process, in another folder: the same store without a network before it. */
 export function localArchive(store: ArchiveStore): Destination {
   return {
-    name: 'archive',
+    name: ARCHIVE_DESTINATION,
     maxBatchBytes: 1024 * 1024,
     lingerMs: 0,
     async deliver({ segment, offset, bytes }) {

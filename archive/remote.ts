@@ -1,7 +1,7 @@
 import type { ClientTls, HttpClient } from '../delivery/http.ts';
 import { createHttpClient } from '../delivery/http.ts';
 import { ArchiveError } from './errors.ts';
-import { type Batch, type Destination, Rewound, StreamRefused } from './follow/destination.ts';
+import { ARCHIVE_DESTINATION, type Batch, type Destination, Rewound, StreamRefused } from './follow/destination.ts';
 
 /** One request: more would make a proxy that was cut off for long hold much memory. */
 const MAX_BATCH_BYTES = 4 * 1024 * 1024;
@@ -55,7 +55,7 @@ export function remoteArchive(archive: RemoteArchive): Destination {
   }
 
   return {
-    name: 'archive',
+    name: ARCHIVE_DESTINATION,
     maxBatchBytes: MAX_BATCH_BYTES,
     lingerMs: 0,
     deliver,

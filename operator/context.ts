@@ -62,6 +62,8 @@ export interface Settings {
   readonly archiveVolumeSize: string;
   readonly archiveStorageClass: string | undefined;
   readonly archiveRetentionDays: number;
+  /** Bytes that the proxies of one namespace may fill; undefined: as many as there are. */
+  readonly archiveQuotaBytes: number | undefined;
   /** Days that ended ApprovalRequests are kept. */
   readonly requestDays: number;
 }

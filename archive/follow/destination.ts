@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
 import type { SegmentPath } from '../../record/segment.ts';
 
+/** Name of the archive among destinations; sinks have those of the configuration. */
+export const ARCHIVE_DESTINATION = 'archive';
+
 /** Whole lines of one segment, as they lie on the disk. */
 export interface Batch {
   readonly segment: SegmentPath;

@@ -1,4 +1,5 @@
 import { mkdir, open } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type BackoffSettings, pause, waitAfter } from '../../delivery/backoff.ts';
 import { listSegments, type SegmentPath, streamKey } from '../../record/segment.ts';
 import { type RecordWatch, watchRecord } from '../../record/watch.ts';
@@ -34,11 +35,17 @@ export interface FollowerOptions {
 export interface Follower {
   /** Brings every segment to the destination, and each line that is added, until `signal` is aborted. Never rejects. */
   run(signal: AbortSignal): Promise<void>;
-  /** Delivers what is there, once, and as far as it can be; for the end of a gateway. */
-  drain(signal: AbortSignal): Promise<void>;
+  /**
+   * Delivers what is there, as far as it can be; for the end of a gateway. A receiver that cannot be reached is asked once, or, when this
+   * is the last copy, until the signal fires.
+   */
+  drain(signal: AbortSignal, lastCopy?: boolean): Promise<void>;
   /** Bytes that the destination lacks, and the age of the first of them in seconds. Undefined until the record was looked at. */
   lag(now: number): Promise<{ readonly bytes: number; readonly seconds: number } | undefined>;
 }
+
+/** Between attempts to save the last copy: there is not much time left. */
+const LAST_COPY_MS = 2000;
 
 interface Followed {
   readonly cursor: StreamCursor;
@@ -200,13 +207,20 @@ export function createFollower(options: FollowerOptions): Follower {
         }
       }
     },
-    async drain(signal) {
-      try {
-        await list();
-        // A stream that the receiver refuses stays active and is not asked again here.
-        while (active.size > 0 && !signal.aborted && (await round(signal, true)) === 0);
-      } catch (error) {
-        if (!signal.aborted) failed(error);
+    async drain(signal, lastCopy = false) {
+      while (!signal.aborted) {
+        try {
+          await list();
+          // A stream that the receiver refuses stays active and is not asked again here.
+          while (active.size > 0 && !signal.aborted && (await round(signal, true)) === 0);
+          return;
+        } catch (error) {
+          if (signal.aborted) return;
+          const wait = failed(error);
+          if (!lastCopy) return;
+          // The one timer that keeps the process: nothing else may be left of it.
+          await delay(Math.min(wait, LAST_COPY_MS), undefined, { signal }).catch(() => undefined);
+        }
       }
     },
     async lag(now) {

@@ -60,6 +60,7 @@ const STATUS: Readonly<Partial<Record<ArchiveErrorCode, number>>> = {
   SPH009: 507,
   SPH010: 403,
   SPH011: 507,
+  SPH012: 507,
   SPH018: 404,
   SPH019: 403,
 };

@@ -57,3 +57,25 @@ test('what cannot be written is an error, and not a note', async () => {
   const blocked = createUsedLedger('/dev/null/used');
   await expect(blocked.claim('shop', UID, Buffer.from('{}'))).rejects.toMatchObject({ code: 'SPH009' });
 });
+
+test('a namespace has room for so many notes: those that are there are answered, others have room, and what is old makes room', async () => {
+  const bounded = createUsedLedger(root, 3);
+  const uid = (n: number): string => UID.replace('6b3c5b6e', `6b3c5b6${n}`);
+  await bounded.claim('shop', uid(1), Buffer.from('{"one":1}'));
+  const claims = await Promise.allSettled([2, 3, 4, 5].map((n) => bounded.claim('shop', uid(n), Buffer.from('{}'))));
+  expect(claims.filter(({ status }) => status === 'fulfilled')).toHaveLength(2);
+  for (const claim of claims) {
+    if (claim.status === 'rejected') expect(claim.reason).toMatchObject({ code: 'SPH012' });
+  }
+  expect(await readdir(join(root, 'shop'))).toHaveLength(3);
+  expect(await bounded.claim('shop', uid(1), Buffer.from('{"one":1}'))).toBe('again');
+  expect(await bounded.claim('shop', uid(1), Buffer.from('{"another":1}'))).toBe('taken');
+  expect(await bounded.claim('bank', uid(1), Buffer.from('{}'))).toBe('made');
+  // Also after a restart.
+  await expect(createUsedLedger(root, 3).claim('shop', uid(6), Buffer.from('{}'))).rejects.toMatchObject({
+    code: 'SPH012',
+  });
+  await utimes(join(root, 'shop', uid(1)), 1000, 1000);
+  await bounded.removeBefore(2_000_000);
+  expect(await bounded.claim('shop', uid(6), Buffer.from('{}'))).toBe('made');
+});

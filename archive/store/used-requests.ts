@@ -13,7 +13,7 @@ import { ArchiveError } from '../errors.ts';
 export interface UsedLedger {
   /**
    * Notes it, durably, unless it is there. `taken`: by somebody else. `again`: by this very request, whose answer was lost.
-   * @throws ArchiveError SPH009, SPH018
+   * @throws ArchiveError SPH009, SPH012, SPH018
    */
   claim(namespace: string, uid: string, body: Buffer): Promise<'made' | 'again' | 'taken'>;
   /** What was noted; undefined: nothing. @throws ArchiveError SPH009, SPH018 */
@@ -25,12 +25,48 @@ export interface UsedLedger {
 /** A note holds ids of at most 20 votes. */
 export const MAX_NOTE_BYTES = 8192;
 /** A request waits for 7 days at most, and its approval may be reused for one more; the rest is for clocks and for calm. */
+/** Of one namespace: more than people approve in that time, and no more than the disk's reserve has room for. */
+export const MAX_NOTES = 20_000;
 export const KEEP_USED_MS = 31 * 86_400_000;
 
 const NAMESPACE = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const UID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
-export function createUsedLedger(root: string): UsedLedger {
+/** @param maxNotes how many one namespace may have: a proxy in the wrong hands makes them up */
+export function createUsedLedger(root: string, maxNotes = MAX_NOTES): UsedLedger {
+  /** By namespace, counted when it is first asked for; claims of one namespace that come at once are counted before they are made. */
+  const counts = new Map<string, Promise<{ notes: number }>>();
+
+  function countOf(namespace: string): Promise<{ notes: number }> {
+    const known = counts.get(namespace);
+    if (known !== undefined) return known;
+    const counting = namesIn(join(root, namespace)).then((names) => ({
+      notes: names.filter((name) => UID.test(name)).length,
+    }));
+    counts.set(namespace, counting);
+    // What could not be counted is counted the next time.
+    counting.catch(() => counts.delete(namespace));
+    return counting;
+  }
+
+  /** Makes the note, as long as there is room for one more. */
+  async function makeCounted(namespace: string, path: string, body: Buffer): Promise<boolean> {
+    const count = await countOf(namespace);
+    if (count.notes >= maxNotes) {
+      // One that is there already is answered as ever.
+      if ((await read(path)) !== undefined) return false;
+      throw new ArchiveError('SPH012', [namespace, maxNotes]);
+    }
+    count.notes += 1;
+    let made = false;
+    try {
+      made = await make(join(root, namespace), path, body);
+      return made;
+    } finally {
+      if (!made) count.notes -= 1;
+    }
+  }
+
   function pathOf(namespace: string, uid: string): string {
     if (!NAMESPACE.test(namespace) || !UID.test(uid))
       throw new ArchiveError('SPH018', [JSON.stringify(`${namespace}/${uid}`.slice(0, 200))]);
@@ -82,7 +118,7 @@ export function createUsedLedger(root: string): UsedLedger {
     claim: (namespace, uid, body) =>
       guarded(async () => {
         const path = pathOf(namespace, uid);
-        if (await make(join(root, namespace), path, body)) return 'made';
+        if (await makeCounted(namespace, path, body)) return 'made';
         const there = await read(path);
         // It was linked, and the archive died before its folder was on the disk.
         await syncFolder(join(root, namespace));
@@ -95,6 +131,7 @@ export function createUsedLedger(root: string): UsedLedger {
           const path = join(root, namespace, name);
           if ((await stat(path)).mtimeMs < time) await rm(path, { force: true });
         }
+        counts.delete(namespace);
       }
     },
   };

@@ -17,6 +17,7 @@ interface OperatorRunOptions {
   readonly archiveSize: string;
   readonly archiveStorageClass?: string;
   readonly archiveRetentionDays: number;
+  readonly archiveQuotaBytes?: number;
   readonly requestDays: number;
   readonly webhookPort: number;
   readonly metricsPort: number;
@@ -29,6 +30,9 @@ const EXAMPLES = [
   'sallyport operator --namespace sallyport-system --kubeconfig ~/.kube/config --image sallyport --connector-image sallyport-connector',
 ];
 
+/** As the archive's configuration has it. */
+const MIN_QUOTA_BYTES = 1_048_576;
+
 function whole(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
@@ -36,6 +40,13 @@ function whole(least: number, most: number): (text: string) => number {
       throw new InvalidArgumentError(`Write a number from ${least} to ${most}.`);
     return value;
   };
+}
+
+function bytes(text: string): number {
+  const value = Number(text);
+  if (!/^\d{7,16}$/.test(text) || value < MIN_QUOTA_BYTES || !Number.isSafeInteger(value))
+    throw new InvalidArgumentError(`Write a number of bytes, at least ${MIN_QUOTA_BYTES}.`);
+  return value;
 }
 
 function quantity(text: string): string {
@@ -66,6 +77,7 @@ export function register(program: Command, io: CliIo): void {
     .addOption(new Option('--archive-size <size>', 'volume of the archive').argParser(quantity).default('20Gi'))
     .option('--archive-storage-class <name>', "its storage class (default: the cluster's)")
     .addOption(new Option('--archive-retention-days <n>', 'days that it keeps').argParser(whole(1, 36500)).default(400))
+    .addOption(new Option('--archive-quota-bytes <n>', 'bytes of it that one namespace may fill').argParser(bytes))
     .addOption(
       new Option('--request-days <n>', 'days that ended ApprovalRequests are kept')
         .argParser(whole(1, 3650))
@@ -132,6 +144,7 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
         archiveVolumeSize: options.archiveSize,
         archiveStorageClass: options.archiveStorageClass,
         archiveRetentionDays: options.archiveRetentionDays,
+        archiveQuotaBytes: options.archiveQuotaBytes,
         requestDays: options.requestDays,
       },
       lookup: addressesOf,

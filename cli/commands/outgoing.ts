@@ -15,7 +15,8 @@ import { packageVersion } from '../version.ts';
 /** What leaves a gateway besides its answers: the record to archive and sinks, notifications to their receivers. */
 export interface Outgoing {
   metrics(): Promise<string>;
-  stop(signal: AbortSignal): Promise<void>;
+  /** @param lastCopy the state folder goes with this process: the archive is tried until the signal fires */
+  stop(signal: AbortSignal, lastCopy?: boolean): Promise<void>;
 }
 
 /**
@@ -65,9 +66,9 @@ export async function startOutgoing(configuration: Configuration, state: StateFo
   const running = starting.move();
   return {
     metrics: () => registry.metrics(),
-    async stop(signal) {
+    async stop(signal, lastCopy = false) {
       stopping.abort();
-      await Promise.all([delivering, followers.stop(signal)]);
+      await Promise.all([delivering, followers.stop(signal, lastCopy)]);
       await running.disposeAsync();
     },
   };

@@ -29,8 +29,8 @@ interface ProxyOptions {
 
 /** Everything behind it ends well before the kubelet kills it, after 300 s. */
 const DRAIN_SECONDS = 240;
-/** What is left of the record goes to the archive. */
-const OUTGOING_MS = 20_000;
+/** What is left of the record goes to the archive: it is tried for so long, within the grace period of the pod. */
+const OUTGOING_MS = 50_000;
 
 function parsePort(text: string): number {
   const port = Number(text);
@@ -57,7 +57,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--archive <url>', 'https address of the archive; without it the record stays on this disk')
     .option('--state <dir>', 'where keys and the record are kept', '/var/lib/sallyport')
     .option('--credentials <dir>', 'mounted secrets/NAME/KEY and configmaps/NAME/KEY', '/var/run/sallyport/credentials')
-    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt', '/var/run/sallyport/tls')
+    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt, and the SSH host key', '/var/run/sallyport/tls')
     .option('--token-key <file>', 'key for tokens of masking rules', '/var/run/sallyport/token-key/key')
     .option('--token-issuer <url>', 'issuer of service-account tokens (default: as the API server says)')
     .option('-c, --config <file>', 'SallyportConfiguration: issuers outside of the cluster, limits')
@@ -201,8 +201,8 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     folder,
     io,
   );
-  // After the replica: what it wrote last goes out too.
-  open.defer(() => outgoing.stop(AbortSignal.timeout(OUTGOING_MS)));
+  // After the replica: what it wrote last goes out too. The volume of a pod that is deleted goes with it.
+  open.defer(() => outgoing.stop(AbortSignal.timeout(OUTGOING_MS), true));
 
   const host = options.listen ?? everyAddress();
   const monotonic = (): number => performance.now();

@@ -1,14 +1,15 @@
 /**
  * `make demo-cluster`: installs Sallyport on a cluster and walks through it. Ends with status 0 when every step came out as it says.
  *
- * Without KUBECONFIG it is the cluster of `make cluster`, with the images of this working tree. On any other, KUBECONFIG says which,
- * SALLYPORT_IMAGE and SALLYPORT_CONNECTOR_IMAGE are what that cluster can pull, and the shop's image is Docker Hub's `postgres`.
+ * Without KUBECONFIG it is the cluster of `make cluster`, with the images of this working tree. On any other, KUBECONFIG says which, and
+ * nothing can be loaded there from here: its images are said by variables (`groundOf`).
  */
-import { spawn } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
+import { promisify } from 'node:util';
 import { CONNECTOR_IMAGE, SALLYPORT_IMAGE, SHOP_IMAGE } from '../../test/cluster/images.ts';
 import { helm, kubectl } from '../../test/cluster/programs.ts';
 import { chartParameters, OPERATOR_NAMESPACE } from '../../test/e2e/install.ts';
@@ -44,6 +45,22 @@ interface Ground {
   readonly shop: ShopImage;
 }
 
+const foreign = (
+  kubeconfig: string,
+): string => `the cluster of ${kubeconfig} is not the one of \`make cluster\`, and gets no images from here. Either
+
+  push them where it can pull, and say what they are called:
+    docker build -t REGISTRY/sallyport . && docker push REGISTRY/sallyport
+    docker build -t REGISTRY/sallyport-connector -f Dockerfile.connector . && docker push REGISTRY/sallyport-connector
+    SALLYPORT_IMAGE=REGISTRY/sallyport SALLYPORT_CONNECTOR_IMAGE=REGISTRY/sallyport-connector make demo-cluster
+  (SALLYPORT_POSTGRES_IMAGE: a copy of Docker Hub's ${OFFICIAL_POSTGRES.name}, where that cannot be pulled)
+
+  or load those of this working tree into its nodes, such as with kind:
+    node_modules/.bin/node test/cluster/main.ts prepare
+    for image in .cache/images/*.image; do kind load image-archive $image; done
+    SALLYPORT_IMAGES=loaded make demo-cluster`;
+
+/** Where images come from. @throws with what to do, when it is a cluster that has none */
 function groundOf(env: NodeJS.ProcessEnv): Ground {
   const own = path.join(cacheFolder, 'cluster.kubeconfig');
   const kubeconfig = env['KUBECONFIG'] ?? own;
@@ -51,10 +68,16 @@ function groundOf(env: NodeJS.ProcessEnv): Ground {
     if (!existsSync(own)) throw new Error('there is no cluster: run `make cluster`, or set KUBECONFIG to one');
     return { kubeconfig, image: SALLYPORT_IMAGE, connectorImage: CONNECTOR_IMAGE, shop: SHOP_IMAGE };
   }
-  const { SALLYPORT_IMAGE: image, SALLYPORT_CONNECTOR_IMAGE: connectorImage } = env;
-  if (image === undefined || connectorImage === undefined)
-    throw new Error('set SALLYPORT_IMAGE and SALLYPORT_CONNECTOR_IMAGE to images that this cluster can pull');
-  return { kubeconfig, image, connectorImage, shop: OFFICIAL_POSTGRES };
+  if (env['SALLYPORT_IMAGES'] === 'loaded')
+    return { kubeconfig, image: SALLYPORT_IMAGE, connectorImage: CONNECTOR_IMAGE, shop: SHOP_IMAGE };
+  const { SALLYPORT_IMAGE: image, SALLYPORT_CONNECTOR_IMAGE: connectorImage, SALLYPORT_POSTGRES_IMAGE: postgres } = env;
+  if (image === undefined || connectorImage === undefined) throw new Error(foreign(kubeconfig));
+  return {
+    kubeconfig,
+    image,
+    connectorImage,
+    shop: postgres === undefined ? OFFICIAL_POSTGRES : { ...OFFICIAL_POSTGRES, name: postgres },
+  };
 }
 
 const asAdmin = (title: string, decided: string, parameters: readonly string[], more: Partial<Step> = {}): Step => ({
@@ -88,7 +111,7 @@ const rolledOut = (title: string): Step =>
 function steps({ image, connectorImage, shop }: Ground, folder: string): Step[] {
   const files = Object.keys(POLICY_FILES).flatMap((name) => ['-f', path.join(folder, name)]);
   return [
-    asAdmin('Sallyport is installed', 'its chart', chartParameters(image, connectorImage), {
+    asAdmin('Sallyport is installed', 'its chart', [...chartParameters(image, connectorImage), '--timeout', '2m'], {
       program: 'helm',
       shownFrom: /^STATUS/,
     }),
@@ -219,6 +242,49 @@ async function take(
   return between && complaints(step, outcome).length === 0;
 }
 
+interface Waiting {
+  readonly metadata: { readonly namespace: string; readonly name: string };
+  readonly status: {
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+    readonly containerStatuses?: readonly ContainerStatus[];
+  };
+}
+interface ContainerStatus {
+  readonly image: string;
+  readonly state?: { readonly waiting?: { readonly reason?: string; readonly message?: string } };
+}
+
+/** What keeps pods of the walk from running, as the kubelet says it; for whoever waited in vain. */
+async function waitingPods({ kubeconfig }: Ground): Promise<string[]> {
+  const namespaces = new Set([OPERATOR_NAMESPACE, SHOP, AGENTS]);
+  const { stdout } = await promisify(execFile)(
+    await kubectl(),
+    ['--kubeconfig', kubeconfig, 'get', 'pods', '--all-namespaces', '-o', 'json'],
+    { maxBuffer: 64 * 1024 * 1024, timeout: 30_000 },
+  );
+  const { items } = JSON.parse(stdout) as { readonly items: readonly Waiting[] };
+  return items
+    .filter(({ metadata }) => namespaces.has(metadata.namespace))
+    .flatMap(({ metadata, status }) =>
+      [...(status.initContainerStatuses ?? []), ...(status.containerStatuses ?? [])].flatMap(({ image, state }) => {
+        const { reason, message } = state?.waiting ?? {};
+        if (reason === undefined || reason === 'PodInitializing' || reason === 'ContainerCreating') return [];
+        return [`${metadata.namespace}/${metadata.name}, image ${image}: ${reason}: ${message ?? ''}`];
+      }),
+    );
+}
+
+async function explain(ground: Ground, narrator: ReturnType<typeof createNarrator>): Promise<void> {
+  const waiting = await waitingPods(ground);
+  if (waiting.length === 0) return;
+  narrator.say('\nPods that do not run:');
+  for (const line of waiting) narrator.say(`  ${line}`);
+  if (waiting.some((line) => /: (ErrImage|ImagePull|InvalidImage)/.test(line)))
+    narrator.say(
+      '\nThe cluster does not get the images. See `make demo-cluster` without SALLYPORT_IMAGE for the ways.',
+    );
+}
+
 const shellWord = (word: string): string => (/^[\w./:=,@-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`);
 
 async function walk(): Promise<boolean> {
@@ -233,6 +299,7 @@ async function walk(): Promise<boolean> {
       // Each stands on the one before it.
       if (!good) break;
     }
+    if (!good) await explain(ground, narrator);
     narrator.say(good ? '\nEvery step came out as said.' : '\nA step came out differently: see ✗ above.');
     narrator.say(`\nIt stays. To try by hand:\n\n  export KUBECONFIG=${ground.kubeconfig}`);
     narrator.say(`  kubectl ${[...AGENT, 'psql'].join(' ')} "host=${DATABASE_HOST} dbname=orders user=me"`);

@@ -52,6 +52,7 @@ async function reconcileArchive(context: ControllerContext, signal: AbortSignal)
     volumeSize: settings.archiveVolumeSize,
     storageClass: settings.archiveStorageClass,
     retentionDays: settings.archiveRetentionDays,
+    quotaBytes: settings.archiveQuotaBytes,
   };
   const owners = await operatorAsOwner(context, signal);
   const certificate = certificateFor(context, { namespace, name: NAMES.archiveTls }, archiveCertificate(namespace));

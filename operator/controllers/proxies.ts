@@ -37,6 +37,7 @@ import { applyAll, type Desired, desired, removeOthers } from './apply-all.ts';
 import { bundleFor, presentBundle, wantedContent } from './bundle.ts';
 import { certificateFor, proxyCertificate } from './certificate.ts';
 import { followSpec } from './follow.ts';
+import { sshHostFor } from './ssh-host.ts';
 
 /** Types of which a namespace with connections gets objects. */
 const TYPES: readonly ResourceType[] = [
@@ -118,6 +119,7 @@ async function reconcileProxies(
     { namespace, name: NAMES.proxyTls },
     proxyCertificate(namespace, connections),
   );
+  const sshHost = sshHostFor(context, namespace, connections);
   const wanted: Desired[] = [
     ...(bundle === undefined
       ? []
@@ -136,6 +138,7 @@ async function reconcileProxies(
         inputs.owners,
         certificate.pair,
         context.keys.trust(),
+        sshHost.data,
       ),
     ),
     desired(SECRETS, tokenKeyMetadata(namespace, inputs.owners)),
@@ -160,7 +163,12 @@ async function reconcileProxies(
   );
   const [first] = failed;
   if (first !== undefined) throw first;
-  return { requeueAfterMs: Math.max(1000, Math.min(certificate.renewAt - context.now(), MAX_WAIT_MS)) };
+  return {
+    requeueAfterMs: Math.max(
+      1000,
+      Math.min(certificate.renewAt - context.now(), sshHost.renewAt - context.now(), MAX_WAIT_MS),
+    ),
+  };
 }
 
 /** Timers of Node hold 24 days at most; a day is often enough to look. */

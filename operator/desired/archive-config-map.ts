@@ -5,11 +5,8 @@ import { ARCHIVE_PATHS, type ArchiveInputs, archiveMetadata } from './archive-in
 /** Room for the system and for what is written while old segments are removed. */
 const MIN_FREE_BYTES = 256 * 1024 * 1024;
 
-/**
- * `SallyportConfiguration` of the archive. A proxy's certificate says its namespace, and it may write nothing else. Beside it,
- * `ca.crt`: whose certificate the archive shows to people who read there.
- */
-export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs, trust: string): ConfigMap {
+/** `archive.yaml`. A proxy's certificate says its namespace, and it may write nothing else. JSON is YAML. */
+export function archiveConfiguration({ retentionDays, quotaBytes }: ArchiveInputs): string {
   const configuration = {
     apiVersion: 'sallyport.dev/v1alpha1',
     kind: 'SallyportConfiguration',
@@ -22,15 +19,20 @@ export function archiveConfigMap({ namespace, retentionDays }: ArchiveInputs, tr
       keyFile: `${ARCHIVE_PATHS.tls}/tls.key`,
       clientCaFile: `${ARCHIVE_PATHS.tls}/ca.crt`,
       namespacesFromNames: true,
+      ...(quotaBytes === undefined ? {} : { quotaBytes }),
       minFreeBytes: MIN_FREE_BYTES,
       retentionDays,
     },
   };
+  return `${JSON.stringify(configuration, null, 2)}\n`;
+}
+
+/** The archive's configuration, and beside it `ca.crt`: whose certificate the archive shows to people who read there. */
+export function archiveConfigMap(inputs: ArchiveInputs, trust: string): ConfigMap {
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: archiveMetadata(namespace),
-    // JSON is YAML.
-    data: { 'archive.yaml': `${JSON.stringify(configuration, null, 2)}\n`, 'ca.crt': trust },
+    metadata: archiveMetadata(inputs.namespace),
+    data: { 'archive.yaml': archiveConfiguration(inputs), 'ca.crt': trust },
   };
 }

@@ -12,6 +12,8 @@ export interface ArchiveInputs {
   /** Absent: the cluster's default class. */
   readonly storageClass?: string | undefined;
   readonly retentionDays: number;
+  /** Bytes that the proxies of one namespace may fill. Absent: no bound but the volume. */
+  readonly quotaBytes?: number | undefined;
 }
 
 /** Where things are in its container. */

@@ -1,5 +1,7 @@
-import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
+import { createHash } from 'node:crypto';
+import { ANNOTATIONS, LABELS, NAMES, PORTS } from '../../api/cluster.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
+import { archiveConfiguration } from './archive-config-map.ts';
 import { ARCHIVE_PATHS, type ArchiveInputs, archiveMetadata } from './archive-inputs.ts';
 import { labelsOf, podLabels } from './labels.ts';
 import { CONTAINER_SECURITY, KEY_MODE, NOT_OF_THE_NODE, POD_SECURITY } from './pod-security.ts';
@@ -23,7 +25,11 @@ export function archiveStatefulSet(inputs: ArchiveInputs): AnyObject {
       template: {
         metadata: {
           labels: { ...labels, [LABELS.inject]: 'false' },
-          annotations: { 'kubectl.kubernetes.io/default-container': 'archive' },
+          annotations: {
+            'kubectl.kubernetes.io/default-container': 'archive',
+            // It reads its configuration once: another one is another pod.
+            [ANNOTATIONS.configurationHash]: createHash('sha256').update(archiveConfiguration(inputs)).digest('hex'),
+          },
         },
         spec: {
           serviceAccountName: NAMES.archive,

@@ -12,6 +12,7 @@ import { keepRetention } from '../../record/retention.ts';
 import { createClusterVerifier } from '../identity/cluster.ts';
 import { createOidcVerifier } from '../identity/oidc.ts';
 import { configuredCertificate } from '../identity/server-certificate.ts';
+import { mountedHostKeys } from '../identity/ssh-host-keys.ts';
 import { createTenures } from '../identity/tenures.ts';
 import { createTokenVerifier } from '../identity/verifier.ts';
 import type { ApprovalStore, TokenVerifier } from '../ports.ts';
@@ -54,7 +55,7 @@ export interface ReplicaOptions {
   /** Folder of projected volumes. */
   readonly credentials: string;
   readonly tokenKeyFile: string;
-  /** Folder with tls.crt and tls.key. */
+  /** Folder with tls.crt and tls.key, and for SSH the host key and its certificates. */
   readonly tls: string;
   /** Default: as the API server says. */
   readonly tokenIssuer: string | undefined;
@@ -226,7 +227,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     directory: options.credentials,
     tokenKeyFile: options.tokenKeyFile,
   });
-  const problems = connectionProblems(bundles, credentials, () => touch());
+  const sshHostKeys = mountedHostKeys(options.tls);
+  const problems = connectionProblems(bundles, { credentials, sshHostKeys }, () => touch());
   const looking = setInterval(() => problems.check(), PROBLEMS_CHECK_MS);
   looking.unref();
   starting.defer(() => clearInterval(looking));
@@ -243,6 +245,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     log,
     tls: () => certificate.context(),
     plaintextLoopback: false,
+    sshHostKeys,
     addressOf({ name }) {
       const ports = bundles.document?.gatewayPorts ?? {};
       const port = Object.hasOwn(ports, name) ? ports[name] : undefined;

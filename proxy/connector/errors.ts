@@ -65,7 +65,7 @@ export const CONNECTOR_ERRORS = {
   },
   SPN016: {
     message: 'a connection to {} broke off: {}',
-    hint: 'Usually the proxy or the client ended; the record of the proxy has the session.',
+    hint: 'The proxy ended it, or the network did; the record of the proxy has the session.',
   },
   SPN017: {
     message: 'connections were still open {} ms after the pod was told to stop; they are closed',

@@ -3,7 +3,8 @@ import type { Duplex } from 'node:stream';
 /**
  * Carries bytes both ways until both sides have ended. The end of one direction is passed on and leaves the other open; a side that
  * stops reading stops the other from sending, since `pipe` holds no more than the two streams' own buffers. Resolves when both are
- * closed, with the error that ended it, if one did.
+ * closed, with the error of the upstream that took it from a client which was still there, if one did. How a client ends is its own
+ * affair, and many end with a reset: a program closes its socket, and what is still on its way finds nobody.
  */
 export function pipeBoth(client: Duplex, upstream: Duplex): Promise<Error | undefined> {
   return new Promise((resolve) => {
@@ -12,7 +13,8 @@ export function pipeBoth(client: Duplex, upstream: Duplex): Promise<Error | unde
 
     function follow(one: Duplex, other: Duplex): void {
       one.on('error', (error: Error) => {
-        first ??= error;
+        const clientLeft = client.readableEnded || client.destroyed;
+        if (one === upstream && !clientLeft) first ??= error;
         other.destroy();
       });
       one.once('close', () => {

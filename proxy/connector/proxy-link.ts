@@ -1,5 +1,6 @@
 import type { SecureContext, TLSSocket } from 'node:tls';
 import { type Control, createControl } from './control.ts';
+import { dialInTurn } from './dial-in-turn.ts';
 import { ConnectorError, reasonOf } from './errors.ts';
 import type { ConnectorLog } from './log.ts';
 import type { Replicas } from './replicas.ts';
@@ -38,6 +39,9 @@ export interface ProxyLinkOptions {
 const ROUNDS_MS = [0, 500, 1500];
 const RETRY_MS = { first: 1000, last: 60_000 };
 
+/** Longer than a handshake takes within a cluster. */
+const HEAD_START_MS = 400;
+
 /** What is known of one replica while it has tunnels. */
 interface Replica {
   tunnels: number;
@@ -74,13 +78,13 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
     });
   }
 
-  async function openAt(
+  async function openOver(
+    socket: TLSSocket,
     address: string,
     target: { host: string; port: number },
     signal: AbortSignal,
   ): Promise<TLSSocket> {
     const shown = token.read();
-    const socket = await dial(address, signal);
     const tunnel = await openTunnel(socket, { ...target, token: shown, version }, signal);
     count(address, tunnel, shown);
     return tunnel;
@@ -121,11 +125,13 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
       const tried = new Set<string>();
       for (const delay of ROUNDS_MS) {
         await pause(delay, signal);
-        for (const address of await replicas.inOrder()) {
+        for await (const dialled of dialInTurn(await replicas.inOrder(), dial, HEAD_START_MS, signal)) {
           signal.throwIfAborted();
+          const { address } = dialled;
           tried.add(address);
           try {
-            const socket = await openAt(address, target, signal);
+            if (dialled.socket === undefined) throw dialled.error;
+            const socket = await openOver(dialled.socket, address, target, signal);
             replicas.keepTo(address);
             return socket;
           } catch (error) {

@@ -110,6 +110,10 @@ export const IDENTITY_ERRORS = {
     message: 'the server certificate in {} cannot be used: {}',
     hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again.',
   },
+  SPI034: {
+    message: 'the SSH host key in {} cannot be used: {}',
+    hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again: clients then need its new authority.',
+  },
   SPI031: { message: 'issuer {} is configured wrongly: {}', hint: 'Correct issuers in the configuration.' },
 } as const;
 

@@ -1,7 +1,7 @@
 /** The chart and the kustomize base on a real API server: what they install, how they upgrade, what GitOps sees, and what is left behind. */
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
@@ -144,6 +144,27 @@ describeWith(controlPlaneNeeds, 'chart', () => {
     );
     expect(crd.spec.names.shortNames).toEqual(['aconn']);
     expect(await cluster.kubectl(['-n', 'shop', 'get', 'accessconnection', '-o', 'name'])).toContain('orders');
+  });
+
+  test('names that the fence keeps for the operator are not the chart’s, so that no version is refused over another', async () => {
+    const rendered = await renderChart([], true);
+    const fence = rendered.find(
+      ({ kind, metadata }) => kind === 'ValidatingAdmissionPolicy' && metadata.name === 'sallyport-objects',
+    );
+    const pattern = /matches\('([^']+)'\)/.exec(JSON.stringify(fence))?.[1] ?? '';
+    expect('sallyport-archive').toMatch(new RegExp(pattern));
+    const reserved = rendered.filter(
+      ({ metadata }) => metadata.namespace !== undefined && new RegExp(pattern).test(metadata.name),
+    );
+    expect(reserved).toEqual([]);
+    // Once the fence stands; what is for the whole cluster may have any name.
+    const create = (...what: string[]) => cluster.kubectl(['create', ...what, '--dry-run=server', '-o', 'name']);
+    await vi.waitFor(() =>
+      expect(create('configmap', 'sallyport-ca', '-n', 'shop')).rejects.toThrow(/belongs to the operator/),
+    );
+    expect(await create('clusterrolebinding', 'sallyport-archive', '--clusterrole=view', '--group=auditors')).toContain(
+      'sallyport-archive',
+    );
   });
 
   test('an upgrade leaves the caBundle that the operator filled in', async () => {

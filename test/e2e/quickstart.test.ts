@@ -1,5 +1,6 @@
 /**
  * What a platform team does on its first day, on a real node: three files, one label, and stock psql goes through Sallyport unchanged.
+ * So does stock ssh to a host beside the database.
  * The tests are one story and run in this order.
  */
 import path from 'node:path';
@@ -10,6 +11,7 @@ import { kubectl } from '../cluster/programs.ts';
 import { startProgram } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
+import { EDGE_HOST, edgeManifests } from './edge.ts';
 import { installSallyport, OPERATOR_NAMESPACE, uninstallSallyport } from './install.ts';
 import { AGENTS, agentManifests, approverManifests, DATABASE_HOST, POLICY_FILES, SHOP, shopManifests } from './shop.ts';
 
@@ -67,6 +69,15 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   const target = `host=${DATABASE_HOST} dbname=orders user=anybody connect_timeout=10`;
   const psql = (sql: string, where = target): Promise<string> =>
     cluster.kubectl(agent('psql', where, '-At', '-c', sql));
+  const plugin = async (...parameters: string[]): Promise<string> => {
+    const { stdout } = await cluster.exec(path.join(repositoryRoot, 'bin', 'kubectl-sallyport'), parameters, {
+      environment: {
+        KUBECONFIG: cluster.kubeconfig,
+        PATH: `${path.dirname(await kubectl())}:${process.env.PATH ?? ''}`,
+      },
+    });
+    return stdout;
+  };
   const condition = async (type: string) => {
     const { status } = await cluster.get<Connection>('accessconnection', 'orders', SHOP);
     return status.conditions.find((each) => each.type === type);
@@ -82,7 +93,8 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     ]);
 
   test('three files make a proxy that enforces them', async () => {
-    for (const file of Object.values(POLICY_FILES)) await cluster.apply(file);
+    // Together: each connection that comes later has the proxies start anew, with its credential.
+    await cluster.apply([...Object.values(POLICY_FILES), edgeManifests(SHOP_IMAGE)].join('---\n'));
     await untilCondition('Ready', 'True');
     expect(await condition('Programmed')).toMatchObject({
       status: 'True',
@@ -106,6 +118,26 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('stock psql reads, and what is personal is masked', async () => {
     expect(await psql('SELECT name, email FROM customers ORDER BY id')).toBe('Ada|***\nGrace|***\n');
     expect(await psql('SELECT count(*) FROM orders')).toBe('20\n');
+  });
+
+  const ssh = (...command: string[]): Promise<string> =>
+    cluster.kubectl(agent('ssh', '-o', 'BatchMode=yes', `deploy@${EDGE_HOST}`, ...command));
+
+  test('stock ssh with an empty ~/.ssh runs what is allowed, and trusts the host at once', async () => {
+    const ready = ['wait', '-n', SHOP, 'accessconnection/edge', '--for=condition=Ready', '--timeout=120s'];
+    await cluster.kubectl(ready);
+    expect(await cluster.kubectl(agent('sh', '-c', 'ls -A ~/.ssh 2>&1 || true'))).toMatch(/^(|.*No such file.*)\n?$/);
+    expect(await ssh('id', '-un')).toBe('deploy\n');
+    // The host's own log says who it was.
+    const log = await cluster.kubectl(['logs', '-n', SHOP, 'deploy/edge']);
+    expect(log).toContain(`ID system:serviceaccount:${AGENTS}:agent session `);
+  });
+
+  test('what is not allowed on the host ends with status 126, and says why', async () => {
+    const denied = await ssh('cat', '/etc/passwd').catch((error: unknown) => error);
+    expect(denied).toBeInstanceOf(CommandError);
+    expect(String(denied)).toMatch(/sallyport: denied/);
+    expect(String(denied)).toMatch(/exit code 126/);
   });
 
   test('DROP TABLE is refused, and the table stays', async () => {
@@ -145,16 +177,19 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     ]);
   });
 
-  test('every session is in the record, with who it was and what was denied', async () => {
-    const parameters = ['sessions', 'list', '--namespace', SHOP, '-o', 'json'];
-    const { stdout } = await cluster.exec(path.join(repositoryRoot, 'bin', 'kubectl-sallyport'), parameters, {
-      environment: {
-        KUBECONFIG: cluster.kubeconfig,
-        PATH: `${path.dirname(await kubectl())}:${process.env.PATH ?? ''}`,
-      },
-    });
-    expect(stdout).toContain(`system:serviceaccount:${AGENTS}:agent`);
-    expect(stdout).not.toContain('@example.com');
+  test('the plugin shows the record, the request and the state of the installation through the API server alone', async () => {
+    const sessions = await plugin('sessions', 'list', '--namespace', SHOP, '-o', 'json');
+    expect(sessions).toContain(`system:serviceaccount:${AGENTS}:agent`);
+    expect(sessions).toContain('"edge"');
+    const denied = sessions.split('\n').find((line) => line.includes('"denied":1'));
+    const { session } = JSON.parse(denied ?? '{}') as { session: string };
+    const replayed = await plugin('sessions', 'replay', session, '--namespace', SHOP, '--speed', '1000');
+    expect(replayed).toContain('DROP TABLE orders');
+    const requests = await plugin('requests', 'list', '--all', '--namespace', SHOP, '-o', 'json');
+    expect(requests).toMatch(/Executed/);
+    expect(requests).toMatch(/DELETE FROM orders/);
+    for (const text of [sessions, replayed, requests]) expect(text).not.toContain('@example.com');
+    expect(await plugin('doctor')).toMatch(/\n0 broken, /);
   });
 
   test('says that egress is open while nothing enforces NetworkPolicies, as it is', async () => {
@@ -192,6 +227,12 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
 
   test('is uninstalled without a trace, and blocks nothing', async () => {
     await uninstallSallyport(cluster);
+    // What the operator had applied is removed by a Job, whose pod ran on the node.
+    const events = await cluster.kubectl([
+      ...['get', 'events', '-n', OPERATOR_NAMESPACE, '-o', 'custom-columns=:.reason'],
+      ...['--field-selector', 'involvedObject.kind=Job,involvedObject.name=sallyport-uninstall'],
+    ]);
+    expect(events).toContain('Completed');
     const kinds = [
       ...['deployments', 'statefulsets', 'services', 'serviceaccounts', 'configmaps', 'secrets', 'networkpolicies'],
       ...['poddisruptionbudgets', 'roles', 'rolebindings', 'leases', 'jobs'],

@@ -20,10 +20,10 @@ async function proxy(ground: ArchiveGround, name: string) {
   await mkdir(state, { recursive: true });
   return {
     record: path.join(state, 'record'),
-    start: (): Program =>
+    start: (...more: string[]): Program =>
       startProgram(process.execPath, [
         path.join(import.meta.dirname, 'proxy-process.ts'),
-        ...[state, ground.url, ground.authority.caPath, certificate.certificatePath, certificate.keyPath],
+        ...[state, ground.url, ground.authority.caPath, certificate.certificatePath, certificate.keyPath, ...more],
       ]),
   };
 }
@@ -68,4 +68,24 @@ it('two proxies and one archive, kill -9 of each again and again: the archive ha
   for (const [file, text] of sources) expect(archived.get(file) === text, file).toBe(true);
   expect((await listSegments(path.join(ground.directory, 'record'))).length).toBeGreaterThan(10);
   expect(await ground.findings()).toEqual([]);
+}, 120_000);
+
+it('a proxy that stops for good while the archive is away waits for it', async () => {
+  await using ground = await archiveGround();
+  const gateway = await proxy(ground, 'proxy-a');
+  const archive = await ground.start();
+  const program = gateway.start('last-copy');
+  await further(program, 20);
+  await archive.stop('SIGKILL');
+  await further(program, 20);
+  const stopped = program.stop();
+  await program.printed('stopping');
+  const before = program.output().split('does not take').length;
+  await vi.waitFor(() => expect(program.output().split('does not take').length).toBeGreaterThan(before));
+  await ground.start();
+  await stopped;
+  const archived = await segmentBytes(path.join(ground.directory, 'record'));
+  const sources = await segmentBytes(gateway.record);
+  for (const [file, text] of sources) expect(archived.get(file) === text, file).toBe(true);
+  expect(archived.size).toBe(sources.size);
 }, 120_000);

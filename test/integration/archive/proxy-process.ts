@@ -1,6 +1,6 @@
 /**
  * What a gateway does with its record, without the gateway: repairs what was left, writes events, sends them to the archive. To be killed.
- * Arguments: state folder, archive's URL, CA, certificate, key. After each turn it prints the number of the last event that it flushed.
+ * Arguments: state folder, archive's URL, CA, certificate, key, `last-copy` when nobody starts on that folder again. After each turn it prints the number of the last event that it flushed.
  */
 import { writeSync } from 'node:fs';
 import path from 'node:path';
@@ -9,7 +9,7 @@ import { startFollowers } from '../../../archive/followers.ts';
 import { createRecorder } from '../../../proxy/recording/writer.ts';
 import { recoverRecord } from '../../../record/recover.ts';
 
-const [, , state = '', url = '', caFile = '', certificateFile = '', keyFile = ''] = process.argv;
+const [, , state = '', url = '', caFile = '', certificateFile = '', keyFile = '', lastCopy = ''] = process.argv;
 const root = path.join(state, 'record');
 await recoverRecord({ root });
 const say = (facts: Readonly<Record<string, unknown>>, message: string): void =>
@@ -42,5 +42,6 @@ const writing = setInterval(() => {
 process.once('SIGTERM', async () => {
   clearInterval(writing);
   await recorder.close();
-  await followers.stop(AbortSignal.timeout(20_000));
+  writeSync(1, 'stopping\n');
+  await followers.stop(AbortSignal.timeout(20_000), lastCopy === 'last-copy');
 });
