@@ -33,7 +33,7 @@ export const ANNOTATIONS = {
   bundleHash: `${GROUP}/bundle-hash`,
   /** On a proxy's Lease: JSON of `ProxyReport`. */
   proxyReport: `${GROUP}/proxy-report`,
-  /** On the archive's pod: hash of the configuration that it started with. */
+  /** On the pods of proxies and of the archive: hash of the configuration that they started with. */
   configurationHash: `${GROUP}/configuration-hash`,
 } as const;
 
@@ -47,11 +47,16 @@ export const NAMES = {
   proxyReplicas: 'sallyport-proxy-replicas',
   /** ConfigMap; `-1`, `-2` … follow when it is sharded. */
   bundle: 'sallyport-bundle',
-  /** Secret with tls.crt, tls.key, ca.crt: the proxy's certificate for its Services, for target hosts, and as a client of the archive. */
+  /** ConfigMap with what the platform team configures for all proxies; only where it does. */
+  proxyConfiguration: 'sallyport-proxy-configuration',
+  /**
+   * Secret with tls.crt, tls.key, ca.crt: the proxy's certificate for its Services, for target hosts, and as a client of the archive.
+   * Where there are SSH connections also `SSH_HOST.key`, and `SSH_HOST.certificate(NAME)` for each of them.
+   */
   proxyTls: 'sallyport-proxy-tls',
   /** Secret with `key`: what tokenize uses where a rule names none. */
   tokenKey: 'sallyport-token-key',
-  /** ConfigMap with `ca.crt`, in namespaces of agents. */
+  /** ConfigMap with `ca.crt`, and `ssh_known_hosts` for SSH clients, in namespaces of agents. */
   ca: 'sallyport-ca',
   /** NetworkPolicy in namespaces of agents. */
   agents: 'sallyport-agents',
@@ -89,3 +94,13 @@ export const DEFAULT_OPERATOR_NAMESPACE = 'sallyport-system';
 
 /** Names of the gateway Service of a connection with `routing: Gateway`: agents dial `NAME-sallyport.NAMESPACE:port`. */
 export const gatewayService = (connection: string): string => `${connection}-sallyport`;
+
+/** Names within Secrets and ConfigMaps of what proxies prove themselves with to SSH clients. */
+export const SSH_HOST = {
+  /** Private key, in OpenSSH's format. */
+  key: 'ssh_host_ed25519_key',
+  /** A line as in a file that ends with -cert.pub, for the hosts of one connection. */
+  certificate: (connection: string): string => `ssh_host_${connection}-cert.pub`,
+  /** The line that lets clients trust these certificates. */
+  knownHosts: 'ssh_known_hosts',
+} as const;

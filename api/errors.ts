@@ -44,6 +44,10 @@ export const API_ERRORS = {
     message: '{}: {} is written but empty, so it is left out, as an API server would',
     fix: 'Write a value ({} takes every default), or remove the line.',
   },
+  SPA021: {
+    message: 'the Secret {} has a key {} that cannot be used: {}',
+    fix: 'Put a private key without a passphrase there, such as from ssh-keygen -t ed25519 -N "".',
+  },
 } as const;
 
 export type ApiErrorCode = keyof typeof API_ERRORS;

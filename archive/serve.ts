@@ -40,7 +40,7 @@ export interface Archive {
   stop(signal: AbortSignal): Promise<void>;
 }
 
-const CERTIFICATE_CHECK_MS = 60_000;
+const CERTIFICATE_CHECK_MS = 10_000;
 const DAY_MS = 86_400_000;
 
 /** The log line of a finding: where, never what stands there. */

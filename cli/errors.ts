@@ -22,11 +22,23 @@ export const CLI_ERRORS = {
     message: 'the gateway has no connection {} (state folder {}); it has: {}',
     fix: 'Write NAMESPACE/NAME of one that it has.',
   },
-  SPC022: { message: 'connection {} speaks {}, and connect opens psql', fix: 'Name a Postgres connection.' },
+  SPC022: {
+    message: 'connection {} speaks {}, and connect opens psql and ssh',
+    fix: 'Name a Postgres or SSH connection.',
+  },
   SPC023: {
     message: 'psql is not installed, or not in PATH',
     fix: 'Install it (Debian: apt-get install postgresql-client), or print the parameters with -o json.',
   },
+  SPC024: {
+    message: 'ssh is not installed, or not in PATH',
+    fix: 'Install it (Debian: apt-get install openssh-client), or print the parameters with -o json.',
+  },
+  SPC025: {
+    message: 'the connection {} names no user to log in as',
+    fix: 'Write one with --user.',
+  },
+  SPC026: { message: '-o config is for ssh, and connection {} is none of it', fix: 'Use -o json.' },
   SPC030: {
     message: 'the resources have {} error(s), so nothing can be decided on them',
     fix: 'Correct them; sallyport validate -f DIR shows them all.',
@@ -36,8 +48,16 @@ export const CLI_ERRORS = {
     fix: 'See sallyport test --help for how cases are written.',
   },
   SPC032: { message: 'no test files under {}', fix: 'Write cases into a file that ends with .test.yaml.' },
-  SPC033: { message: 'connection {} speaks {}, and only SQL can be explained', fix: 'Name a Postgres connection.' },
+  SPC033: {
+    message: 'connection {} speaks {}, and only SQL and SSH can be explained',
+    fix: 'Name a Postgres or an SSH connection.',
+  },
   SPC034: { message: 'the report {} cannot be written: {}', fix: 'Check the path and its permissions.' },
+  SPC035: {
+    message: 'it is not said who logs in on {}, and the connection has not one user only',
+    fix: 'Say it with --login-user USER; in a test case with loginUser.',
+  },
+  SPC036: { message: '{} cannot be decided: {}', fix: 'Give {} as the command.' },
   SPC040: {
     message: 'the database of {} cannot be asked for its columns: {}',
     fix: 'Masking rules about it were not compared with it. Check that it is up and that the credential is right.',
@@ -85,6 +105,14 @@ export const CLI_ERRORS = {
     fix: 'Ask for the right to get and list it.',
   },
   SPC069: { message: 'the manifest {} cannot be read: {}', fix: 'Check the path, and that it is YAML or JSON.' },
+  SPC090: {
+    message: 'the session has more terminals than one, and a recording holds one: commands {}',
+    fix: 'Give the number of the command with --terminal.',
+  },
+  SPC091: {
+    message: 'command {} of the session did not run on a terminal; commands that did: {}',
+    fix: 'Leave --terminal out, or give one of these.',
+  },
 } as const;
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;

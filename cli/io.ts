@@ -17,7 +17,8 @@ export interface CliIo {
   readonly signal: AbortSignal;
   /** Calls back on SIGHUP. */
   onHangup(listener: () => void): void;
-  setExitCode(code: 0 | 1 | 2): void;
+  /** 0, 1 or 2; that of the program where a command runs one whose status says something. */
+  setExitCode(code: number): void;
 }
 
 /** Where state is kept when nobody says: the XDG base directory for state, else the home's. */

@@ -5,6 +5,7 @@ import type { EventRecorder } from '../kube/event-recorder.ts';
 import type { KubeMetrics } from '../kube/metrics.ts';
 import type { KubeClient, KubeObject, Log, ObjectMeta, Reflector } from '../kube/types.ts';
 import type { Applier } from './apply/applier.ts';
+import type { ProxyConfiguration } from './desired/proxy-configuration.ts';
 import type { KeyRing } from './pki/key-ring.ts';
 
 export type { Namespace } from '../kube/builtin.ts';
@@ -56,6 +57,8 @@ export interface Settings {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   readonly proxyReplicas: number;
   readonly proxyArguments: readonly string[];
+  /** Absent: proxies have no configuration but their arguments. */
+  readonly proxyConfiguration?: ProxyConfiguration | undefined;
   readonly archiveVolumeSize: string;
   readonly archiveStorageClass: string | undefined;
   readonly archiveRetentionDays: number;

@@ -14,7 +14,7 @@ export interface Right {
 const RBAC = 'rbac.authorization.k8s.io';
 /** Server-side apply is a patch, and a create where there is nothing; what somebody added is taken back by an update. */
 const APPLY = ['create', 'patch', 'update', 'delete'] as const;
-const COPY = ['get', 'list', 'watch'] as const;
+const COPY = ['list', 'watch'] as const;
 
 const OWN: readonly Right[] = [
   {
@@ -30,6 +30,13 @@ const OWN: readonly Right[] = [
     why: 'conditions',
   },
   { apiGroups: [GROUP], resources: ['approvalrequests'], verbs: ['list', 'delete'], why: 'ended requests are removed' },
+  {
+    apiGroups: ['coordination.k8s.io'],
+    resources: ['leases'],
+    verbs: ['get', ...COPY, 'create', 'update'],
+    why: 'which of its replicas leads, and what replicas of the proxies report',
+  },
+  { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'], why: 'telling people' },
   {
     apiGroups: ['authorization.k8s.io'],
     resources: ['subjectaccessreviews'],
@@ -54,11 +61,12 @@ const OWN: readonly Right[] = [
     verbs: [...COPY, ...APPLY],
     why: 'objects of the proxies and of the archive',
   },
+  { apiGroups: ['apps'], resources: ['deployments'], verbs: [...COPY, ...APPLY], why: 'proxies' },
   {
     apiGroups: ['apps'],
-    resources: ['deployments', 'statefulsets'],
-    verbs: [...COPY, ...APPLY],
-    why: 'proxies and archive',
+    resources: ['statefulsets'],
+    verbs: [...COPY, 'create', 'patch', 'update'],
+    why: 'the archive, which it never removes',
   },
   { apiGroups: ['policy'], resources: ['poddisruptionbudgets'], verbs: [...COPY, ...APPLY], why: 'proxies' },
   {
@@ -104,19 +112,26 @@ const OWN: readonly Right[] = [
 
 type Rule = Pick<Right, 'apiGroups' | 'resources' | 'resourceNames' | 'verbs'>;
 
-const holds = (right: Rule, rule: Rule): boolean =>
-  right.resourceNames === undefined &&
-  (['apiGroups', 'resources', 'verbs'] as const).every((part) =>
-    rule[part].every((each) => right[part].includes(each)),
+/** The verbs of a rule that none of these rights gives already. Rules of RBAC add up, so that is what is left to be granted. */
+const missingVerbs = (rights: readonly Rule[], rule: Rule): readonly string[] =>
+  rule.verbs.filter(
+    (verb) =>
+      !rights.some(
+        (right) =>
+          right.resourceNames === undefined &&
+          right.verbs.includes(verb) &&
+          (['apiGroups', 'resources'] as const).every((part) => rule[part].every((each) => right[part].includes(each))),
+      ),
   );
 
 /** In every namespace. What proxies are granted is among it, as far as it is more than the operator's own: Events and Leases serve both. */
 export const CLUSTER_RIGHTS: readonly Right[] = [
   ...OWN,
-  ...PROXY_RULES.filter((rule) => !OWN.some((right) => holds(right, rule))).map((rule) => ({
+  ...PROXY_RULES.map((rule) => ({
     ...rule,
+    verbs: missingVerbs(OWN, rule),
     why: 'granted to proxies: who grants has to have it',
-  })),
+  })).filter(({ verbs }) => verbs.length > 0),
 ];
 
 /** In the operator's own namespace. Its leader election lives there too, with the rights on Leases that it has everywhere. */
@@ -125,8 +140,15 @@ export const NAMESPACE_RIGHTS: readonly Right[] = [
     apiGroups: [''],
     resources: ['secrets'],
     resourceNames: [NAMES.keys],
-    verbs: [...COPY, 'update'],
+    verbs: ['get', ...COPY, 'update'],
     why: 'the keys of the installation',
+  },
+  {
+    apiGroups: ['apps'],
+    resources: ['deployments'],
+    resourceNames: [NAMES.operator],
+    verbs: ['get'],
+    why: 'its own Deployment, which owns the objects of the archive',
   },
   {
     apiGroups: [''],

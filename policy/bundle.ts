@@ -1,4 +1,4 @@
-import type { Command } from './command.ts';
+import type { Command, SshOperation } from './command.ts';
 import type { Decision } from './decision.ts';
 import type { MaskPlan } from './masking.ts';
 import type { Rights } from './rights.ts';
@@ -33,6 +33,8 @@ export interface CompiledConnection {
     readonly host: string;
     readonly port: number;
     readonly database?: string;
+    /** SSH: what the target has to prove, as written: `[@cert-authority ]TYPE BASE64[ COMMENT]`. Empty for other protocols. */
+    readonly hostKeys: readonly string[];
     readonly tls: {
       readonly mode: 'VerifyFull' | 'VerifyCA' | 'Disable';
       readonly caRef?: { readonly kind: 'ConfigMap' | 'Secret'; readonly name: string; readonly key: string };
@@ -44,9 +46,19 @@ export interface CompiledConnection {
     readonly secretRef?: { readonly name: string };
     readonly postgresRole?: PostgresRole;
     readonly clientCertificate?: ClientCertificate;
+    readonly sshCertificate?: SshCertificate;
   } & Readonly<Record<string, unknown>>;
+  /** How SSH clients may prove who they are besides tokens and connectors. Empty for other protocols. */
+  readonly ssh: {
+    readonly authorizedKeys: readonly AuthorizedKey[];
+    readonly trustedUserCAs: readonly TrustedUserCA[];
+    /** Open connections of one subject at one time, on each proxy. */
+    readonly maxConnectionsPerSubject: number;
+  };
   readonly limits: {
     readonly maxSessions?: number;
+    /** SSH: channels of one connection, open at one time. */
+    readonly maxChannels?: number;
     readonly maxSessionDurationMs?: number;
     readonly idleTimeoutMs?: number;
     readonly commandsPerMinute?: number;
@@ -81,6 +93,41 @@ export interface ClientCertificate {
   readonly ttlMs: number;
 }
 
+/** An SSH user certificate that is signed for each connection. */
+export interface SshCertificate {
+  readonly caSecretRef: { readonly name: string };
+  /** Login users that certificates may be for. */
+  readonly principals: readonly string[];
+  /** `Command`: the connection to the target that it opens carries one command. */
+  readonly scope: 'Connection' | 'Command';
+  /** Addresses or CIDR ranges that it may be used from. Empty: the proxy's own address on the way to the target. */
+  readonly sourceAddresses: readonly string[];
+  readonly ttlMs: number;
+}
+
+/** Whom an SSH key or certificate stands for: a service account, or `ALIAS:SUBJECT` of an identity provider. */
+export type SshSubject =
+  | { readonly serviceAccount: { readonly namespace: string; readonly name: string }; readonly user?: never }
+  | { readonly user: string; readonly serviceAccount?: never };
+
+/** A public key that signs in as a service account, without a token. */
+export interface AuthorizedKey {
+  readonly serviceAccount: { readonly namespace: string; readonly name: string };
+  /** As written: `TYPE BASE64[ COMMENT]`. */
+  readonly publicKey: string;
+  /** Milliseconds since the epoch; undefined: until it is taken out. */
+  readonly expiresAt?: number;
+}
+
+/** An authority whose user certificates sign in without a token. */
+export interface TrustedUserCA {
+  readonly publicKey: string;
+  /** Whom a principal of the certificate stands for; a certificate with none of them is refused. The first that it has counts. */
+  readonly subjects: readonly { readonly principal: string; readonly subject: SshSubject }[];
+  /** Certificates that live longer are refused. */
+  readonly maxLifetimeMs: number;
+}
+
 /** The pure compiled policy: immutable, swapped whole. Made by `policy/compile.ts`. */
 export interface Bundle {
   /** `sha256:` over the canonical resources; changes exactly when a decision could. */
@@ -111,6 +158,11 @@ export interface PolicyScope {
   readonly perCommand: boolean;
   /** What the target itself has to let this subject do, at most. */
   readonly rights: Rights;
+  /**
+   * SSH: the operations that some Allow rule gives this login user (all of them in Observe); empty when the user may not log in at
+   * all. For what has to be settled before a command is known, such as the extensions of a certificate; it grants nothing by itself.
+   */
+  operations(loginUser: string): ReadonlySet<SshOperation>;
   decide(command: Command, context: DecideContext): Decision;
   /** What this subject may do here, as rows for `SHOW sallyport.permissions`. */
   permissions(): readonly PermissionRow[];

@@ -41,6 +41,15 @@ const VARIABLES: Struct = {
       relations: 'list',
       functions: 'list',
     },
+    ssh: {
+      operation: 'string',
+      loginUser: 'string',
+      argv: 'list',
+      path: 'string',
+      destination: 'string',
+      subsystem: 'string',
+      interactive: 'bool',
+    },
   },
   session: {
     id: 'string',

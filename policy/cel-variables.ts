@@ -2,7 +2,7 @@ import { type CelInput, type CelMap, celMap } from '@bufbuild/cel';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { CompiledConnection, DecideContext } from './bundle.ts';
 import { CEL_CAPS } from './cel-check.ts';
-import type { Command } from './command.ts';
+import type { Command, SqlStatementFacts, SshFacts } from './command.ts';
 import type { Subject } from './subject.ts';
 
 /** The variables of one evaluation. */
@@ -105,19 +105,46 @@ export function scopeVariables(subject: Subject, connection: CompiledConnection)
   };
 }
 
-/** All variables for one sub-statement of a command. A command without that sub-statement has no `command.sql`. */
+function sqlFacts(facts: SqlStatementFacts | undefined, oversized: string[]): CelInput | undefined {
+  if (facts === undefined) return undefined;
+  if (facts.relations.length > CEL_CAPS.listElements) oversized.push('command.sql.relations');
+  if (facts.functions.length > CEL_CAPS.listElements) oversized.push('command.sql.functions');
+  return struct([
+    ['kind', facts.kind],
+    ['hasWhere', facts.hasWhere],
+    ['hasLimit', facts.hasLimit],
+    ['hasLiterals', facts.hasLiterals],
+    ['relations', [...facts.relations]],
+    ['functions', [...facts.functions]],
+  ]);
+}
+
+function sshFacts(facts: SshFacts | undefined, oversized: string[]): CelInput | undefined {
+  if (facts === undefined) return undefined;
+  if (facts.argv.length > CEL_CAPS.listElements) oversized.push('command.ssh.argv');
+  return struct([
+    ['operation', facts.operation],
+    ['loginUser', facts.loginUser],
+    ['argv', [...facts.argv]],
+    ['path', facts.path],
+    ['destination', facts.destination],
+    ['subsystem', facts.subsystem],
+    ['interactive', facts.interactive],
+  ]);
+}
+
+/** All variables for one part of a command. A command without that part has no `command.sql` or `command.ssh`. */
 export function commandVariables(
   scope: ScopeVariables,
   command: Command,
   statement: number,
   { now, session }: DecideContext,
 ): CelVariables {
-  const facts = command.statements[statement];
   const oversized = [...scope.oversized];
   const textTooLong = command.text.length > MAX_STRING;
   if (textTooLong) oversized.push('command.text');
-  if (facts !== undefined && facts.relations.length > CEL_CAPS.listElements) oversized.push('command.sql.relations');
-  if (facts !== undefined && facts.functions.length > CEL_CAPS.listElements) oversized.push('command.sql.functions');
+  const sql = command.protocol === 'Postgres' ? sqlFacts(command.statements[statement], oversized) : undefined;
+  const ssh = command.protocol === 'SSH' ? sshFacts(command.statements[statement], oversized) : undefined;
   return {
     oversized,
     bindings: {
@@ -126,18 +153,8 @@ export function commandVariables(
       command: struct([
         ['protocol', command.protocol],
         ['text', textTooLong ? undefined : command.text],
-        [
-          'sql',
-          facts &&
-            struct([
-              ['kind', facts.kind],
-              ['hasWhere', facts.hasWhere],
-              ['hasLimit', facts.hasLimit],
-              ['hasLiterals', facts.hasLiterals],
-              ['relations', [...facts.relations]],
-              ['functions', [...facts.functions]],
-            ]),
-        ],
+        ['sql', sql],
+        ['ssh', ssh],
       ]),
       session: struct([
         ['id', session.id],

@@ -1,5 +1,5 @@
 import type { AccessConnection } from '../api/resources.ts';
-import type { ClientCertificate, CompiledConnection, PostgresRole } from './bundle.ts';
+import type { ClientCertificate, CompiledConnection, PostgresRole, SshCertificate, SshSubject } from './bundle.ts';
 import { durationMs } from './duration.ts';
 
 const DEFAULT_STALENESS_MS = 300_000;
@@ -25,6 +25,7 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
       host: target.host,
       port: target.port,
       ...(target.database === undefined ? {} : { database: target.database }),
+      hostKeys: target.hostKeys ?? [],
       tls: {
         mode: target.tls?.mode ?? 'VerifyFull',
         ...(caRef === undefined
@@ -34,6 +35,7 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
       },
     },
     credential: compileCredential(spec.credential),
+    ssh: compileSsh(spec.ssh, metadata.namespace),
     limits: {
       ...numbers,
       ...(maxSessionDurationMs === undefined ? {} : { maxSessionDurationMs }),
@@ -49,13 +51,17 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
 
 const DEFAULT_ROLE_TTL_MS = 900_000;
 const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
+const DEFAULT_SSH_TTL_MS = 120_000;
+const DEFAULT_SSH_CERTIFICATE_LIFETIME_MS = 86_400_000;
+const DEFAULT_SSH_CONNECTIONS = 64;
 
 function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
-  const { postgresRole, clientCertificate, ...rest } = credential ?? {};
+  const { postgresRole, clientCertificate, sshCertificate, ...rest } = credential ?? {};
   return {
     ...rest,
     ...(postgresRole === undefined ? {} : { postgresRole: compileRole(postgresRole) }),
     ...(clientCertificate === undefined ? {} : { clientCertificate: compileCertificate(clientCertificate) }),
+    ...(sshCertificate === undefined ? {} : { sshCertificate: compileSshCertificate(sshCertificate) }),
   };
 }
 
@@ -76,6 +82,43 @@ function compileCertificate(certificate: NonNullable<Written['clientCertificate'
     caSecretRef: certificate.caSecretRef,
     role: certificate.role,
     ttlMs: (certificate.ttl === undefined ? undefined : durationMs(certificate.ttl)) ?? DEFAULT_CERTIFICATE_TTL_MS,
+  };
+}
+
+function compileSshCertificate(certificate: NonNullable<Written['sshCertificate']>): SshCertificate {
+  return {
+    caSecretRef: certificate.caSecretRef,
+    principals: certificate.principals,
+    scope: certificate.scope ?? 'Connection',
+    sourceAddresses: certificate.sourceAddresses ?? [],
+    ttlMs: (certificate.ttl === undefined ? undefined : durationMs(certificate.ttl)) ?? DEFAULT_SSH_TTL_MS,
+  };
+}
+
+type WrittenSsh = NonNullable<AccessConnection['spec']['ssh']>;
+type WrittenSubject = NonNullable<WrittenSsh['trustedUserCAs']>[number]['subjects'][number];
+
+/** @param namespace of the connection: the default of a service account's */
+function compileSsh(ssh: WrittenSsh = {}, namespace: string): CompiledConnection['ssh'] {
+  const account = (written: { readonly namespace?: string; readonly name: string }) => ({
+    namespace: written.namespace ?? namespace,
+    name: written.name,
+  });
+  const subject = ({ serviceAccount, user }: WrittenSubject): SshSubject =>
+    serviceAccount === undefined ? { user: user ?? '' } : { serviceAccount: account(serviceAccount) };
+  return {
+    authorizedKeys: (ssh.authorizedKeys ?? []).map(({ serviceAccount, publicKey, expiresAt }) => ({
+      serviceAccount: account(serviceAccount),
+      publicKey,
+      ...(expiresAt === undefined ? {} : { expiresAt: Date.parse(expiresAt) }),
+    })),
+    trustedUserCAs: (ssh.trustedUserCAs ?? []).map(({ publicKey, subjects, maxLifetime }) => ({
+      publicKey,
+      subjects: subjects.map((each) => ({ principal: each.principal, subject: subject(each) })),
+      maxLifetimeMs:
+        (maxLifetime === undefined ? undefined : durationMs(maxLifetime)) ?? DEFAULT_SSH_CERTIFICATE_LIFETIME_MS,
+    })),
+    maxConnectionsPerSubject: ssh.maxConnectionsPerSubject ?? DEFAULT_SSH_CONNECTIONS,
   };
 }
 

@@ -33,7 +33,8 @@ export function decide(scope: DecisionScope, command: Command, context: DecideCo
   const judged = command.tuples.map((tuple) => judge.judge(tuple));
   const tuples = judged.map((one) => one.verdict);
   const ceiling = ceilingOf(connection);
-  const reuse = judge.reuse;
+  // The shape of SQL is its text without literals; nothing else has one.
+  const reuse = command.protocol === 'SSH' && judge.reuse === 'shape' ? 'text' : judge.reuse;
 
   const denied = judged.filter((one) => one.verdict.verdict === 'Deny');
   const firm = denied.filter((one) => one.firm);

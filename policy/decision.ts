@@ -1,4 +1,4 @@
-import type { SqlTuple } from './command.ts';
+import type { Tuple } from './command.ts';
 
 /** The rule that decided something, as it is shown in denials and written into the record. */
 export interface RuleRef {
@@ -31,7 +31,7 @@ export interface ApprovalRequirement {
 
 /** Why one tuple came out as it did: what `sallyport explain` prints. */
 export interface TupleVerdict {
-  readonly tuple: SqlTuple;
+  readonly tuple: Tuple;
   readonly verdict: 'Allow' | 'Deny' | 'RequireApproval';
   /** `rule`: an explicit rule; `default`: nothing allows it; `harmless`: needs no rule of its own. */
   readonly because: 'rule' | 'default' | 'harmless';

@@ -63,6 +63,21 @@ export const POLICY_PROBLEMS = {
     message: 'is defined more than once',
     advice: 'keep one of the definitions; until then all of their rules count',
   },
+  SPP013: {
+    severity: 'warning',
+    message: 'rule {rule}: "{entry}" can never match: {reason}',
+    advice: 'correct the entry, or remove it',
+  },
+  SPP014: {
+    severity: 'warning',
+    message: 'rule {rule} lets {user} log in, but certificates of {connection} are signed for other principals',
+    advice: 'add it to credential.sshCertificate.principals of the connection, or take it out of loginUsers',
+  },
+  SPP015: {
+    severity: 'warning',
+    message: 'rule {rule} is about commands or files, but {other} gives a shell, in which neither is controlled',
+    advice: 'leave Shell out there, or write Shell in this rule too',
+  },
 } as const satisfies Readonly<Record<string, { severity: 'warning' | 'error'; message: string; advice: string }>>;
 
 export type PolicyProblemCode = keyof typeof POLICY_PROBLEMS;

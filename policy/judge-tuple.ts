@@ -1,9 +1,13 @@
 import type { DecideContext } from './bundle.ts';
 import { type CelVariables, commandVariables, type ScopeVariables } from './cel-variables.ts';
-import type { SqlCommand, SqlTuple } from './command.ts';
+import type { Command, Tuple } from './command.ts';
 import type { Reuse, TupleVerdict } from './decision.ts';
 import { isOpaque } from './kinds.ts';
-import { type CompiledRule, covers, hits, kindOf, ruleName } from './rule.ts';
+import type { MaskPlan } from './masking.ts';
+import { coversTuple, hitsTuple, isOpaqueTuple } from './match-tuple.ts';
+import { type CompiledRule, ruleName } from './rule.ts';
+import { grantsFiles } from './ssh/match.ts';
+import { opaqueAdvice, uncoveredAdvice } from './words.ts';
 
 /** What one subject faces on one connection: the rules that are about both, in a fixed order. */
 export interface Candidates {
@@ -12,6 +16,8 @@ export interface Candidates {
   readonly requireApproval: readonly CompiledRule[];
   /** `NAMESPACE/NAME` of the masking rules in force. */
   readonly maskingRules: readonly string[];
+  /** How masking rules protect what is read of a file, or of anything below a folder. */
+  readonly protects?: MaskPlan['file'];
 }
 
 /** A tuple's verdict with the rules behind it. */
@@ -33,28 +39,27 @@ export class TupleJudge {
   reuse: Reuse = 'shape';
   readonly #candidates: Candidates;
   readonly #variables: ScopeVariables;
-  readonly #command: SqlCommand;
+  readonly #command: Command;
   readonly #context: DecideContext;
   #bindings: Map<number, CelVariables> | undefined;
   #results: Map<CompiledRule, Map<number, boolean | { readonly error: string }>> | undefined;
   #harmlessStatements: Set<number> | undefined;
 
-  constructor(candidates: Candidates, variables: ScopeVariables, command: SqlCommand, context: DecideContext) {
+  constructor(candidates: Candidates, variables: ScopeVariables, command: Command, context: DecideContext) {
     this.#candidates = candidates;
     this.#variables = variables;
     this.#command = command;
     this.#context = context;
   }
 
-  judge(tuple: SqlTuple): Judged {
+  judge(tuple: Tuple): Judged {
     const { allow, deny, requireApproval, maskingRules } = this.#candidates;
-    const kind = kindOf(tuple, this.#command);
-    const opaque = kind === undefined || isOpaque(kind);
+    const opaque = isOpaqueTuple(tuple, this.#command, allow);
     const errors: string[] = [];
 
     const denying = deny.length === 0 ? EMPTY : deny.filter((rule) => this.#hits(rule, tuple, opaque, errors));
     if (denying.length > 0) {
-      const message = opaque ? opaqueMessage(denying) : undefined;
+      const message = opaque ? opaqueMessage(denying, tuple) : undefined;
       return this.#decided(tuple, 'Deny', 'rule', denying, errors, {
         firm: true,
         ...(message === undefined ? {} : { message }),
@@ -66,11 +71,22 @@ export class TupleJudge {
       return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, { firm: true, message });
     }
 
+    if (tuple.type === 'file' && tuple.unseen === true && tuple.operation === 'ReadFile') {
+      const protection = this.#candidates.protects?.(tuple.path, tuple.tree);
+      if (protection !== undefined) {
+        const message = `Masking rules protect what is read of it: ${protection.rules.join(', ')}.`;
+        return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, { firm: true, message });
+      }
+    }
+
     const holds =
       requireApproval.length === 0 ? EMPTY : requireApproval.filter((rule) => this.#hits(rule, tuple, opaque, errors));
     const harmless = allow.length > 0 && this.#harmless(tuple);
     const covering = harmless ? EMPTY : this.#covering(tuple, errors);
-    if (!harmless && covering.length === 0) return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, {});
+    if (!harmless && covering.length === 0) {
+      const message = uncoveredAdvice(tuple);
+      return this.#decided(tuple, 'Deny', 'default', EMPTY, errors, message === undefined ? {} : { message });
+    }
 
     // A rule that grants only after approval adds nothing, neither its limits, to what another grants without.
     const free = covering.filter((rule) => rule.approval === undefined);
@@ -82,7 +98,7 @@ export class TupleJudge {
   }
 
   #decided(
-    tuple: SqlTuple,
+    tuple: Tuple,
     verdict: TupleVerdict['verdict'],
     because: TupleVerdict['because'],
     rules: readonly CompiledRule[],
@@ -111,11 +127,10 @@ export class TupleJudge {
     };
   }
 
-  #covering(tuple: SqlTuple, errors: string[]): readonly CompiledRule[] {
-    const kind = kindOf(tuple, this.#command);
+  #covering(tuple: Tuple, errors: string[]): readonly CompiledRule[] {
     let covering: CompiledRule[] | undefined;
     for (const rule of this.#candidates.allow) {
-      if (!covers(rule, tuple, kind)) continue;
+      if (!coversTuple(rule, tuple, this.#command)) continue;
       if (rule.when !== undefined) {
         const result = this.#condition(rule, tuple.statement);
         if (typeof result !== 'boolean') errors.push(`${ruleName(rule.ref)}: ${result.error}`);
@@ -128,8 +143,8 @@ export class TupleJudge {
   }
 
   /** A condition that fails counts as met here: an error must never open what a rule closes. */
-  #hits(rule: CompiledRule, tuple: SqlTuple, opaque: boolean, errors: string[]): boolean {
-    if (!hits(rule, tuple, kindOf(tuple, this.#command))) return false;
+  #hits(rule: CompiledRule, tuple: Tuple, opaque: boolean, errors: string[]): boolean {
+    if (!hitsTuple(rule, tuple, this.#command, opaque)) return false;
     if (rule.when === undefined) return true;
     // What the command does is not known, so a condition about it says nothing.
     if (opaque && readsCommand(rule)) return true;
@@ -168,7 +183,7 @@ export class TupleJudge {
   }
 
   /** Semantics 8. A built-in function is harmless where everything else that its sub-statement does is. */
-  #harmless(tuple: SqlTuple): boolean {
+  #harmless(tuple: Tuple): boolean {
     switch (tuple.type) {
       case 'kind':
         return tuple.harmless === true && !isOpaque(tuple.kind);
@@ -178,6 +193,20 @@ export class TupleJudge {
         if (tuple.judgement !== 'safe' && tuple.judgement !== 'volatile') return false;
         this.#harmlessStatements ??= this.#findHarmlessStatements();
         return this.#harmlessStatements.has(tuple.statement);
+      case 'subsystem': {
+        const { loginUser } = this.#command.protocol === 'SSH' ? this.#command : { loginUser: '' };
+        // Nothing has happened yet: each of its requests is decided.
+        return (
+          tuple.name === 'sftp' &&
+          this.#candidates.allow.some(({ ssh }) => ssh !== undefined && grantsFiles(ssh, loginUser))
+        );
+      }
+      case 'exec':
+      case 'file':
+      case 'forward':
+      case 'channel':
+      case 'opaque':
+        return false;
       default: {
         const never: never = tuple;
         throw new Error(`tuple of unknown type ${JSON.stringify(never)}`);
@@ -198,10 +227,10 @@ export class TupleJudge {
 }
 
 /** The message of a rule about something else would only confuse; that of a rule about everything is the answer. */
-function opaqueMessage(denying: readonly CompiledRule[]): string | undefined {
+function opaqueMessage(denying: readonly CompiledRule[], tuple: Tuple): string | undefined {
   const everything = denying.find((rule) => rule.protocol === undefined && rule.message !== undefined);
   if (everything !== undefined) return everything.message;
-  return 'What it does cannot be seen from its text, so every Deny rule applies to it: send plain statements instead.';
+  return `What it does cannot be seen from its text, so every Deny rule applies to it: ${opaqueAdvice(tuple)}.`;
 }
 
 function readsCommand(rule: CompiledRule): boolean {

@@ -127,3 +127,62 @@ describe('who is masked', () => {
     expect(scopeOf({ maskingRules: [mask('g', { columns }, 'elsewhere')] }).masks.empty).toBe(true);
   });
 });
+
+describe('files', () => {
+  const email = [{ detectors: ['Email' as const] }];
+
+  it('are protected by their path, by the strictest rule', () => {
+    const { file, hasFiles, empty } = plan(
+      mask('a', {
+        files: [{ paths: ['/srv/*/people.csv', '/etc/shadow'] }, { paths: ['/var/log/**'], action: 'Mask' }],
+        content: email,
+      }),
+      mask('b', { files: [{ paths: ['/var/log/auth.log'] }] }),
+    );
+    expect({ hasFiles, empty }).toEqual({ hasFiles: true, empty: false });
+    expect(file('/srv/eu/people.csv')).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/srv/eu/old/people.csv')).toBeUndefined();
+    expect(file('/etc/shadow')).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/etc/shadow-')).toBeUndefined();
+    expect(file('/var/log/a/b.log')).toEqual({ action: 'Mask', rules: ['shop/a'] });
+    expect(file('/var/log/auth.log')).toEqual({ action: 'Deny', rules: ['shop/a', 'shop/b'] });
+  });
+
+  it('in a tree that is read as a whole are denied where one could be below', () => {
+    const { file } = plan(
+      mask('a', { files: [{ paths: ['/srv/*/people.csv', '/var/log/**'], action: 'Mask' }], content: email }),
+    );
+    expect(file('/srv', true)).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/srv/eu', true)).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/', true)).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/var/log/nginx', true)).toEqual({ action: 'Deny', rules: ['shop/a'] });
+    expect(file('/home', true)).toBeUndefined();
+    expect(file('/srv2', true)).toBeUndefined();
+  });
+
+  it('of a pattern that costs much in other engines are found in time that goes with the path', () => {
+    const { file } = plan(mask('a', { files: [{ paths: [`/${'**a'.repeat(100)}/x`] }] }));
+    expect(file(`/${'a'.repeat(4000)}`)).toBeUndefined();
+    expect(file(`/${'a'.repeat(4000)}/x`)?.action).toBe('Deny');
+  });
+});
+
+describe('binary output', () => {
+  it('is searched unless a rule about content says otherwise, and the strictest holds', () => {
+    const of = (...kinds: ('Search' | 'Deny' | 'Pass' | undefined)[]) =>
+      plan(
+        ...kinds.map((binaryOutput, index) =>
+          mask(`m${index}`, {
+            content: [{ detectors: ['Email'] }],
+            ...(binaryOutput === undefined ? {} : { binaryOutput }),
+          }),
+        ),
+        mask('columns', { columns: [{ match: ['*.*.email'] }] }),
+      ).binaryOutput;
+    expect(of(undefined)).toBe('Search');
+    expect(of('Pass')).toBe('Pass');
+    expect(of('Pass', undefined)).toBe('Search');
+    expect(of('Search', 'Deny', 'Pass')).toBe('Deny');
+    expect(plan().binaryOutput).toBe('Search');
+  });
+});

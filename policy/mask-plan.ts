@@ -1,7 +1,9 @@
 import type { MaskingRule } from '../api/resources.ts';
 import { canonicalJson } from './canonical.ts';
 import { compileGlob, type Glob } from './glob.ts';
+import { compileFiles, type FilePattern, protectionOf } from './mask-files.ts';
 import {
+  type BinaryOutput,
   type ColumnMask,
   type ContentMask,
   DETECTORS,
@@ -31,6 +33,9 @@ export interface CompiledMask {
   readonly columns: readonly ColumnPattern[];
   readonly fields: readonly FieldMask[];
   readonly content: readonly ContentMask[];
+  readonly files: readonly FilePattern[];
+  /** Undefined: the rule looks at no content. */
+  readonly binaryOutput: BinaryOutput | undefined;
 }
 
 const DEFAULT_REDACTION = '***';
@@ -40,7 +45,7 @@ const MAX_REMEMBERED = 20_000;
 export function compileMask(object: MaskingRule): CompiledMask {
   const { namespace, name } = object.metadata;
   const rule = `${namespace}/${name}`;
-  const { columns = [], fields = [], content = [] } = object.spec;
+  const { columns = [], fields = [], content = [], files, binaryOutput = 'Search' } = object.spec;
   return {
     object,
     rule,
@@ -65,6 +70,8 @@ export function compileMask(object: MaskingRule): CompiledMask {
       if (pattern !== undefined) return [{ source: { pattern }, transform, rule }];
       return detectors.filter(isDetector).map((detector) => ({ source: { detector }, transform, rule }));
     }),
+    files: compileFiles(files, rule),
+    binaryOutput: content.length === 0 ? undefined : binaryOutput,
   };
 }
 
@@ -106,6 +113,7 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
   const byText = (a: object, b: object): number => (canonicalJson(a) < canonicalJson(b) ? -1 : 1);
   const fields = masks.flatMap((mask) => mask.fields).sort(byText);
   const content = masks.flatMap((mask) => mask.content).sort(byText);
+  const files = masks.flatMap((mask) => mask.files);
   const remembered = new Map<string, Map<string, ColumnMask | undefined>>();
   let size = 0;
 
@@ -126,7 +134,7 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
   }
 
   return {
-    empty: patterns.length === 0 && fields.length === 0 && content.length === 0,
+    empty: patterns.length === 0 && fields.length === 0 && content.length === 0 && files.length === 0,
     hasColumns: patterns.length > 0,
     column(schema, relation, column) {
       if (patterns.length === 0) return undefined;
@@ -150,7 +158,17 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
     transforms: distinctTransforms(patterns),
     fields,
     content,
+    binaryOutput: strictestBinary(masks),
+    hasFiles: files.length > 0,
+    file: (path, tree = false) => (files.length === 0 ? undefined : protectionOf(files, path, tree)),
   };
+}
+
+/** Stricter first. */
+const BINARY_OUTPUT = ['Deny', 'Search', 'Pass'] as const satisfies readonly BinaryOutput[];
+
+function strictestBinary(masks: readonly CompiledMask[]): BinaryOutput {
+  return BINARY_OUTPUT.find((one) => masks.some(({ binaryOutput }) => binaryOutput === one)) ?? 'Search';
 }
 
 function distinctTransforms(patterns: readonly ColumnPattern[]): readonly Transform[] {

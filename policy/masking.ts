@@ -48,6 +48,20 @@ export interface ContentMask {
   readonly rule: string;
 }
 
+/**
+ * What becomes of output of commands (SSH) that is not text. `Search`: every run of text in it is searched, what is no text passes as
+ * it is. `Deny`: the command is ended at the first such byte. `Pass`: from the first such byte on nothing is searched.
+ */
+export type BinaryOutput = 'Pass' | 'Search' | 'Deny';
+
+/** Files of an SSH target whose contents are protected. */
+export interface FileMask {
+  /** `Deny`: they are not read. `Mask`: what is read of them is searched as the output of commands is. */
+  readonly action: 'Deny' | 'Mask';
+  /** `NAMESPACE/NAME` of the MaskingRules that cover them, sorted. */
+  readonly rules: readonly string[];
+}
+
 /** Everything that is masked for one subject on one connection in one bundle. Pure; made once and cached. */
 export interface MaskPlan {
   /** True when nothing at all is masked for this subject here: the fast path. */
@@ -60,4 +74,14 @@ export interface MaskPlan {
   readonly transforms: readonly Transform[];
   readonly fields: readonly FieldMask[];
   readonly content: readonly ContentMask[];
+  /** The strictest of the rules that look at content. */
+  readonly binaryOutput: BinaryOutput;
+  /** True when some rule protects files by their path. */
+  readonly hasFiles: boolean;
+  /**
+   * How the contents of a file are protected when they are read, by the strictest of the rules that cover it.
+   * @param path absolute, normalised
+   * @param tree everything below the path is read, too, and nobody sees by which names: what could be protected there is denied
+   */
+  file(path: string, tree?: boolean): FileMask | undefined;
 }

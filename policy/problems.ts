@@ -6,8 +6,9 @@ import { type PolicyProblemCode, problemText } from './errors.ts';
 import { globsOverlap } from './glob.ts';
 import { KINDS_WITHOUT_RELATION } from './kinds.ts';
 import { compilePattern } from './pattern.ts';
-import type { CompiledRule } from './rule.ts';
+import { type CompiledRule, ruleName } from './rule.ts';
 import { selectsConnection } from './select-connection.ts';
+import { deadEntries, givesShell, isUndoneByShell, sshRulesMeet, usersWithoutPrincipal } from './ssh/problems.ts';
 
 type Kind = 'AccessConnection' | 'AccessPolicy' | 'MaskingRule';
 type Report = (
@@ -185,6 +186,7 @@ function checkRule(
     report('AccessPolicy', object, 'SPP004', { rule: name, reason }, path);
     return;
   }
+  if (rule.ssh !== undefined) checkSshRule(rule, { object, path, speaking, policies, guardrailNamespace }, report);
   if (rule.effect !== 'RequireApproval' || guardrail) return;
   const namespaces = new Set(speaking.map(({ metadata }) => metadata.namespace));
   const granted = policies.some(
@@ -195,6 +197,52 @@ function checkRule(
       other.rules.some((allow) => allow.effect === 'Allow' && meets(rule, allow)),
   );
   if (speaking.length > 0 && !granted) report('AccessPolicy', object, 'SPP005', { rule: name }, path);
+}
+
+function checkSshRule(
+  rule: CompiledRule,
+  {
+    object,
+    path,
+    speaking,
+    policies,
+    guardrailNamespace,
+  }: {
+    readonly object: AccessPolicy;
+    readonly path: readonly (string | number)[];
+    readonly speaking: readonly AccessConnection[];
+    readonly policies: readonly CompiledPolicy[];
+    readonly guardrailNamespace: string;
+  },
+  report: Report,
+): void {
+  const { ssh: matcher, ref } = rule;
+  const { ssh } = rule.spec;
+  if (ssh === undefined || matcher === undefined) return;
+  if (rule.effect === 'Allow') {
+    for (const { list, index, entry, reason } of deadEntries(ssh)) {
+      report('AccessPolicy', object, 'SPP013', { rule: ref.rule, entry, reason }, [...path, 'ssh', list, index]);
+    }
+    for (const { metadata, spec } of speaking) {
+      const { sshCertificate } = spec.credential ?? {};
+      if (sshCertificate === undefined) continue;
+      for (const user of usersWithoutPrincipal(ssh, sshCertificate.principals)) {
+        const values = { rule: ref.rule, user, connection: `${metadata.namespace}/${metadata.name}` };
+        report('AccessPolicy', object, 'SPP014', values, [...path, 'ssh', 'loginUsers']);
+      }
+    }
+    return;
+  }
+  if (!isUndoneByShell(matcher)) return;
+  for (const other of policies) {
+    if (selected(other.object, speaking, guardrailNamespace).length === 0) continue;
+    const shell = other.rules.find(
+      ({ effect, ssh: given }) => effect === 'Allow' && given && givesShell(given, matcher),
+    );
+    if (shell === undefined) continue;
+    report('AccessPolicy', object, 'SPP015', { rule: ref.rule, other: ruleName(shell.ref) }, path);
+    return;
+  }
 }
 
 function impossible(rule: CompiledRule): string | undefined {
@@ -223,6 +271,7 @@ function impossible(rule: CompiledRule): string | undefined {
 function meets(rule: CompiledRule, allow: CompiledRule): boolean {
   if (rule.protocol === undefined) return true;
   if (rule.protocol !== allow.protocol) return false;
+  if (rule.ssh !== undefined && allow.ssh !== undefined) return sshRulesMeet(rule.ssh, allow.ssh);
   if (rule.sql === undefined || allow.sql === undefined) return true;
   const kinds = rule.sql.kinds;
   if (kinds !== undefined && ![...(allow.sql.kinds ?? [])].some((kind) => kinds.has(kind))) return false;

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { AccessPolicy, Resources } from '../api/resources.ts';
-import type { Command, SqlTuple, StatementKind } from './command.ts';
+import type { SqlCommand, SqlTuple, StatementKind } from './command.ts';
 import type { Decision, EffectiveLimits } from './decision.ts';
 import type { RuleSpec } from './rule.ts';
 import { connection, context, facts, guardrail, mask, policy, scopeOf } from './testing/build.ts';
@@ -90,7 +90,7 @@ const tuple: fc.Arbitrary<SqlTuple> = fc.oneof(
   ),
 );
 
-const commandOf: fc.Arbitrary<Command> = fc
+const commandOf: fc.Arbitrary<SqlCommand> = fc
   .record({
     tuples: fc.array(tuple, { minLength: 1, maxLength: 4 }),
     hasWhere: fc.boolean(),
@@ -108,7 +108,7 @@ const masked = fc.boolean();
 const setting = fc.record({ mode, masked, hour: fc.integer({ min: 10, max: 14 }) });
 type Setting = { mode: 'Enforce' | 'Observe'; masked: boolean; hour: number };
 
-function decide(policies: readonly AccessPolicy[], command: Command, { mode, masked, hour }: Setting): Decision {
+function decide(policies: readonly AccessPolicy[], command: SqlCommand, { mode, masked, hour }: Setting): Decision {
   const resources: Partial<Resources> = {
     connections: [connection('orders', { mode })],
     policies,
@@ -245,7 +245,7 @@ describe('for any policies and any command', () => {
         fc.constantFrom<'Opaque' | 'Unknown'>('Opaque', 'Unknown'),
         setting,
         (some, command, kind, where) => {
-          const opaque: Command = { ...command, tuples: [...command.tuples, { type: 'kind', kind, statement: 0 }] };
+          const opaque: SqlCommand = { ...command, tuples: [...command.tuples, { type: 'kind', kind, statement: 0 }] };
           const decision = decide([asPolicy('a', some)], opaque, where);
           if (decision.verdict === 'Deny') return;
           expect(where.masked).toBe(false);

@@ -5,6 +5,7 @@ import type { ApprovalRequirement, EffectiveLimits, RuleRef } from './decision.t
 import { durationMs } from './duration.ts';
 import { compileQualifiedGlobs, type QualifiedGlobs } from './glob.ts';
 import { expandStatements, isOpaque } from './kinds.ts';
+import { compileSsh, type SshMatcher } from './ssh/match.ts';
 
 export type RuleSpec = AccessPolicy['spec']['rules'][number];
 export type Protocol = 'Postgres' | 'SSH' | 'Kubernetes' | 'HTTP';
@@ -17,6 +18,7 @@ export interface CompiledRule {
   /** Undefined: every command (Deny and RequireApproval only). */
   readonly protocol: Protocol | undefined;
   readonly sql: SqlMatcher | undefined;
+  readonly ssh: SshMatcher | undefined;
   readonly when: Condition | undefined;
   readonly message: string | undefined;
   readonly limits: EffectiveLimits;
@@ -52,6 +54,7 @@ export function compileRule(policy: AccessPolicy, spec: RuleSpec, conditions: Ma
       relations: spec.sql.relations && compileQualifiedGlobs(spec.sql.relations),
       functions: spec.sql.functions && compileQualifiedGlobs(spec.sql.functions),
     },
+    ssh: spec.ssh && compileSsh(spec.ssh),
     when: spec.when === undefined ? undefined : conditionFor(spec.when, conditions),
     message: spec.message,
     limits: limitsOf(spec),

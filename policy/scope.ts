@@ -1,6 +1,6 @@
 import type { CompiledConnection, DecideContext, PermissionRow, PolicyScope } from './bundle.ts';
 import { scopeVariables } from './cel-variables.ts';
-import type { Command } from './command.ts';
+import { type Command, SSH_OPERATIONS, type SshOperation } from './command.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
 import type { Candidates } from './judge-tuple.ts';
@@ -9,6 +9,7 @@ import { type CompiledMask, planMasks } from './mask-plan.ts';
 import { permissionRows } from './permissions.ts';
 import { type Rights, rightsOf } from './rights.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
+import { aboutUser } from './ssh/match.ts';
 import type { Subject } from './subject.ts';
 
 /** What `compile.ts` selected for one subject on one connection. */
@@ -32,7 +33,8 @@ export function createScope(parts: ScopeParts): PolicyScope {
     allow,
     deny,
     requireApproval,
-    maskingRules: masks.empty ? [] : parts.masks.map((mask) => mask.rule),
+    maskingRules: masks.empty ? [] : parts.masks.filter(concerns(connection.protocol)).map((mask) => mask.rule),
+    ...(masks.hasFiles ? { protects: masks.file } : {}),
   };
   const variables = scopeVariables(subject, connection);
   const scope = { connection, candidates, variables, mayConnect };
@@ -57,12 +59,25 @@ export function createScope(parts: ScopeParts): PolicyScope {
       rights ??= rightsOf(candidates);
       return rights;
     },
+    operations: (loginUser) => operationsOf(loginUser, allow, mayConnect && connection.mode === 'Observe'),
     decide: (command: Command, context: DecideContext): Decision => decide(scope, command, context),
     permissions: () => {
       rows ??= permissionRows(candidates, parts.masks);
       return rows;
     },
   };
+}
+
+/** Columns and fields are not what a command on a host shows, so they say nothing about one that cannot be understood. */
+function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask) => boolean {
+  return protocol === 'SSH' ? ({ content, files }) => content.length > 0 || files.length > 0 : () => true;
+}
+
+function operationsOf(loginUser: string, allow: readonly CompiledRule[], all: boolean): ReadonlySet<SshOperation> {
+  if (all) return new Set(SSH_OPERATIONS);
+  return new Set(
+    allow.flatMap(({ ssh }) => (ssh !== undefined && aboutUser(ssh, loginUser) ? [...(ssh.operations ?? [])] : [])),
+  );
 }
 
 /** Hits every command there is, whatever it is and whenever: nothing is left that a session could be for. */

@@ -1,8 +1,11 @@
-import type { SqlTuple, StatementKind } from './command.ts';
+import type { StatementKind, Tuple } from './command.ts';
+import { isSshTuple } from './match-tuple.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
+import { sshGrantWords, sshOpaqueAdvice, sshTupleWords, sshUncoveredAdvice } from './ssh/words.ts';
 
-/** What a tuple is, in the words of a denial: `Delete on public.orders`. */
-export function tupleWords(tuple: SqlTuple): string {
+/** What a tuple is, in the words of a denial: `Delete on public.orders`, `Exec of systemctl stop shop`. */
+export function tupleWords(tuple: Tuple): string {
+  if (isSshTuple(tuple)) return sshTupleWords(tuple);
   switch (tuple.type) {
     case 'relation':
       return `${kindWords(tuple.kind)} on ${tuple.schema}.${tuple.name}`;
@@ -32,17 +35,32 @@ const LISTED = 4;
 
 /** What an Allow rule grants: `Read on public.*`. */
 export function grantWords(rule: CompiledRule): string {
-  const { statements = [], relations = [], functions = [] } = rule.spec.sql ?? {};
-  const parts = [`${listed(statements)} on ${listed(relations)}`];
-  if (functions.length > 0) parts.push(`functions ${listed(functions)}`);
+  const parts = rule.spec.ssh === undefined ? sqlGrantWords(rule) : [sshGrantWords(rule.spec.ssh)];
   if (rule.approval !== undefined) parts.push('after approval');
   if (rule.when !== undefined) parts.push('under a condition');
   return parts.join(', ');
 }
 
+function sqlGrantWords(rule: CompiledRule): string[] {
+  const { statements = [], relations = [], functions = [] } = rule.spec.sql ?? {};
+  const parts = [`${listed(statements)} on ${listed(relations)}`];
+  if (functions.length > 0) parts.push(`functions ${listed(functions)}`);
+  return parts;
+}
+
 function listed(names: readonly string[]): string {
   const shown = names.slice(0, LISTED).join(', ');
   return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
+}
+
+/** What to send in place of something opaque that a Deny rule hit. */
+export function opaqueAdvice(tuple: Tuple): string {
+  return isSshTuple(tuple) ? sshOpaqueAdvice(tuple) : 'send plain statements instead';
+}
+
+/** Why no Allow rule covers a tuple where that is not plain from its words; else undefined. */
+export function uncoveredAdvice(tuple: Tuple): string | undefined {
+  return isSshTuple(tuple) ? sshUncoveredAdvice(tuple) : undefined;
 }
 
 /** What the subject may do instead; undefined when nothing. */

@@ -2,6 +2,7 @@
  * The ports that hide where the proxy runs: standalone (folder, state directory) or in a cluster. Nothing in the data path
  * may know which of the two it is.
  */
+import type { KeyObject } from 'node:crypto';
 import type { Bundle, CompiledConnection, PolicyScope } from '../policy/bundle.ts';
 import type { ApprovalRequirement } from '../policy/decision.ts';
 import type { Subject } from '../policy/subject.ts';
@@ -72,6 +73,37 @@ export type PostgresCredential =
     }
   | { readonly type: 'certificate'; readonly username: string; readonly certificate: string; readonly key: string };
 
+/**
+ * What signs in to an SSH target. Private keys are handles of OpenSSL, which clears their memory when nobody holds them: no text of one
+ * lies about. For signatures see `certificate/openssh/signature.ts`.
+ */
+export type SshCredential =
+  | {
+      readonly type: 'certificate';
+      readonly username: string;
+      readonly privateKey: KeyObject;
+      /** The blob that is sent in SSH_MSG_USERAUTH_REQUEST; its key type is its first string (PROTOCOL.certkeys). */
+      readonly certificate: Buffer;
+    }
+  | { readonly type: 'key'; readonly username: string; readonly privateKey: KeyObject }
+  | { readonly type: 'password'; readonly username: string; readonly password: string };
+
+/** A key that a gateway proves itself with to SSH clients. */
+export interface SshHostKey {
+  readonly privateKey: KeyObject;
+  /** Host certificate for it, as on the wire: offered besides the plain key. */
+  readonly certificate?: Buffer;
+}
+
+/**
+ * What this gateway proves itself with to SSH clients of a connection: the same key on all its replicas, with a certificate for the
+ * hosts of that connection. Read anew for each client. @throws an error with a stable code
+ */
+export type SshHostKeys = (connection: {
+  readonly namespace: string;
+  readonly name: string;
+}) => Promise<readonly SshHostKey[]>;
+
 /** Keys of SCRAM-SHA-256 (RFC 5802, section 3). */
 export interface ScramDerived {
   readonly salt: Buffer;
@@ -79,6 +111,11 @@ export interface ScramDerived {
   readonly clientKey: Buffer;
   readonly serverKey: Buffer;
 }
+
+/** As in the Secret, which may leave the login user to the client. */
+export type StoredSshCredential =
+  | { readonly type: 'key'; readonly username: string | undefined; readonly privateKey: KeyObject }
+  | { readonly type: 'password'; readonly username: string | undefined; readonly password: string };
 
 /** Stored secrets and keys: a folder standalone, mounted files in a cluster. Read again when they changed. */
 export interface CredentialSource {
@@ -92,6 +129,13 @@ export interface CredentialSource {
     connection: CompiledConnection,
     secret: string,
   ): Promise<{ readonly certificate: string; readonly key: string }>;
+  /**
+   * A fixed SSH credential, of credential.secretRef: username with ssh-privatekey or password. `username` is undefined where the Secret
+   * leaves it to the client. @throws as `postgres`
+   */
+  ssh(connection: CompiledConnection): Promise<StoredSshCredential>;
+  /** The key of credential.sshCertificate.caSecretRef that user certificates are signed with. @throws as `postgres` */
+  sshAuthority(connection: CompiledConnection, secret: string): Promise<KeyObject>;
   /** PEM of `target.tls.caRef`, or undefined for the system's authorities. */
   certificateAuthorities(connection: CompiledConnection): Promise<string | undefined>;
   /** Key bytes for tokenize; makes and keeps one per namespace when `ref` is absent. */
@@ -110,6 +154,14 @@ export interface LeaseRequest {
   /** Where its issue, its use and its revocation are recorded; the first two are durable when `lease` resolves. */
   readonly stream: RecordStream;
   readonly signal: AbortSignal;
+}
+
+/** What an SSH lease has to know besides: a certificate is made for one login, one way and what policy gives. */
+export interface SshLeaseRequest extends LeaseRequest {
+  /** Login user on the target that the client named. */
+  readonly loginUser: string;
+  /** Local address of the socket that is connected to the target, which is dialled before: where the target sees Sallyport. */
+  readonly localAddress: string | undefined;
 }
 
 /** A credential for one session, or for one command of it. Whoever leased it releases it, whatever happens. */
@@ -135,9 +187,9 @@ export interface CredentialLease<Credential> {
  * How a lane gets what it signs in with. A fixed secret is the trivial lease; every lane has an implementation for the credentials of
  * its protocol, over `CredentialSource`.
  */
-export interface CredentialLeases<Credential> {
+export interface CredentialLeases<Credential, Request extends LeaseRequest = LeaseRequest> {
   /** @throws an error with a stable code; the signal's reason */
-  lease(connection: CompiledConnection, request: LeaseRequest): Promise<CredentialLease<Credential>>;
+  lease(connection: CompiledConnection, request: Request): Promise<CredentialLease<Credential>>;
   /** Resolves when what was released is revoked, or the signal fires. */
   close(signal: AbortSignal): Promise<void>;
 }
@@ -172,18 +224,29 @@ export interface HeldCommand {
   readonly connection: CompiledConnection;
   readonly subject: Subject;
   readonly sessionId: string;
-  readonly database: string;
+  readonly target: HeldTarget;
   /** What would be forwarded, exactly. */
   readonly text: string;
-  readonly parameters: readonly (Uint8Array | null)[];
-  /** Format of each parameter: 0 text, 1 binary. */
-  readonly formats: readonly (0 | 1)[];
-  /** search_path, role and whatever else changes the meaning. */
+  /** What goes with the text, such as bound parameters. */
+  readonly values: readonly HeldValue[];
+  /** search_path, role, environment variables, and whatever else changes the meaning. */
   readonly settings: Readonly<Record<string, string>>;
   readonly requirements: readonly ApprovalRequirement[];
   /** The command without its values: what `reuseFor` compares. Undefined: an approval covers these values only. */
   readonly fingerprint: string | undefined;
   readonly presentation: Presentation;
+}
+
+/** Where behind the connection a command runs: what the protocol names there. */
+export type HeldTarget =
+  | { readonly database: string; readonly loginUser?: never }
+  | { readonly loginUser: string; readonly database?: never };
+
+/** Bytes that go with a command, and how the target reads them. */
+export interface HeldValue {
+  readonly format: 'text' | 'binary';
+  /** Null: the NULL of SQL. */
+  readonly bytes: Uint8Array | null;
 }
 
 /** One held command in the store. Made by `ApprovalStore.submit`; identical pending commands of one requester share a request. */

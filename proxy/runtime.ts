@@ -1,24 +1,12 @@
 import type { SecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
-import type { SegmentOwner } from '../record/owner.ts';
+import type { CredentialObserver, LaneContext, LaneLimits, LaneObserver } from './lane.ts';
 import { type Listener, listen } from './listener/listeners.ts';
 import type { Wire } from './listener/wire.ts';
-import type {
-  AdmissionGate,
-  ApprovalStore,
-  BundleSource,
-  CredentialSource,
-  Proof,
-  TokenVerifier,
-  VerifiedIdentity,
-} from './ports.ts';
-import { createCatalogs } from './protocols/postgres/catalogs.ts';
-import { createPostgresLeases, type LeaseObserver } from './protocols/postgres/credentials/leases.ts';
-import { createJudgement, type Judgement } from './protocols/postgres/judge.ts';
-import { createPostgresLane, type LaneObserver, type PostgresLane } from './protocols/postgres/lane.ts';
+import type { AdmissionGate, ApprovalStore, BundleSource, CredentialSource, Proof, TokenVerifier } from './ports.ts';
+import { createLanes } from './protocols/lanes.ts';
 import type { Recorder } from './recording/writer.ts';
-import { createCancelKeys } from './session/cancel-keys.ts';
 import { createRates } from './session/rates.ts';
 import { createTurn } from './session/turn.ts';
 import type { Metrics } from './telemetry/metrics.ts';
@@ -36,24 +24,17 @@ export interface RuntimeOptions {
   readonly log: Logger;
   readonly tls: (() => SecureContext) | undefined;
   readonly plaintextLoopback: boolean;
+  /** What SSH clients are shown as the key of this host. */
+  readonly sshHostKeys: LaneContext['sshHostKeys'];
   /** Asked before a bundle is used: connections without an address get one. */
   readonly addressOf: (connection: CompiledConnection) => { host: string; port: number } | undefined;
-  readonly limits: {
-    readonly maxStatementBytes: number;
-    readonly maxMessageBytes: number;
-    readonly authenticationTimeoutMs: number;
-  };
+  readonly limits: LaneLimits;
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held. Default 30 s. */
   readonly holdNoticeMs?: number;
   /** Index of this worker process, from 0. */
   readonly worker: number;
-  /** Whose the roles are that are made for sessions: how an installation knows its own, and which of its processes live. */
-  readonly installation: {
-    readonly id: string;
-    readonly process: SegmentOwner;
-    readonly isAlive: (owner: SegmentOwner) => boolean;
-  };
+  readonly installation: LaneContext['installation'];
   readonly cancelElsewhere: (worker: number, processId: number, secret: Buffer) => void;
 }
 
@@ -65,6 +46,8 @@ export interface ServedConnection {
   readonly address: string;
   readonly port: number;
   readonly database: string;
+  /** SSH: a user on the target, where the connection names some. */
+  readonly user?: string;
 }
 
 export interface Runtime {
@@ -94,33 +77,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a stop waits for credentials to be revoked: what is left ends by itself, and the next start drops it. */
 const REVOKE_MS = 5000;
 
-/** Judgements are shared by the sessions of one subject; a bundle that is replaced takes its judgements with it. */
-function createJudgements(): (
-  bundle: Bundle,
-  connection: CompiledConnection,
-  identity: VerifiedIdentity,
-) => Judgement | undefined {
-  const perBundle = new WeakMap<Bundle, Map<string, Judgement>>();
-  return (bundle, connection, { subject }) => {
-    let known = perBundle.get(bundle);
-    if (known === undefined) {
-      known = new Map();
-      perBundle.set(bundle, known);
-    }
-    // Claims decide too, and two tokens of one subject may differ in them.
-    const { pod: _pod, ...judged } = subject;
-    const key = JSON.stringify([connection.namespace, connection.name, judged]);
-    let judgement = known.get(key);
-    if (judgement === undefined) {
-      judgement = createJudgement(bundle.scope(subject, connection), connection);
-      if (known.size >= 1024) known.clear();
-      known.set(key, judgement);
-    }
-    // Whoever was revoked is told so, with the rule's message: as somebody unknown they would only be told to come back.
-    const { mayConnect, revoked } = judgement.scope;
-    return mayConnect || revoked !== undefined ? judgement : undefined;
-  };
-}
+/** Who connects and says nothing: health checks of load balancers come every few seconds. */
+const SILENT: ReadonlySet<string> = new Set(['SPG117', 'SPS022']);
 
 function observe(options: RuntimeOptions): LaneObserver {
   const { log, metrics } = options;
@@ -142,13 +100,12 @@ function observe(options: RuntimeOptions): LaneObserver {
       const code = 'code' in error && typeof error.code === 'string' ? error.code : error.name;
       metrics.refused.inc({ code });
       const cause = error.cause instanceof Error ? error.cause.message : undefined;
-      // Health checks of load balancers come every few seconds.
-      log[code === 'SPG117' ? 'debug' : 'warn']({ peer, code, cause }, error.message);
+      log[SILENT.has(code) ? 'debug' : 'warn']({ peer, code, cause }, error.message);
     },
   };
 }
 
-function observeLeases({ log, metrics }: RuntimeOptions): LeaseObserver {
+function observeCredentials({ log, metrics }: RuntimeOptions): CredentialObserver {
   return {
     ended: (_connection, type, seconds) => metrics.credentialLifetime.observe({ type }, seconds),
     swept(connection, count) {
@@ -160,60 +117,61 @@ function observeLeases({ log, metrics }: RuntimeOptions): LeaseObserver {
   };
 }
 
-/** Starts serving every PostgreSQL connection of the bundle. @throws when an address cannot be listened on */
+/** Starts serving every connection of the bundle whose protocol it speaks. @throws when an address cannot be listened on */
 export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   const { bundles, log, recorder } = options;
   const rates = createRates();
-  const cancelKeys = createCancelKeys(options.worker);
-  const catalogs = createCatalogs({ credentials: options.credentials, log });
-  const leases = createPostgresLeases({
-    credentials: options.credentials,
-    catalogs: catalogs.of,
-    recorder,
-    observer: observeLeases(options),
-    installation: options.installation.id,
-    process: options.installation.process,
-    isAlive: options.installation.isAlive,
-    connections: () => bundles.current().connections,
-    sweeps: options.worker === 0,
-  });
   const stopping = new AbortController();
-  const lane: PostgresLane = createPostgresLane({
-    ports: {
-      bundles,
-      gate: options.gate ?? OPEN_GATE,
-      approvals: options.approvals,
-      credentials: options.credentials,
-      leases,
-      turn: createTurn(),
-      limits: options.limits,
-      syncReads: options.syncReads,
-      countCommand: (connection, username) => rates.count(`${connection.uid} ${username}`, Date.now()),
-      judgement: createJudgements(),
-      holdNoticeMs: options.holdNoticeMs ?? HOLD_NOTICE_MS,
-      failed: (session, what, error) => log.error({ session, error: error.message }, what),
-    },
+  const lanes = createLanes({
+    bundles,
+    gate: options.gate ?? OPEN_GATE,
+    approvals: options.approvals,
+    credentials: options.credentials,
     verifier: options.verifier,
-    authentication: {
-      tls: options.tls,
-      plaintextLoopback: options.plaintextLoopback,
-      timeoutMs: options.limits.authenticationTimeoutMs,
-    },
     recorder,
-    cancelKeys,
-    cancelElsewhere: options.cancelElsewhere,
-    catalogs: leases.catalogOf,
+    turn: createTurn(),
     observer: observe(options),
+    credentialObserver: observeCredentials(options),
+    log,
+    tls: options.tls,
+    plaintextLoopback: options.plaintextLoopback,
+    sshHostKeys: options.sshHostKeys,
+    limits: options.limits,
+    syncReads: options.syncReads,
+    holdNoticeMs: options.holdNoticeMs ?? HOLD_NOTICE_MS,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    countCommand: (connection, username) => rates.count(`${connection.uid} ${username}`, Date.now()),
+    failed: (session, what, error) => log.error({ session, error: error.message }, what),
+    worker: options.worker,
+    installation: options.installation,
+    cancelElsewhere: options.cancelElsewhere,
     stopping: stopping.signal,
   });
+  const byProtocol = new Map(lanes.map((lane) => [lane.protocol, lane]));
+  const closeLanes = (signal: AbortSignal): Promise<unknown> => Promise.all(lanes.map((lane) => lane.close(signal)));
+
+  /** One address speaks one protocol: of connections that share it by mistake, the first says which. */
+  function serve(wire: Wire, connections: readonly CompiledConnection[], proof?: Proof): void {
+    const [first] = connections;
+    const lane = first === undefined ? undefined : byProtocol.get(first.protocol);
+    if (first === undefined || lane === undefined) {
+      wire.destroy();
+      return;
+    }
+    const same = connections.filter(({ protocol }) => protocol === first.protocol);
+    lane.serve(wire, same, stopping.signal, proof).catch((error: Error) => {
+      log.error({ peer: wire.peer, error: error.stack }, 'a client could not be served');
+      wire.destroy();
+    });
+  }
+
   const listeners = new Map<string, { readonly listener: Listener; connections: CompiledConnection[] }>();
   let served: ServedConnection[] = [];
 
   async function serveAddresses(bundle: Bundle): Promise<void> {
     const wanted = new Map<string, { host: string; port: number; connections: CompiledConnection[] }>();
     for (const connection of bundle.connections) {
-      const address = connection.protocol === 'Postgres' ? options.addressOf(connection) : undefined;
+      const address = byProtocol.has(connection.protocol) ? options.addressOf(connection) : undefined;
       if (address === undefined) continue;
       const key = address.port === 0 ? `${connection.namespace}/${connection.name}` : `${address.host}:${address.port}`;
       const entry = wanted.get(key) ?? { ...address, connections: [] };
@@ -233,24 +191,23 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       }
       const state: { listener: Listener; connections: CompiledConnection[] } = {
         connections: entry.connections,
-        listener: await listen(entry, (wire) => {
-          lane.serve(wire, state.connections, stopping.signal).catch((error: Error) => {
-            log.error({ peer: wire.peer, error: error.stack }, 'a client could not be served');
-            wire.destroy();
-          });
-        }),
+        listener: await listen(entry, (wire) => serve(wire, state.connections)),
       };
       listeners.set(key, state);
     }
     served = [...listeners.values()].flatMap(({ listener, connections }) =>
-      connections.map(({ namespace, name, protocol, target }) => ({
-        namespace,
-        name,
-        protocol,
-        address: listener.host,
-        port: listener.port,
-        database: target.database ?? '',
-      })),
+      connections.map(({ namespace, name, protocol, target, credential }) => {
+        const user = credential.sshCertificate?.principals[0];
+        return {
+          namespace,
+          name,
+          protocol,
+          address: listener.host,
+          port: listener.port,
+          database: target.database ?? '',
+          ...(user === undefined ? {} : { user }),
+        };
+      }),
     );
   }
 
@@ -260,8 +217,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
   } catch (error) {
     // What is open already would keep the process from ending with the reason.
     await Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
-    await leases.close(AbortSignal.timeout(REVOKE_MS));
-    catalogs.close();
+    await closeLanes(AbortSignal.timeout(REVOKE_MS));
     await recorder.close();
     throw error;
   }
@@ -273,7 +229,9 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
         log.error({ error: error.message }, 'an address of the new policy cannot be listened on');
       });
   });
-  const sweep = setInterval(() => lane.sweep(Date.now()), SWEEP_MS);
+  const sweep = setInterval(() => {
+    for (const lane of lanes) lane.sweep(Date.now());
+  }, SWEEP_MS);
   sweep.unref();
 
   function targets({ host, port }: { readonly host: string; readonly port: number }): readonly CompiledConnection[] {
@@ -282,7 +240,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
       .current()
       .connections.filter(
         ({ protocol, target }) =>
-          protocol === 'Postgres' && target.port === port && target.host.toLowerCase() === wanted,
+          byProtocol.has(protocol) && target.port === port && target.host.toLowerCase() === wanted,
       );
   }
 
@@ -291,34 +249,32 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     accept(wire, dialled, proof) {
       const connections = targets(dialled);
       if (connections.length === 0) return false;
-      lane.serve(wire, connections, stopping.signal, proof).catch((error: Error) => {
-        log.error({ peer: wire.peer, error: error.stack }, 'a client could not be served');
-        wire.destroy();
-      });
+      serve(wire, connections, proof);
       return true;
     },
     sessions() {
       const open = new Map<string, number>();
-      for (const { connection } of lane.sessions) {
-        const key = `${connection.namespace}/${connection.name}`;
-        open.set(key, (open.get(key) ?? 0) + 1);
+      for (const lane of lanes) {
+        for (const { connection } of lane.sessions) {
+          const key = `${connection.namespace}/${connection.name}`;
+          open.set(key, (open.get(key) ?? 0) + 1);
+        }
       }
       return open;
     },
     get served() {
       return served;
     },
-    cancel: (processId, secret) => cancelKeys.cancel(processId, secret),
+    cancel: (processId, secret) => lanes.some((lane) => lane.cancel?.(processId, secret) === true),
     async stop(signal) {
       unsubscribe();
       clearInterval(sweep);
       await serving;
       const closed = Promise.all([...listeners.values()].map(({ listener }) => listener.close()));
-      await lane.drain(signal);
+      await Promise.all(lanes.map((lane) => lane.drain(signal)));
       stopping.abort(new Error('Sallyport is stopping'));
       await closed;
-      await leases.close(AbortSignal.timeout(REVOKE_MS));
-      catalogs.close();
+      await closeLanes(AbortSignal.timeout(REVOKE_MS));
       await recorder.close();
     },
   };

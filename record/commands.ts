@@ -1,4 +1,5 @@
 import type { RecordedEvent } from './format.ts';
+import { fileFacts } from './replay/program-steps.ts';
 
 /** One command as the record tells it, from the events that share its session and number. Members that no event gave are absent. */
 export interface CommandView {
@@ -25,6 +26,23 @@ export interface CommandView {
   readonly code?: string;
   readonly denied?: string;
   readonly message?: string;
+  /** Of a command that is no statement: `Exec`, `Shell`, `LocalForward`, `open`, `remove`, … */
+  readonly operation?: string;
+  /** As whom it ran at the target. */
+  readonly user?: string;
+  /** Number of the channel that it ran on, in its connection. */
+  readonly channel?: number;
+  readonly argv?: unknown;
+  /** Exit status of a program. */
+  readonly exit?: number;
+  /** The signal that ended it. */
+  readonly signal?: string;
+  /** Files, and what was done with them. */
+  readonly accesses?: readonly { readonly access: string; readonly path?: string }[];
+  /** Of an operation on files that the target refused: SFTP's status code. */
+  readonly status?: number;
+  readonly bytesRead?: number;
+  readonly bytesWritten?: number;
 }
 
 type Draft = { -readonly [K in keyof CommandView]: CommandView[K] };
@@ -41,11 +59,29 @@ export interface CommandViews {
 /** Joins events to commands. Holds the commands in flight only. */
 export function createCommandViews(): CommandViews {
   const open = new Map<string, Draft>();
+
+  /** A file that is opened is told of once it is closed, with what went to and fro; everything else at once. */
+  function enterFile(event: RecordedEvent, key: string): CommandView | undefined {
+    const { session, seq } = event;
+    if (typeof session !== 'string' || typeof seq !== 'number') return undefined;
+    const draft: Draft = open.get(key) ?? { session, seq, time: event.t, outcome: 'unknown' };
+    describe(draft, event);
+    open.delete(key);
+    if (event.e === 'file.denied') return { ...draft, outcome: 'denied' };
+    const { status, operation } = draft;
+    if (event.e === 'file.closed')
+      return { ...draft, outcome: status === undefined || status <= 1 ? 'executed' : 'failed' };
+    if (operation !== 'open') return { ...draft, outcome: 'executed' };
+    open.set(key, draft);
+    return undefined;
+  }
+
   return {
     enter(event) {
       const { session, seq } = event;
       if (typeof session !== 'string' || typeof seq !== 'number') return undefined;
       const key = `${session} ${seq}`;
+      if (event.e.startsWith('file.')) return enterFile(event, key);
       const outcome = outcomeOf(event.e);
       if (outcome === undefined && event.e !== 'command.received') return undefined;
       const draft: Draft = open.get(key) ?? { session, seq, time: event.t, outcome: 'unknown' };
@@ -98,6 +134,21 @@ function describe(draft: Draft, event: RecordedEvent): void {
   if (typeof code === 'string') draft.code = code;
   if (typeof denied === 'string') draft.denied = denied;
   if (typeof message === 'string') draft.message = message;
+  describeProgram(draft, event);
+}
+
+function describeProgram(draft: Draft, event: RecordedEvent): void {
+  const { operation, user, channel, argv, exit, signal, accesses, status, bytesRead, bytesWritten } = event;
+  if (typeof operation === 'string') draft.operation = operation;
+  if (typeof user === 'string') draft.user = user;
+  if (typeof channel === 'number') draft.channel = channel;
+  if (argv !== undefined) draft.argv = argv;
+  if (typeof exit === 'number') draft.exit = exit;
+  if (typeof signal === 'string') draft.signal = signal;
+  if (accesses !== undefined) draft.accesses = fileFacts(event).accesses;
+  if (typeof status === 'number') draft.status = status;
+  if (typeof bytesRead === 'number') draft.bytesRead = bytesRead;
+  if (typeof bytesWritten === 'number') draft.bytesWritten = bytesWritten;
 }
 
 function isStrings(value: unknown): value is readonly string[] {

@@ -28,6 +28,8 @@ export interface SessionStart {
   /** As claimed by the client; decides nothing. */
   readonly application?: string;
   readonly database?: string;
+  /** SSH: the user on the target. */
+  readonly user?: string;
   readonly bundle: string;
 }
 
@@ -42,6 +44,7 @@ export function sessionStart(start: SessionStart): string {
     client: start.client,
     application: claimed(start.application),
     database: start.database,
+    user: start.user,
     bundle: start.bundle,
   });
 }

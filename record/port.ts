@@ -28,6 +28,10 @@ export type RecordEventType =
   | 'command.executed'
   | 'command.failed'
   | 'result.chunk'
+  | 'output.chunk'
+  | 'file.operation'
+  | 'file.denied'
+  | 'file.closed'
   | 'credential.issued'
   | 'credential.used'
   | 'credential.revoked';

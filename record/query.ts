@@ -5,13 +5,25 @@ import type { SessionFilter } from './sessions.ts';
 
 const VERDICTS = ['Allow', 'Deny', 'RequireApproval'] as const;
 const MOST_CHARACTERS = 1024;
-const NAMES = ['namespace', 'name', 'session', 'who', 'since', 'until', 'denied', 'verdict', 'rule', 'text'] as const;
+const NAMES = [
+  'namespace',
+  'name',
+  'session',
+  'who',
+  'since',
+  'until',
+  'denied',
+  'verdict',
+  'rule',
+  'text',
+  'protocol',
+] as const;
 
 /** Members that are absent are left out. A text filter is sent as it was written. */
 export function sessionQuery(filter: SessionFilter): URLSearchParams {
-  const { namespace, name, session, who, since, until, denied, verdict, rule, text } = filter;
+  const { namespace, name, session, who, since, until, denied, verdict, rule, text, protocol } = filter;
   const values: Readonly<Record<(typeof NAMES)[number], string | undefined>> = {
-    ...{ namespace, name, session, who, verdict, rule },
+    ...{ namespace, name, session, who, verdict, rule, protocol },
     since: since?.toISOString(),
     until: until?.toISOString(),
     denied: denied === true ? 'true' : undefined,
@@ -42,7 +54,9 @@ export function parseSessionQuery(query: URLSearchParams): SessionFilter | strin
   const written = read('text');
   const text = written === undefined ? undefined : textFilter(written);
   if (typeof text === 'string') return text;
-  const [namespace, name, session, who, rule] = (['namespace', 'name', 'session', 'who', 'rule'] as const).map(read);
+  const [namespace, name, session, who, rule, protocol] = (
+    ['namespace', 'name', 'session', 'who', 'rule', 'protocol'] as const
+  ).map(read);
   return {
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
@@ -53,6 +67,7 @@ export function parseSessionQuery(query: URLSearchParams): SessionFilter | strin
     ...(denied === 'true' ? { denied: true } : {}),
     ...(verdict === undefined ? {} : { verdict }),
     ...(rule === undefined ? {} : { rule }),
+    ...(protocol === undefined ? {} : { protocol }),
     ...(text === undefined ? {} : { text }),
   };
 }

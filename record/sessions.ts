@@ -26,6 +26,9 @@ export interface SessionSummary {
   readonly client?: string;
   readonly application?: string;
   readonly database?: string;
+  readonly protocol?: string;
+  /** Login user at the target, where the client names one. */
+  readonly user?: string;
   /** RFC 3339. */
   readonly start: string;
   readonly end?: string;
@@ -47,6 +50,8 @@ export interface SessionFilter extends SegmentFilter, CommandFilter {
   readonly since?: Date;
   /** Started before this time. */
   readonly until?: Date;
+  /** Of sessions of this protocol, as `AccessConnection.spec.protocol` has it. */
+  readonly protocol?: string;
   /** At least one command was denied, or the session was refused. */
   readonly denied?: boolean;
 }
@@ -176,9 +181,12 @@ function namingBytes(session: string): Buffer {
 }
 
 function count({ summary }: Draft, type: string): void {
-  if (type === 'command.received') summary.commands++;
+  if (type === 'command.received' || type === 'file.operation') summary.commands++;
   else if (type === 'command.denied') summary.denied++;
-  else if (type === 'command.failed') summary.failed++;
+  else if (type === 'file.denied') {
+    summary.commands++;
+    summary.denied++;
+  } else if (type === 'command.failed') summary.failed++;
 }
 
 function begin(session: string, start: string, segment: SegmentPath): Draft {
@@ -196,6 +204,8 @@ function describe(draft: Draft['summary'], event: RecordedEvent): void {
   if (typeof event.client === 'string') draft.client = event.client;
   if (typeof event.application === 'string') draft.application = event.application;
   if (typeof event.database === 'string') draft.database = event.database;
+  if (typeof event.protocol === 'string') draft.protocol = event.protocol;
+  if (typeof event.user === 'string') draft.user = event.user;
   const reason = event.reason ?? event.message;
   if (typeof reason === 'string') draft.reason = reason;
 }
@@ -222,6 +232,7 @@ function finish(draft: SessionSummary, event: RecordedEvent, state: SessionState
 function passes(summary: SessionSummary, filter: SessionFilter): boolean {
   if (filter.session !== undefined && filter.session !== summary.session) return false;
   if (filter.who !== undefined && filter.who !== summary.who && filter.who !== summary.onBehalfOf) return false;
+  if (filter.protocol !== undefined && filter.protocol !== summary.protocol) return false;
   if (filter.since !== undefined && Date.parse(summary.start) < filter.since.getTime()) return false;
   if (filter.until !== undefined && Date.parse(summary.start) >= filter.until.getTime()) return false;
   return filter.denied !== true || summary.denied > 0 || summary.state === 'refused';

@@ -161,11 +161,19 @@ export interface AccessConnection {
           name: string;
         };
         /**
-         * Principals written into the certificate, such as deploy.
+         * Login users that certificates are signed for, such as deploy. Each certificate names the one that the client asks for.
          */
         principals: string[];
         /**
-         * Lifetime of the certificate.
+         * What one certificate is for. Connection signs one for each connection. Command lets each connection run one command only, so that each has a certificate of its own.
+         */
+        scope?: 'Connection' | 'Command';
+        /**
+         * Addresses and CIDR ranges that the certificate can be used from. Default: the address that the proxy itself has on the way to the target; set this where that address is translated on the way.
+         */
+        sourceAddresses?: string[];
+        /**
+         * Lifetime of the certificate. It has to last for signing in only.
          */
         ttl?: string;
       };
@@ -222,6 +230,80 @@ export interface AccessConnection {
           key?: string;
         };
       };
+    };
+    /**
+     * SSH: how clients may prove who they are besides connectors and tokens. Both name whom they stand for, and policies are about that subject; nothing else that a client says counts.
+     */
+    ssh?: {
+      /**
+       * Public keys that sign in as a service account, without a token. Taking one out ends its sessions.
+       */
+      authorizedKeys?: {
+        /**
+         * Whom the key stands for.
+         */
+        serviceAccount: {
+          /**
+           * Its namespace, which allowedNamespaces has to contain. Default: the namespace of this object.
+           */
+          namespace?: string;
+          /**
+           * Its name.
+           */
+          name: string;
+        };
+        /**
+         * A public key as in authorized_keys, without options. RSA keys need 2048 bits.
+         */
+        publicKey: string;
+        /**
+         * When the key, and its sessions, end. Default: when it is taken out.
+         */
+        expiresAt?: string;
+      }[];
+      /**
+       * Authorities whose user certificates sign in without a token.
+       */
+      trustedUserCAs?: {
+        /**
+         * The authority's public key, as in the file that TrustedUserCAKeys of sshd names.
+         */
+        publicKey: string;
+        /**
+         * Whom the principals of a certificate stand for. One that has none of them is refused; of several the first in this list counts.
+         */
+        subjects: {
+          /**
+           * A principal, exactly as in the certificate.
+           */
+          principal: string;
+          /**
+           * The service account that it stands for.
+           */
+          serviceAccount?: {
+            /**
+             * Its namespace, which allowedNamespaces has to contain. Default: the namespace of this object.
+             */
+            namespace?: string;
+            /**
+             * Its name.
+             */
+            name: string;
+          };
+          /**
+           * The person or workload that it stands for, as alias:subject, such as okta:ana@example.com.
+           */
+          user?: string;
+        }[];
+        /**
+         * Longest life, from valid-after to valid-before, of a certificate that is accepted.
+         */
+        maxLifetime?: string;
+      }[];
+      /**
+       * Open SSH connections of one subject here at one time, on each proxy. Default: 64.
+       */
+      maxConnectionsPerSubject?: number;
     };
     /**
      * Namespaces whose pods may use this connection, as in Gateway API. Callers from outside the cluster are not concerned.
@@ -284,6 +366,10 @@ export interface AccessConnection {
        * Sessions at one time, all subjects and proxies together.
        */
       maxSessions?: number;
+      /**
+       * SSH: channels that one connection may have open at one time, such as sessions over a shared connection (ControlMaster) and forwarded ports. Default 64.
+       */
+      maxChannels?: number;
       /**
        * Longest session.
        */

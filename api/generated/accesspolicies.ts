@@ -256,13 +256,23 @@ export interface AccessPolicy {
        */
       ssh?: {
         /**
-         * What is done. ReadFile and WriteFile are sftp, scp and redirections; Shell is an interactive session: one decision, then observed but not controlled.
+         * What is done. ReadFile and WriteFile are sftp, scp, rsync and redirections; Shell is an interactive session: one decision, then observed but not controlled; Tunnel is a tun device; Subsystem is any but sftp. Opaque is a command line whose effect cannot be seen from its text, such as $(...), globs, loops and wrappers that commands does not name.
          */
         operations?: (
-          'Exec' | 'Shell' | 'ReadFile' | 'WriteFile' | 'LocalForward' | 'RemoteForward' | 'AgentForward'
+          | 'Exec'
+          | 'Shell'
+          | 'ReadFile'
+          | 'WriteFile'
+          | 'LocalForward'
+          | 'RemoteForward'
+          | 'AgentForward'
+          | 'X11Forward'
+          | 'Tunnel'
+          | 'Subsystem'
+          | 'Opaque'
         )[];
         /**
-         * For Exec. One pattern for each word of the command, such as "systemctl status *"; * matches inside one word, a last word ** takes all that follow. Every simple command of a line must match; what cannot be parsed with certainty never matches in Allow.
+         * For Exec. One pattern for each word of the command, such as "systemctl status *"; * matches inside one word, a last word ** takes all that follow. Every simple command of a line must match; what cannot be parsed with certainty never matches in Allow. In Allow a * that begins a word matches no option (a word that begins with -), and programs that run other programs (sudo, sh, env, find, git, ...) are covered only where the first word names them. Quotes hold a word together: sh -c 'cd /srv; make'.
          */
         commands?: string[];
         /**
@@ -270,13 +280,17 @@ export interface AccessPolicy {
          */
         loginUsers?: string[];
         /**
-         * For ReadFile and WriteFile. Absolute paths; * stays inside one folder, ** crosses folders.
+         * For ReadFile and WriteFile. Absolute paths; * stays inside one folder, ** crosses folders, and /srv/up/** is /srv/up too. In Allow neither matches a name that begins with a dot: spell the dot out, as in /srv/www/** /.htaccess.
          */
         paths?: string[];
         /**
-         * For LocalForward and RemoteForward: host:port, such as 127.0.0.1:9100; * for any host or port.
+         * For LocalForward and RemoteForward: host:port, such as 127.0.0.1:9100 or [::1]:9100; * for any host or port. A Unix socket is unix:/path, which *:* does not include. RemoteForward: the address that the target listens on.
          */
         destinations?: string[];
+        /**
+         * For Subsystem. Exact names, such as netconf. sftp needs none: rules with ReadFile or WriteFile let it in.
+         */
+        subsystems?: string[];
       };
       /**
        * Kubernetes API requests. verbs, apiGroups, resources and resourceNames mean what they mean in RBAC.

@@ -138,6 +138,10 @@ export interface ApprovalRequest {
        */
       database?: string;
       /**
+       * The user on the target, for an SSH connection.
+       */
+      loginUser?: string;
+      /**
        * The command in one line.
        */
       summary: string;

@@ -306,6 +306,23 @@ export interface MaskingRule {
         };
       };
     }[];
+    /**
+     * SSH: output of commands that is not text (not UTF-8, or with zero bytes). Search, the default, searches every run of text in it and changes nothing else; Deny ends the command at the first such byte; Pass stops searching there, so that a program that prints one zero byte shows everything after it. Of several rules the strictest holds.
+     */
+    binaryOutput?: 'Search' | 'Deny' | 'Pass';
+    /**
+     * SSH: files whose contents are protected when they are read by sftp or scp.
+     */
+    files?: {
+      /**
+       * Absolute paths; * stays inside one folder, ** crosses folders.
+       */
+      paths: string[];
+      /**
+       * Deny: they are not read. Mask: what is read of them is searched for the content of this rule and of the others that apply.
+       */
+      action?: 'Deny' | 'Mask';
+    }[];
   };
   /**
    * Written by the operator.

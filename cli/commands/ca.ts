@@ -1,17 +1,25 @@
 import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { openAuthority } from '../../proxy/standalone/authority.ts';
+import { knownHostsLine } from '../../proxy/identity/ssh-host-keys.ts';
+import { openAuthority, openSshAuthority } from '../../proxy/standalone/authority.ts';
 import { CliError } from '../errors.ts';
 import { type CliIo, defaultState } from '../io.ts';
 import { groupExamples } from './group-examples.ts';
 
-interface CaOptions {
+interface CommonOptions {
   readonly state: string;
   readonly out?: string;
+  readonly output: 'text' | 'json';
+}
+
+interface CaOptions extends CommonOptions {
   readonly role: string;
   readonly database: string;
-  readonly output: 'text' | 'json';
+}
+
+interface SshOptions extends CommonOptions {
+  readonly principal: readonly string[];
 }
 
 const NAME = /^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/;
@@ -26,9 +34,11 @@ function secretName(text: string): { readonly namespace: string; readonly name: 
 const EXAMPLES = [
   'sallyport ca postgres shop/orders-ca --role app --database orders --out sallyport-ca.crt',
   'sallyport ca postgres orders-ca -o json',
+  'sallyport ca ssh shop/ssh-ca --principal deploy --out sallyport_ca.pub',
+  'sallyport ca ssh-hosts >> ~/.ssh/known_hosts',
 ];
 
-/** Adds `sallyport ca postgres`. */
+/** Adds `sallyport ca postgres`, `ca ssh` and `ca ssh-hosts`. */
 export function register(program: Command, io: CliIo): void {
   const ca = program
     .command('ca')
@@ -46,19 +56,76 @@ export function register(program: Command, io: CliIo): void {
     .option('--database <name>', 'database in the line for pg_hba.conf', 'all')
     .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
     .action((secret: { namespace: string; name: string }, options: CaOptions) => print(secret, options, io));
+  ca.command('ssh')
+    .description('Print the authority for credential.sshCertificate, and what sshd needs; made at first use')
+    .argument('<secret>', 'Secret that caSecretRef names, as NAMESPACE/NAME', secretName)
+    .option('--state <dir>', 'state folder, where the key is kept', defaultState(io.env))
+    .option('--out <file>', 'write the public key to this file; standard output then has the lines for sshd only')
+    .option(
+      '--principal <user>',
+      'login user that certificates are for; may be repeated',
+      (value: string, all: readonly string[]): readonly string[] => [...all, value],
+      [],
+    )
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
+    .action((secret: { namespace: string; name: string }, options: SshOptions) => printSsh(secret, options, io));
+  ca.command('ssh-hosts')
+    .description(
+      'Print the line for known_hosts with which clients trust the host keys of the gateway; made at first use',
+    )
+    .option('--state <dir>', 'state folder, where the key is kept', defaultState(io.env))
+    .addOption(new Option('-o, --output <format>', 'output format').choices(['text', 'json']).default('text'))
+    .action((options: CommonOptions) => printHosts(options, io));
+}
+
+async function written(file: string | undefined, text: string, io: CliIo): Promise<void> {
+  if (file === undefined) return;
+  try {
+    await writeFile(resolve(io.cwd, file), text, { mode: 0o644 });
+  } catch (error) {
+    throw new CliError('SPC050', [file, error instanceof Error ? error.message : String(error)], error);
+  }
+}
+
+/** Where sshd looks for the principals that may log in as a user; `%u` is that user. */
+const PRINCIPALS_FILE = '/etc/ssh/sallyport_principals/%u';
+
+async function printSsh(secret: { namespace: string; name: string }, options: SshOptions, io: CliIo): Promise<void> {
+  const publicKey = await openSshAuthority(resolve(io.cwd, options.state), secret.namespace, secret.name);
+  await written(options.out, `${publicKey}\n`, io);
+  const { principal } = options;
+  const sshdConfig = [
+    `TrustedUserCAKeys ${options.out ?? '/etc/ssh/sallyport_ca.pub'}`,
+    ...(principal.length === 0 ? [] : [`AuthorizedPrincipalsFile ${PRINCIPALS_FILE}`]),
+  ];
+  const files = Object.fromEntries(principal.map((user) => [PRINCIPALS_FILE.replace('%u', user), user]));
+  switch (options.output) {
+    case 'text': {
+      const lines = Object.entries(files).map(([file, user]) => `# ${file}: ${user}\n`);
+      io.stdout.write(`${options.out === undefined ? `${publicKey}\n` : ''}# The server trusts this authority for users: sshd_config
+${sshdConfig.join('\n')}
+# A certificate names one user and lets in nobody else. With AuthorizedPrincipalsFile only users with such a file are let in:
+${principal.length === 0 ? '# name them with --principal\n' : lines.join('')}`);
+      return;
+    }
+    case 'json':
+      io.stdout.write(`${JSON.stringify({ publicKey, sshdConfig, authorizedPrincipals: files })}\n`);
+      return;
+    default:
+      options.output satisfies never;
+  }
+}
+
+async function printHosts({ state, output }: CommonOptions, io: CliIo): Promise<void> {
+  const line = await knownHostsLine(resolve(io.cwd, state), Date.now);
+  io.stdout.write(output === 'json' ? `${JSON.stringify({ knownHosts: line.trim() })}\n` : line);
 }
 
 const hbaName = (name: string): string => (/^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`);
 
 async function print(secret: { namespace: string; name: string }, options: CaOptions, io: CliIo): Promise<void> {
   const certificate = await openAuthority(resolve(io.cwd, options.state), secret.namespace, secret.name, Date.now());
-  if (options.out !== undefined) {
-    try {
-      await writeFile(resolve(io.cwd, options.out), certificate, { mode: 0o644 });
-    } catch (error) {
-      throw new CliError('SPC050', [options.out, error instanceof Error ? error.message : String(error)], error);
-    }
-  }
+  await written(options.out, certificate, io);
   const file = options.out ?? 'sallyport-ca.crt';
   const settings = `ssl = on\nssl_ca_file = '${file.replaceAll("'", "''")}'`;
   const hba = `hostssl ${hbaName(options.database)} ${hbaName(options.role)} all cert`;

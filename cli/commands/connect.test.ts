@@ -130,7 +130,8 @@ describe('connect', () => {
     const base = { namespace: 'shop', address: '127.0.0.1', port };
     const connections = [
       { ...base, name: 'db', protocol: 'Postgres', database: 'shop' },
-      { ...base, name: 'host', protocol: 'SSH' },
+      { ...base, name: 'host', protocol: 'SSH', user: 'deploy' },
+      { ...base, name: 'api', protocol: 'Kubernetes' },
     ];
     await mkdir(join(folder, 'state', 'run'), { recursive: true });
     const endpoints = { connections, tls: { caFile: '/state/tls/ca.crt' }, plaintext: false, ...more };
@@ -179,6 +180,66 @@ describe('connect', () => {
     expect(stdout).not.toContain('PGSSLROOTCERT');
   });
 
+  test('starts ssh with the gateway as the only host that is trusted, and answers its questions in parts', async () => {
+    await running();
+    await mkdir(join(folder, 'bin'));
+    await mkdir(join(folder, 'state', 'ssh'));
+    const ssh = join(folder, 'bin', 'ssh');
+    const ask = (question: string): string => `printf '%s;' "$("$SSH_ASKPASS" '${question}')" >> "$OUT"`;
+    const script = [
+      '#!/bin/sh',
+      'printf "%s;" "$@" > "$OUT"',
+      ask('(deploy@127.0.0.1) Token: '),
+      ask('(deploy@127.0.0.1) Rest of the token, from character 1024: '),
+      'exit 126',
+    ];
+    await writeFile(ssh, `${script.join('\n')}\n`);
+    await chmod(ssh, 0o755);
+    const env = { PATH: [join(folder, 'bin'), '/usr/bin', '/bin'].join(delimiter), OUT: join(folder, 'out') };
+    const long = ['--claim', `padding=${'x'.repeat(1200)}`];
+    await sallyport(
+      env,
+      'connect',
+      'shop/host',
+      '--as',
+      'okta:ada',
+      ...long,
+      '--state',
+      'state',
+      '--',
+      '-T',
+      'id',
+      '-u',
+    );
+    const seen = (await readFile(join(folder, 'out'), 'utf8')).split(';');
+    const at = seen.indexOf('deploy@127.0.0.1');
+    expect(seen.slice(at, at + 4)).toEqual(['deploy@127.0.0.1', '-T', 'id', '-u']);
+    const knownHosts = join(folder, 'state', 'ssh', 'known_hosts');
+    for (const option of [
+      `UserKnownHostsFile=${knownHosts}`,
+      'StrictHostKeyChecking=yes',
+      `Port=${port}`,
+      'ControlPath=none',
+    ])
+      expect(seen).toContain(option);
+    const [first = '', rest = ''] = seen.slice(at + 4);
+    expect(first.length).toBe(1023);
+    expect((await verify(first + rest)).subject.username).toBe('okta:ada');
+    // That of ssh: 126 is a denial.
+    expect(exitCode).toBe(126);
+  });
+
+  test('prints what ssh and other programs need', async () => {
+    await running();
+    const as = ['shop/host', '--as', 'okta:ada', '--state', 'state', '--user', 'ops'];
+    await sallyport({}, 'connect', ...as, '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({ host: '127.0.0.1', port, user: 'ops' });
+    stdout = '';
+    await sallyport({}, 'connect', ...as, '-o', 'config');
+    expect(stdout).toMatch(/^Host shop-host\n {2}HostName 127\.0\.0\.1\n {2}User ops\n/);
+    expect(stdout).not.toMatch(/[\w-]+\.[\w-]+\.[\w-]{20}/);
+  });
+
   test('says what is missing', async () => {
     await expect(sallyport({}, 'connect', ...words)).rejects.toMatchObject({ code: 'SPC020' });
     await running();
@@ -187,7 +248,12 @@ describe('connect', () => {
       code: 'SPC021',
       message: expect.stringContaining('shop/db'),
     });
-    await expect(sallyport({}, 'connect', 'shop/host', ...as)).rejects.toMatchObject({ code: 'SPC022' });
+    await expect(sallyport({}, 'connect', 'shop/api', ...as)).rejects.toMatchObject({ code: 'SPC022' });
+    await expect(sallyport({}, 'connect', 'shop/db', ...as, '-o', 'config')).rejects.toMatchObject({ code: 'SPC026' });
+    await mkdir(join(folder, 'state', 'ssh'));
+    await expect(sallyport({ PATH: '/nonexistent' }, 'connect', 'shop/host', ...as)).rejects.toMatchObject({
+      code: 'SPC024',
+    });
     await expect(sallyport({ PATH: '/nonexistent' }, 'connect', ...words)).rejects.toMatchObject({ code: 'SPC023' });
     gateway.close();
     await once(gateway, 'close');

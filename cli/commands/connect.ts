@@ -6,13 +6,16 @@ import { type Command, InvalidArgumentError, Option } from 'commander';
 import { developmentKey, signDevelopmentToken } from '../../proxy/identity/development.ts';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { connectSsh } from './connect-ssh.ts';
 import { addTokenOptions, type TokenOptions, tokenRequest } from './token-request.ts';
 
 const EXAMPLES = `
 Examples:
   sallyport connect shop/db --as system:serviceaccount:shop:reporter
   sallyport connect shop/db --as okta:ada@example.com --group team:data -- -c 'SELECT * FROM customers'
-  sallyport connect shop/db --as okta:ada@example.com -o json      # PGHOST, PGPORT, PGPASSWORD, … for other programs`;
+  sallyport connect shop/db --as okta:ada@example.com -o json      # PGHOST, PGPORT, PGPASSWORD, … for other programs
+  sallyport connect shop/host --as system:serviceaccount:shop:agent --user deploy -- systemctl status nginx
+  sallyport connect shop/host --as okta:ada@example.com -o config >> ~/.ssh/config   # for scp, rsync, git; asks for the token`;
 
 /** What a running gateway writes into STATE/run/endpoints.json. */
 interface Endpoints {
@@ -23,12 +26,15 @@ interface Endpoints {
     readonly address: string;
     readonly port: number;
     readonly database?: string;
+    /** SSH: a user on the target. */
+    readonly user?: string;
   }[];
   readonly tls?: { readonly caFile?: string };
   readonly plaintext: boolean;
 }
 
-type ConnectOptions = TokenOptions & { readonly output: 'text' | 'json' };
+type Endpoint = Endpoints['connections'][number];
+type ConnectOptions = TokenOptions & { readonly output: 'text' | 'json' | 'config'; readonly user?: string };
 
 /**
  * Variables of libpq that would lead the connection elsewhere, or ask the gateway for what it does not do. Settings of psql and
@@ -54,18 +60,20 @@ const CONFLICTING = [
 /** Adds `sallyport connect`. */
 export function register(program: Command, io: CliIo): void {
   addTokenOptions(program.command('connect'), io)
-    .description('Open stock psql on a connection of the gateway that runs on the state folder')
+    .description('Open stock psql or ssh on a connection of the gateway that runs on the state folder')
     .argument('<connection>', 'NAMESPACE/NAME of the AccessConnection', checkConnection)
-    .argument('[arguments...]', 'arguments of psql, after --')
+    .argument('[arguments...]', 'arguments of psql, or options and command of ssh, after --')
+    .option('--user <name>', 'SSH: the user on the target (default: one that the connection names)')
     .addOption(
-      new Option('-o, --output <format>', 'json prints the connection parameters, token included, and starts nothing')
-        .choices(['text', 'json'])
+      new Option(
+        '-o, --output <format>',
+        'json prints the connection parameters, token included, and starts nothing; config prints a Host block for ~/.ssh/config',
+      )
+        .choices(['text', 'json', 'config'])
         .default('text'),
     )
     .addHelpText('after', EXAMPLES)
-    .action((connection: string, psqlArguments: string[], options: ConnectOptions) =>
-      connect(connection, psqlArguments, options, io),
-    );
+    .action((connection: string, words: string[], options: ConnectOptions) => connect(connection, words, options, io));
 }
 
 function checkConnection(text: string): string {
@@ -76,12 +84,7 @@ function checkConnection(text: string): string {
 /** The variables of libpq that lead to the connection. */
 type Variables = Readonly<Record<string, string>>;
 
-async function connect(
-  label: string,
-  psqlArguments: readonly string[],
-  options: ConnectOptions,
-  io: CliIo,
-): Promise<void> {
+async function connect(label: string, words: readonly string[], options: ConnectOptions, io: CliIo): Promise<void> {
   const state = resolve(io.cwd, options.state);
   const endpoints = await readEndpoints(state);
   const endpoint = endpoints.connections.find(({ namespace, name }) => `${namespace}/${name}` === label);
@@ -89,11 +92,29 @@ async function connect(
     const known = endpoints.connections.map(({ namespace, name }) => `${namespace}/${name}`).join(', ');
     throw new CliError('SPC021', [label, state, known || 'none']);
   }
-  if (endpoint.protocol !== 'Postgres') throw new CliError('SPC022', [label, endpoint.protocol]);
+  const { protocol } = endpoint;
+  if (protocol !== 'Postgres' && protocol !== 'SSH') throw new CliError('SPC022', [label, protocol]);
   // A gateway that listens everywhere is reached on this machine.
   const host = endpoint.address === '0.0.0.0' ? '127.0.0.1' : endpoint.address === '::' ? '::1' : endpoint.address;
   await checkListening(host, endpoint.port, state);
   const token = await signDevelopmentToken(await developmentKey(state), tokenRequest(options), Date.now());
+  await (protocol === 'SSH'
+    ? connectSsh(
+        { label, host, port: endpoint.port, user: options.user ?? endpoint.user, state, token },
+        words,
+        options,
+        io,
+      )
+    : connectPostgres({ host, endpoint, endpoints, token }, words, options, io));
+}
+
+async function connectPostgres(
+  at: { readonly host: string; readonly endpoint: Endpoint; readonly endpoints: Endpoints; readonly token: string },
+  psqlArguments: readonly string[],
+  options: ConnectOptions,
+  io: CliIo,
+): Promise<void> {
+  const { host, endpoint, endpoints, token } = at;
   const caFile = endpoints.tls?.caFile;
   const variables: Variables = {
     PGHOST: host,
@@ -110,6 +131,8 @@ async function connect(
     case 'json':
       io.stdout.write(`${JSON.stringify(variables)}\n`);
       return;
+    case 'config':
+      throw new CliError('SPC026', [at.endpoint.name]);
     case 'text':
       await runPsql(psqlArguments, variables, io);
       return;

@@ -70,7 +70,7 @@ function holdWords(hold: 'Wait' | 'Reject', timeoutMs: number): string {
 
 /** The decision as a person reads it: the verdict, each tuple with its reason, and what follows from it. */
 export function explanation(subject: Subject, offline: OfflineDecision, paint: Paint): string {
-  const { analysis, connection, decision, scope } = offline;
+  const { parseError, connection, decision, scope } = offline;
   const lines: string[] = [];
   const line = (text: string): void => void lines.push(text);
   const observed =
@@ -78,7 +78,7 @@ export function explanation(subject: Subject, offline: OfflineDecision, paint: P
   line(
     `${paintVerdict(decision.verdict, paint)}${observed}  ${neutralise(subject.username)} on ${connection.namespace}/${connection.name}`,
   );
-  if (analysis.parseError !== undefined) line(`  does not parse: ${neutralise(analysis.parseError.message)}`);
+  if (parseError !== undefined) line(`  does not parse: ${neutralise(parseError.message)}`);
   if (scope.revoked !== undefined) line(`  revoked by rule ${scope.revoked.rule}: no session is let in`);
   else if (!scope.mayConnect) line('  no rule gives this subject anything here: no session is let in');
   const words = decision.tuples.map(({ tuple }) => neutralise(tupleWords(tuple)));
@@ -103,20 +103,23 @@ export function explanation(subject: Subject, offline: OfflineDecision, paint: P
   if (!scope.masks.empty) {
     const masks = scope.permissions().filter(({ effect }) => effect === 'Mask');
     line(
-      `  masked: ${[...new Set(masks.map(({ rule }) => rule))].join(', ')}; what a statement may do with masked columns is decided at the database`,
+      `  masked: ${[...new Set(masks.map(({ rule }) => rule))].join(', ')}${connection.protocol === 'Postgres' ? '; what a statement may do with masked columns is decided at the database' : ''}`,
     );
   }
   return `${lines.join('\n')}\n`;
 }
 
 /** The same as one JSON object. */
-export function explanationJson(subject: Subject, { analysis, connection, decision, scope }: OfflineDecision): object {
+export function explanationJson(
+  subject: Subject,
+  { parseError, connection, decision, scope }: OfflineDecision,
+): object {
   return {
     subject: subject.username,
     connection: `${connection.namespace}/${connection.name}`,
     mayConnect: scope.mayConnect,
     ...(scope.revoked === undefined ? {} : { revoked: scope.revoked }),
-    ...(analysis.parseError === undefined ? {} : { parseError: analysis.parseError }),
+    ...(parseError === undefined ? {} : { parseError }),
     ...decision,
     tuples: decision.tuples.map((tuple) => ({ what: tupleWords(tuple.tuple), ...tuple })),
     masked: !scope.masks.empty,

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HOST_KEY } from '../../policy/testing/ssh.ts';
 import type { CliIo } from '../io.ts';
 import { register as registerExplain } from './explain.ts';
 import { junitXml } from './junit.ts';
@@ -29,6 +30,7 @@ spec:
     - {name: late, effect: RequireApproval, message: Ask., when: now.getHours("Europe/Berlin") >= 18, sql: {statements: [Delete]}, approval: {approvers: {groups: [oncall]}}}
     - {name: wide, effect: Deny, message: Add a WHERE clause., when: "!command.sql.hasWhere", sql: {statements: [Delete]}}
 `;
+const EXAMPLES = join(import.meta.dirname, '../../examples');
 const AGENT = 'system:serviceaccount:default:agent';
 
 let folder = '';
@@ -243,5 +245,59 @@ describe('test', () => {
     const xml = junitXml([{ suite: 'a"<', name: '\u0000&', file: 'f', line: 1, durationMs: 1, failure: 'x\ny' }]);
     expect(xml).toContain('classname="a&quot;&lt;" name="\ufffd&amp;"');
     expect(xml).toContain('message="x&#10;y"');
+  });
+});
+
+describe('SSH', () => {
+  const web = (command: string, ...more: string[]) =>
+    run(
+      'explain',
+      '-f',
+      join(EXAMPLES, 'ssh-hosts.yaml'),
+      '--as',
+      'system:serviceaccount:default:ops-agent',
+      '--connection',
+      'web-1',
+      '--command',
+      command,
+      ...more,
+    );
+
+  it('is explained part by part, with the only principal as login user', async () => {
+    const { out, code } = await web('systemctl status shop | tee /tmp/x');
+    expect(out).toContain('Exec of systemctl status shop  Allow            rule default/web-operations/service');
+    expect(out).toContain('Exec of tee /tmp/x             Deny             no Allow rule covers it');
+    expect(out).toContain(
+      'Exec of systemctl status shop, sudo systemctl restart shop, journalctl -u shop ** as deploy',
+    );
+    expect(code).toBe(1);
+    expect((await web('systemctl status shop')).code).toBe(0);
+  });
+
+  it('asks for files, forwards, shells and subsystems as well', async () => {
+    expect((await web('/var/log/shop/app.log', '--operation', 'ReadFile')).code).toBe(0);
+    expect((await web('/var/log/shop/.x', '--operation', 'ReadFile')).out).toContain('Hidden names are covered only');
+    expect((await web('', '--operation', 'Shell')).out).toContain('needs 1 approval(s)');
+    expect((await web('sftp', '--operation', 'Subsystem')).out).toContain('needs no rule of its own');
+    expect((await web('[::1]:80', '--operation', 'LocalForward')).out).toContain('LocalForward to [::1]:80');
+    expect((await web('unix:/run/x', '--operation', 'RemoteForward')).out).toContain('RemoteForward on unix:/run/x');
+  });
+
+  it('says what is missing', async () => {
+    expect((await web('app.log', '--operation', 'ReadFile')).error).toMatchObject({ code: 'SPC036' });
+    expect((await web('nowhere', '--operation', 'LocalForward')).error).toMatchObject({ code: 'SPC036' });
+    const policies = POLICIES.replace('Postgres', 'SSH').replace(
+      'target: {host: orders-db, port: 5432, database: orders}',
+      `target: {host: orders-db, port: 22, hostKeys: ["${HOST_KEY}"]}`,
+    );
+    await writeFile(join(folder, 'policies.yaml'), policies);
+    expect((await explain('id')).error).toMatchObject({ code: 'SPC035' });
+    expect((await explain('id', '--login-user', 'ops')).code).toBe(1);
+  });
+
+  it('has cases of its own', async () => {
+    const { out, code } = await run('test', join(EXAMPLES, 'ssh'));
+    expect(out).toContain('12 passed, 0 failed');
+    expect(code).toBe(0);
   });
 });

@@ -5,9 +5,10 @@ import type { PlaceOptions } from '../places/place-options.ts';
 import { folderPolicies, type PolicyPlace } from '../places/policies.ts';
 import { explanation, explanationJson, painter } from './explain-format.ts';
 import { decideOffline } from './offline-decision.ts';
+import { ASKED_OPERATIONS, type SshQuestion } from './ssh-question.ts';
 import { addClaim, addGroup, parseTime, type SubjectOptions, subjectOf } from './subject-options.ts';
 
-interface ExplainOptions extends SubjectOptions, PlaceOptions {
+interface ExplainOptions extends SubjectOptions, PlaceOptions, SshQuestion {
   readonly file?: readonly string[];
   readonly connection: string;
   readonly command: string;
@@ -21,7 +22,11 @@ Exit status: 0 when the command is allowed, 1 when it is denied, held, or cannot
 Examples:
   sallyport explain -f policies --as system:serviceaccount:default:agent --connection orders --command 'DELETE FROM orders'
   sallyport explain -f policies --as okta:ana@example.com --group okta:dba --connection shop/orders --at 2026-03-07T20:00:00Z \\
-    --command 'SELECT * FROM customers' -o json`;
+    --command 'SELECT * FROM customers' -o json
+  sallyport explain -f policies --as system:serviceaccount:default:ops-agent --connection web-1 --login-user deploy \\
+    --command 'systemctl status shop && sudo systemctl restart shop'
+  sallyport explain -f policies --as system:serviceaccount:default:ops-agent --connection web-1 --login-user deploy \\
+    --operation ReadFile --command /var/log/shop/app.log`;
 
 /** Adds `explain`: the decision on one command, tuple by tuple, by the engine of the gateway. */
 export function register(program: Command, io: CliIo, place: PolicyPlace = folderPolicies()): void {
@@ -40,7 +45,17 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
       new Map(),
     )
     .requiredOption('--connection <namespace/name>', 'the AccessConnection; namespace default if left out')
-    .requiredOption('--command <sql>', 'what the agent sends')
+    .requiredOption('--command <text>', 'what the agent sends: SQL, or a line of shell')
+    .option('--login-user <user>', "SSH: the user on the target (default: the connection's only one)")
+    .addOption(
+      new Option(
+        '--operation <operation>',
+        'SSH: what is asked for; --command is then a path, host:port or unix:/path, a subsystem, or nothing ("")',
+      )
+        .choices(ASKED_OPERATIONS)
+        .default('Exec'),
+    )
+    .option('--terminal', 'SSH: with a terminal', false)
     .option('--at <time>', 'when it is sent, such as 2026-03-07T20:00:00Z (default: now)', parseTime)
     .addOption(new Option('-o, --output <format>', 'output format').choices(OUTPUTS).default('text'))
     .addHelpText('after', EXAMPLES)
@@ -50,9 +65,20 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
 async function explain(place: PolicyPlace, options: ExplainOptions, io: CliIo): Promise<void> {
   const subject = subjectOf(options);
   const { bundle, homeNamespace } = await place.open(options, io);
-  const { command, at = new Date() } = options;
+  const { command, loginUser, operation, terminal, at = new Date() } = options;
   const connection = options.connection.includes('/') ? options.connection : `${homeNamespace}/${options.connection}`;
-  const offline = decideOffline({ bundle }, { subject, connection, command, at });
+  const offline = decideOffline(
+    { bundle },
+    {
+      subject,
+      connection,
+      command,
+      at,
+      ...(loginUser === undefined ? {} : { loginUser }),
+      ...(operation === undefined ? {} : { operation }),
+      ...(terminal === undefined ? {} : { terminal }),
+    },
+  );
   io.stdout.write(
     options.output === 'text'
       ? explanation(subject, offline, painter(io.isTTY && !io.env['NO_COLOR']))

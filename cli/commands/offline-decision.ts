@@ -3,16 +3,17 @@ import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration } from '..
 import { type Loaded, loadResources } from '../../api/load.ts';
 import { checkRules } from '../../api/rules.ts';
 import type { Bundle, CompiledConnection, PolicyScope } from '../../policy/bundle.ts';
+import type { Command } from '../../policy/command.ts';
 import { compile } from '../../policy/compile.ts';
 import type { Decision } from '../../policy/decision.ts';
 import type { Subject } from '../../policy/subject.ts';
 import { analyse } from '../../proxy/protocols/postgres/sql/analyse.ts';
 import { loadParser } from '../../proxy/protocols/postgres/sql/parse.ts';
-import type { Analysis } from '../../proxy/protocols/postgres/sql/types.ts';
 import { findingsOf } from '../../proxy/standalone/bundle-source.ts';
 import { CliError } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import type { CliIo } from '../io.ts';
+import { type SshQuestion, sshCommandOf } from './ssh-question.ts';
 
 /** The policies of a folder, ready to be asked. */
 export interface Policies {
@@ -23,7 +24,8 @@ export interface Policies {
 
 /** A decision without a database: names mean what the default search_path says, and no catalog is there. */
 export interface OfflineDecision {
-  readonly analysis: Analysis;
+  /** SQL that does not parse. */
+  readonly parseError?: { readonly message: string };
   readonly scope: PolicyScope;
   readonly connection: CompiledConnection;
   readonly decision: Decision;
@@ -62,30 +64,26 @@ export function connectionNamed(bundle: Bundle, reference: string): CompiledConn
   const namespace = slash < 0 ? 'default' : reference.slice(0, slash);
   const connection = bundle.connection(namespace, reference.slice(slash + 1));
   if (connection === undefined) throw new CliError('SPC003', [reference]);
-  if (connection.protocol !== 'Postgres') throw new CliError('SPC033', [reference, connection.protocol]);
+  if (connection.protocol !== 'Postgres' && connection.protocol !== 'SSH')
+    throw new CliError('SPC033', [reference, connection.protocol]);
   return connection;
 }
 
-export interface Question {
+export interface Question extends SshQuestion {
   readonly subject: Subject;
   readonly connection: string;
   readonly command: string;
   readonly at: Date;
 }
 
-/** The decision that the gateway would give, but for what only the target's catalog can tell. */
-export function decideOffline(
-  { bundle }: Pick<Policies, 'bundle'>,
-  { subject, connection: name, command, at }: Question,
-): OfflineDecision {
+/**
+ * The decision that the gateway would give, but for what only the target's catalog can tell.
+ * @throws CliError SPC003, SPC033, SPC035, SPC036
+ */
+export function decideOffline({ bundle }: Pick<Policies, 'bundle'>, question: Question): OfflineDecision {
+  const { subject, connection: name, at } = question;
   const connection = connectionNamed(bundle, name);
   const scope = bundle.scope(subject, connection);
-  const analysis = analyse(
-    command,
-    { searchPath: ['public'], role: '', catalog: undefined, temporary: new Set(), prepared: () => undefined },
-    scope.masks,
-    undefined,
-  );
   const session = {
     id: 'offline',
     startedAt: at,
@@ -93,5 +91,21 @@ export function decideOffline(
     applicationName: 'sallyport',
     commands: 0,
   };
-  return { analysis, scope, connection, decision: scope.decide(analysis.command, { now: at, session }) };
+  const { parseError, command } = commandOf(connection, scope, question);
+  const decision = scope.decide(command, { now: at, session });
+  return { ...(parseError === undefined ? {} : { parseError }), scope, connection, decision };
+}
+
+function commandOf(
+  connection: CompiledConnection,
+  scope: PolicyScope,
+  question: Question,
+): { readonly command: Command; readonly parseError?: { readonly message: string } | undefined } {
+  if (connection.protocol === 'SSH') return { command: sshCommandOf(connection, question.command, question) };
+  return analyse(
+    question.command,
+    { searchPath: ['public'], role: '', catalog: undefined, temporary: new Set(), prepared: () => undefined },
+    scope.masks,
+    undefined,
+  );
 }

@@ -13,6 +13,7 @@ interface OperatorRunOptions {
   readonly imagePullPolicy: 'Always' | 'IfNotPresent' | 'Never';
   readonly proxyReplicas: number;
   readonly proxyArgument: readonly string[];
+  readonly proxyConfiguration?: string;
   readonly archiveSize: string;
   readonly archiveStorageClass?: string;
   readonly archiveRetentionDays: number;
@@ -69,6 +70,10 @@ export function register(program: Command, io: CliIo): void {
     )
     .addOption(new Option('--proxy-replicas <n>', 'proxies of each namespace').argParser(whole(1, 32)).default(2))
     .option('--proxy-argument <argument>', 'another argument for every proxy; may be repeated', collect, [])
+    .option(
+      '--proxy-configuration <dir>',
+      'configuration.yaml (SallyportConfiguration) and files beside it, for every proxy',
+    )
     .addOption(new Option('--archive-size <size>', 'volume of the archive').argParser(quantity).default('20Gi'))
     .option('--archive-storage-class <name>', "its storage class (default: the cluster's)")
     .addOption(new Option('--archive-retention-days <n>', 'days that it keeps').argParser(whole(1, 36500)).default(400))
@@ -99,6 +104,7 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
     { loadKubeConfig },
     { runOperator },
     { operatorWebhooks },
+    { readProxyConfiguration },
     { serveProbes },
     { pino },
     { Registry, collectDefaultMetrics },
@@ -106,6 +112,7 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
     import('../../kube/access.ts'),
     import('../../operator/serve.ts'),
     import('./operator-webhooks.ts'),
+    import('./proxy-configuration.ts'),
     import('../../proxy/telemetry/server.ts'),
     import('pino'),
     import('prom-client'),
@@ -130,6 +137,10 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
         imagePullPolicy: options.imagePullPolicy,
         proxyReplicas: options.proxyReplicas,
         proxyArguments: options.proxyArgument,
+        proxyConfiguration:
+          options.proxyConfiguration === undefined
+            ? undefined
+            : await readProxyConfiguration(options.proxyConfiguration),
         archiveVolumeSize: options.archiveSize,
         archiveStorageClass: options.archiveStorageClass,
         archiveRetentionDays: options.archiveRetentionDays,

@@ -57,7 +57,7 @@ export function register(program: Command, io: CliIo): void {
     .option('--archive <url>', 'https address of the archive; without it the record stays on this disk')
     .option('--state <dir>', 'where keys and the record are kept', '/var/lib/sallyport')
     .option('--credentials <dir>', 'mounted secrets/NAME/KEY and configmaps/NAME/KEY', '/var/run/sallyport/credentials')
-    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt', '/var/run/sallyport/tls')
+    .option('--tls <dir>', 'mounted tls.crt, tls.key and ca.crt, and the SSH host key', '/var/run/sallyport/tls')
     .option('--token-key <file>', 'key for tokens of masking rules', '/var/run/sallyport/token-key/key')
     .option('--token-issuer <url>', 'issuer of service-account tokens (default: as the API server says)')
     .option('-c, --config <file>', 'SallyportConfiguration: issuers outside of the cluster, limits')

@@ -123,11 +123,13 @@ function announcer(options: RunOptions, io: CliIo) {
   return {
     ready(connections: readonly ServedConnection[], metrics: string, state: string, caFile: string | undefined): void {
       if (json) {
-        line({ event: 'ready', connections: connections.map(({ database: _database, ...rest }) => rest), metrics });
+        line({ event: 'ready', connections: connections.map(({ database: _d, user: _u, ...rest }) => rest), metrics });
         return;
       }
-      for (const { namespace, name, address, port } of connections)
-        io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}\n`);
+      for (const { namespace, name, protocol, address, port, user = 'USER' } of connections) {
+        const how = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
+        io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}${how}\n`);
+      }
       io.stdout.write(
         `metrics ${metrics}\nstate   ${state}\n${caFile === undefined ? '' : `trust   ${caFile}\n`}ready\n`,
       );

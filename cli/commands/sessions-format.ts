@@ -2,6 +2,7 @@ import type { CommandView } from '../../record/commands.ts';
 import { neutralise } from '../../record/display.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
 import { wrap } from '../replay/cells.ts';
+import { fileWords, statusWords } from '../replay/program-words.ts';
 import { sessionFacts } from '../replay/session-facts.ts';
 import { table } from '../table.ts';
 
@@ -45,6 +46,11 @@ export function commandLines(command: CommandView): string {
     command.verdict === undefined || command.outcome === 'denied' ? undefined : `by ${verdict(command)}`,
     command.outcome === 'denied' ? denial(command) : undefined,
     command.sqlstate ?? command.code,
+    command.exit === undefined ? undefined : `exit ${command.exit}`,
+    command.signal === undefined ? undefined : `killed by ${command.signal}`,
+    command.status === undefined || command.status <= 1 ? undefined : statusWords(command.status),
+    command.bytesRead === undefined ? undefined : `${command.bytesRead} B read`,
+    command.bytesWritten === undefined ? undefined : `${command.bytesWritten} B written`,
     command.rows === undefined ? undefined : `${command.rows} ${command.rows === 1 ? 'row' : 'rows'}`,
     command.bytes === undefined ? undefined : `${command.bytes} B`,
     command.durationMicros === undefined ? undefined : duration(command.durationMicros),
@@ -54,7 +60,8 @@ export function commandLines(command: CommandView): string {
     .filter((fact) => fact !== undefined)
     .map(neutralise)
     .join('  ');
-  return command.text === undefined ? `${line}\n` : `${line}\n    ${neutralise(command.text)}\n`;
+  const what = command.text ?? fileWords(command.operation, command.accesses);
+  return what === undefined ? `${line}\n` : `${line}\n    ${neutralise(what)}\n`;
 }
 
 function verdict(command: CommandView): string {

@@ -21,6 +21,7 @@ interface FilterOptions extends CommonOptions {
 interface ListOptions extends FilterOptions, CommandFilter {
   readonly since?: Date;
   readonly until?: Date;
+  readonly protocol?: string;
 }
 
 const EXAMPLES = [
@@ -51,6 +52,7 @@ export function register(program: Command, io: CliIo, place: RecordPlace = folde
         'RequireApproval',
       ]),
     )
+    .addOption(new Option('--protocol <protocol>', 'only sessions of this protocol').choices(['Postgres', 'SSH']))
     .option('--rule <rule>', 'only with a command that this rule decided: RULE, POLICY/RULE or NAMESPACE/POLICY/RULE')
     .option('--text <text>', 'only with a command that contains the text, or matches a /regular expression/', parseText)
     .action((options: ListOptions) => list(place, options, io));
@@ -89,7 +91,7 @@ async function list(place: RecordPlace, options: ListOptions, io: CliIo): Promis
   else for (const session of found) io.stdout.write(`${safeJson(session)}\n`);
 }
 
-function sessionFilter({ as, since, until, denied, verdict, rule, text }: ListOptions): SessionFilter {
+function sessionFilter({ as, since, until, denied, verdict, rule, text, protocol }: ListOptions): SessionFilter {
   return {
     ...(as === undefined ? {} : { who: as }),
     ...(since === undefined ? {} : { since }),
@@ -97,6 +99,7 @@ function sessionFilter({ as, since, until, denied, verdict, rule, text }: ListOp
     ...(denied === undefined ? {} : { denied }),
     ...(verdict === undefined ? {} : { verdict }),
     ...(rule === undefined ? {} : { rule }),
+    ...(protocol === undefined ? {} : { protocol }),
     ...(text === undefined ? {} : { text }),
   };
 }
@@ -172,10 +175,11 @@ function followedLines(
   options: FilterOptions,
   views: ReturnType<typeof createCommandViews>,
 ): string | undefined {
-  const denial = event.e === 'command.denied' || event.e === 'session.refused';
+  const denial = event.e === 'command.denied' || event.e === 'file.denied' || event.e === 'session.refused';
   if (options.output === 'json') {
-    if (event.e === 'result.chunk' || (options.denied === true && !denial)) return undefined;
-    const { result: _result, ...shown } = event;
+    if (event.e === 'result.chunk' || event.e === 'output.chunk' || (options.denied === true && !denial))
+      return undefined;
+    const { result: _result, parts: _parts, ...shown } = event;
     return `${safeJson({ connection, ...shown })}\n`;
   }
   const command = views.enter(event);

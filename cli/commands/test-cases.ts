@@ -3,9 +3,10 @@ import { dirname, join, resolve } from 'node:path';
 import { Ajv } from 'ajv';
 import { isNode, LineCounter, parseAllDocuments } from 'yaml';
 import { CliError } from '../errors.ts';
+import { ASKED_OPERATIONS, type SshQuestion } from './ssh-question.ts';
 
 /** One case of a SallyportTest, with the place where it stands. */
-export interface TestCase {
+export interface TestCase extends SshQuestion {
   readonly name: string;
   readonly as: string;
   readonly groups?: readonly string[];
@@ -53,6 +54,9 @@ const CASE = {
   groups: texts(64),
   claims: { type: 'object', additionalProperties: { anyOf: [TEXT, texts(64)] } },
   connection: TEXT,
+  loginUser: TEXT,
+  operation: { enum: ASKED_OPERATIONS },
+  terminal: { type: 'boolean' },
   at: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(Z|[+-]\\d{2}:\\d{2})$' },
 };
 const SCHEMA = closed(['apiVersion', 'kind', 'metadata', 'spec'], {

@@ -45,6 +45,14 @@ Cases stand in files *.test.yaml beside the policies:
         at: 2026-03-04T22:00:00Z      # left out: a Wednesday noon, UTC
         expect: {verdict: RequireApproval, rule: needs-two-people}
 
+      - name: the agent restarts the shop
+        as: system:serviceaccount:default:ops-agent
+        connection: web-1                 # an SSH connection: command is a line of shell
+        loginUser: deploy                 # left out: the connection's only one
+        operation: Exec                   # left out: Exec; else command is a path, host:port, a subsystem, or nothing
+        command: sudo systemctl restart shop
+        expect: Allow
+
 Exit status: 0 when every case came out as expected, else 1; 2 for wrong usage.`;
 
 /** Adds `test`: cases in YAML beside the policies, decided by the engine of the gateway. */
@@ -106,8 +114,7 @@ function runCase(suite: TestSuite, one: TestCase, policies: Policies): ReportedC
       claim: new Map(Object.entries(one.claims ?? {})),
     });
     const at = new Date(one.at ?? DEFAULT_TIME);
-    const { connection, command } = one;
-    failure = difference(one.expect, decideOffline(policies, { subject, connection, command, at }));
+    failure = difference(one.expect, decideOffline(policies, { ...one, subject, at }));
   } catch (error) {
     // A case that names a connection or subject that cannot be is a failed case; the others still run.
     failure = error instanceof Error ? error.message : String(error);
@@ -123,11 +130,11 @@ function runCase(suite: TestSuite, one: TestCase, policies: Policies): ReportedC
 }
 
 /** What came out differently, in words; undefined when nothing did. */
-function difference(expect: TestCase['expect'], { decision, analysis }: OfflineDecision): string | undefined {
+function difference(expect: TestCase['expect'], { decision, parseError }: OfflineDecision): string | undefined {
   const expected: Expectation = typeof expect === 'string' ? { verdict: expect } : expect;
   const rules = decision.rules.map(ruleName);
   const by = rules.length > 0 ? ` by ${rules.join(', ')}` : '';
-  const why = analysis.parseError === undefined ? (decision.denied ?? '') : analysis.parseError.message;
+  const why = parseError === undefined ? (decision.denied ?? '') : parseError.message;
   if (decision.verdict !== expected.verdict) {
     return `expected ${expected.verdict}, got ${decision.verdict}${by}${why === '' ? '' : ` (${why})`}`;
   }

@@ -1,13 +1,16 @@
 import { createHash } from 'node:crypto';
 import { neutralise } from '../../record/display.ts';
 import { layOut } from '../../record/replay/sql-layout.ts';
-import type { DecidedText, ReplayStep } from '../../record/replay/steps.ts';
+import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
+import { createOutputLines, type OutputLine } from './output-text.ts';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts';
+import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
 import { sessionFacts } from './session-facts.ts';
 import { NULL_MARK } from './table.ts';
 import {
   clock,
+  maskedWords,
   openedWords,
   outcomeWords,
   parameterWords,
@@ -71,6 +74,7 @@ export function createPage({ mostRows, maxPauseMicros }: PageOptions): PageWrite
   /** Number of the command that the step before belonged to. */
   let group: number | undefined;
   let shownRows = 0;
+  const printed = createOutputLines();
 
   function head(session: SessionSummary): string {
     const list = sessionFacts(session)
@@ -127,6 +131,10 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
       case 'prepared':
         return item(step, facts([tag('', 'prepared'), ...decided(step)]) + statement(step));
       case 'command': {
+        if (step.program !== undefined) {
+          const head = facts([tag('', `#${step.seq}`), ...programWords(step.program), ...decided(step)]);
+          return item(step, head + written(step), step.seq);
+        }
         const values = step.parameters.length === 0 ? '' : quiet(parameterWords(step.parameters));
         return item(step, facts([tag('', `#${step.seq}`), ...decided(step)]) + statement(step) + values, step.seq);
       }
@@ -153,12 +161,37 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
         shownRows = 0;
         return notes.length === 0 ? '' : item(step, notes.map(quiet).join(''), step.seq);
       }
+      case 'output': {
+        const lines = printed.add(step.seq, step.code, step.data);
+        return lines.length === 0 ? '' : item(step, outputOf(lines), step.seq);
+      }
+      case 'file':
+        return item(
+          step,
+          facts([tag('', `#${step.seq}`), fileWords(step.operation, step.accesses), step.detail, ...decided(step)]),
+          step.seq,
+        );
+      case 'file-denied': {
+        const rules = step.rules.length === 0 ? undefined : `rule ${step.rules.join(', ')}`;
+        const what = fileWords(step.operation, step.accesses);
+        return item(step, facts([tag('bad', 'denied'), what, step.message, rules, step.code]), step.seq);
+      }
+      case 'file-closed': {
+        const masked = Object.keys(step.masked).length === 0 ? '' : ' data-masked';
+        return item(step, facts(['closed', ...fileEndWords(step), maskedWords(step.masked)]), step.seq, masked);
+      }
       case 'executed': {
         const masked = Object.keys(step.masked).length === 0 ? '' : ' data-masked';
-        return item(step, facts([tag('good', 'executed'), ...outcomeWords(step)]), step.seq, masked);
+        const end = facts([tag('good', 'executed'), ...endWords(step), ...outcomeWords(step)]);
+        return item(step, outputEnd(step.seq, step) + end, step.seq, masked);
       }
       case 'failed':
-        return item(step, facts([tag('bad', 'failed'), step.code, ...outcomeWords(step)]), step.seq);
+        return item(
+          step,
+          outputEnd(step.seq, step) +
+            facts([tag('bad', 'failed'), step.code, ...endWords(step), ...outcomeWords(step)]),
+          step.seq,
+        );
       case 'credential':
         return item(step, facts([`credential ${step.action}`, step.type, step.username, step.reference]));
       case 'ended': {
@@ -172,6 +205,11 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
       default:
         return step satisfies never;
     }
+  }
+
+  function outputEnd(seq: number, outcome: StepOutcome): string {
+    const lines = printed.end(seq);
+    return (lines.length === 0 ? '' : outputOf(lines)) + unrecordedWords(outcome).map(quiet).join('');
   }
 
   return {
@@ -221,6 +259,17 @@ function statement({ text }: DecidedText): string {
       .join(''),
   );
   return `<pre>${lines.join('\n')}</pre>`;
+}
+
+/** Lines are escaped already for a terminal; here they are text of a page. */
+function outputOf(lines: readonly OutputLine[]): string {
+  return `<pre>${lines.map(({ text }) => escaped(text)).join('\n')}</pre>`;
+}
+
+/** What is no SQL stays as it was written. */
+function written({ text }: DecidedText): string {
+  if (text === undefined) return quiet('The text is not recorded.');
+  return `<pre>${text.split('\n').map(escaped).join('\n')}</pre>`;
 }
 
 function tableOf(columns: readonly string[], rows: readonly (readonly (string | null)[])[]): string {

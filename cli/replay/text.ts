@@ -1,10 +1,13 @@
 import { neutralise } from '../../record/display.ts';
 import { type Line, layOut, type Piece } from '../../record/replay/sql-layout.ts';
-import type { DecidedText, ReplayStep } from '../../record/replay/steps.ts';
+import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import { widthOf, wrap } from './cells.ts';
+import { createOutputLines, type OutputLine } from './output-text.ts';
+import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
 import { createTable, type TableWriter } from './table.ts';
 import {
   clock,
+  maskedWords,
   openedWords,
   outcomeWords,
   parameterWords,
@@ -33,6 +36,9 @@ type Fact = string | readonly [paint: (text: string) => string, text: string];
 
 /** Stands before every line of an agent's text, so that no text can pass for a line of ours. */
 const GUTTER = '│ ';
+/** The same before what a program printed, and before its error output. */
+const OUTPUT_GUTTER = '┊ ';
+const ERROR_GUTTER = '┇ ';
 
 /** Shows a session on a terminal, step by step. Nothing of what the record holds acts on it: see record/display.ts. */
 export function createTextRenderer({ colours, width, mostRows }: TextOptions): TextRenderer {
@@ -51,6 +57,9 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
   const plain = (text: string): string => text;
   const number = ({ seq }: { readonly seq: number }): Fact => [paint.bold, `#${seq}`];
   let table: TableWriter | undefined;
+  const printed = createOutputLines();
+  /** Lines of output that were shown, by command. */
+  const shownLines = new Map<number, number>();
 
   const indent = ' '.repeat(11);
   const room = Math.max(20, width - indent.length - GUTTER.length);
@@ -139,6 +148,37 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
     return shown;
   }
 
+  /** As somebody wrote it: what is no SQL is not laid out. */
+  function written({ text }: DecidedText): string[] {
+    if (text === undefined) return [paint.dim('(the text is not recorded)')];
+    return text
+      .split('\n')
+      .flatMap((line) => wrap(neutralise(line.replaceAll('\t', '    ')), room))
+      .map((line) => paint.dim(GUTTER) + line);
+  }
+
+  /** What a program printed, behind the gutter; of its error output the gutter is another. */
+  function output(seq: number, lines: readonly OutputLine[]): string {
+    let count = shownLines.get(seq) ?? 0;
+    const shown: string[] = [];
+    for (const { code, text } of lines) {
+      if (count++ >= mostRows) continue;
+      const gutter = code === 'e' ? paint.bad(ERROR_GUTTER) : paint.dim(OUTPUT_GUTTER);
+      for (const part of wrap(text, room)) shown.push(gutter + (code === 'r' ? paint.dim(part) : part));
+    }
+    shownLines.set(seq, count);
+    return below(shown);
+  }
+
+  /** The rest of a program's output, and what is not in the record of it. */
+  function outputEnd(seq: number, outcome: StepOutcome): string {
+    const rest = output(seq, printed.end(seq));
+    const more = (shownLines.get(seq) ?? 0) - mostRows;
+    shownLines.delete(seq);
+    const notes = [...(more > 0 ? [`${more} more lines of output`] : []), ...unrecordedWords(outcome)];
+    return rest + below(notes.map((note) => paint.dim(`(${note})`)));
+  }
+
   function render(step: ReplayStep): string {
     switch (step.kind) {
       case 'opened':
@@ -154,6 +194,9 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
       case 'prepared':
         return headed(step, [[paint.dim, 'prepared'], ...decision(step)]) + below(statement(step));
       case 'command': {
+        if (step.program !== undefined) {
+          return headed(step, [number(step), ...programWords(step.program), ...decision(step)]) + below(written(step));
+        }
         const values = step.parameters.length === 0 ? [] : wrap(neutralise(parameterWords(step.parameters)), room);
         return (
           headed(step, [number(step), ...decision(step)]) +
@@ -181,10 +224,29 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
         table = undefined;
         return below(notes.map((note) => paint.dim(`(${neutralise(note)})`)));
       }
+      case 'output':
+        return output(step.seq, printed.add(step.seq, step.code, step.data));
+      case 'file':
+        return headed(step, [number(step), fileWords(step.operation, step.accesses), step.detail, ...decision(step)]);
+      case 'file-denied': {
+        const rules = step.rules.length === 0 ? undefined : `rule ${step.rules.join(', ')}`;
+        const what = fileWords(step.operation, step.accesses);
+        return headed(step, [number(step), what, [paint.bad, 'denied'], step.message, rules, step.code]);
+      }
+      case 'file-closed': {
+        const masked = maskedWords(step.masked);
+        return headed(step, [number(step), [paint.dim, 'closed'], ...fileEndWords(step), masked]);
+      }
       case 'executed':
-        return headed(step, [number(step), [paint.good, 'executed'], ...outcomeWords(step)]);
+        return (
+          outputEnd(step.seq, step) +
+          headed(step, [number(step), [paint.good, 'executed'], ...endWords(step), ...outcomeWords(step)])
+        );
       case 'failed':
-        return headed(step, [number(step), [paint.bad, 'failed'], step.code, ...outcomeWords(step)]);
+        return (
+          outputEnd(step.seq, step) +
+          headed(step, [number(step), [paint.bad, 'failed'], step.code, ...endWords(step), ...outcomeWords(step)])
+        );
       case 'credential':
         return headed(step, [[paint.dim, `credential ${step.action}`], step.type, step.username, step.reference]);
       case 'ended': {

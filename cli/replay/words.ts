@@ -16,13 +16,14 @@ export function clock(micros: number): string {
 
 type Opened = Extract<ReplayStep, { kind: 'opened' }>;
 
-export function openedWords({ who, onBehalfOf, client, application, database, mode }: Opened): readonly string[] {
+export function openedWords({ who, onBehalfOf, client, application, database, user, mode }: Opened): readonly string[] {
   return [
     who,
     onBehalfOf === undefined ? undefined : `on behalf of ${onBehalfOf}`,
     client === undefined ? undefined : `from ${client}`,
     application === undefined || application === '' ? undefined : `with ${application}`,
     database === undefined ? undefined : `database ${database}`,
+    user === undefined ? undefined : `as ${user}`,
     mode === undefined || mode === 'Enforce' ? undefined : mode,
   ].filter((fact) => fact !== undefined);
 }

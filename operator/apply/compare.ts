@@ -21,8 +21,8 @@ export function difference(desired: Comparable, live: Comparable): Difference {
   const wanted = desired.metadata as Readonly<Record<string, unknown>>;
   const present = live.metadata as Readonly<Record<string, unknown>>;
   const parts: Difference[] = METADATA.map((name) =>
-    // Labels and annotations of others are none of ours; owners are.
-    compare(wanted[name], present[name]),
+    // Labels and annotations of others are none of ours; owners are, also where we set none: one that is gone takes the object along.
+    compare(wanted[name] ?? (name === 'ownerReferences' ? [] : undefined), present[name]),
   );
   const fields = live as unknown as Readonly<Record<string, unknown>>;
   for (const [name, value] of Object.entries(desired)) {

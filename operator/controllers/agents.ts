@@ -130,5 +130,6 @@ function inputsOf(
     targetRanges: [...ranges].map((range) => (range.includes('/') ? range : hostRange(range))).sort(),
     targetNamespaces: [...targetNamespaces].sort(),
     trust: keys.trust(),
+    sshKnownHosts: keys.sshKnownHosts(),
   };
 }

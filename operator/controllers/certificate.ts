@@ -15,12 +15,7 @@ const LIFETIME_MS = 90 * 86_400_000;
 /** The proxy's: for its Services, for gateways, and for every target, since agents verify the name that they dial. */
 export function proxyCertificate(namespace: string, connections: readonly AccessConnection[]): LeafRequest {
   const service = `${NAMES.proxy}.${namespace}.svc`;
-  const gateways = connections
-    .filter(({ spec }) => spec.routing === 'Gateway')
-    .flatMap(({ metadata }) => {
-      const name = gatewayServiceName(metadata.name);
-      return [`${name}.${namespace}`, `${name}.${namespace}.svc`, `${name}.${namespace}.svc.cluster.local`];
-    });
+  const gateways = connections.filter(({ spec }) => spec.routing === 'Gateway').flatMap(connectionHosts);
   const hosts = connections
     .flatMap(({ spec }) => namesOf(spec.target.host, namespace))
     .filter((name) => !isOwnName(name));
@@ -38,6 +33,16 @@ export function proxyCertificate(namespace: string, connections: readonly Access
     use: 'peer',
     lifetimeMs: LIFETIME_MS,
   };
+}
+
+/** The names that clients of one connection may dial it by. */
+export function connectionHosts({ metadata, spec }: AccessConnection): string[] {
+  const { namespace, name } = metadata;
+  if (spec.routing === 'Gateway') {
+    const service = gatewayServiceName(name);
+    return [`${service}.${namespace}`, `${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`];
+  }
+  return namesOf(spec.target.host, namespace).filter((host) => !isOwnName(host));
 }
 
 /** A target as agents may write it: the short names of a Service and its long ones are one target. */

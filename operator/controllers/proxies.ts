@@ -23,6 +23,7 @@ import { bundleConfigMaps } from '../desired/bundle-config-maps.ts';
 import { proxyDeployment } from '../desired/deployment.ts';
 import { proxyDisruptionBudget } from '../desired/disruption-budget.ts';
 import { ownersOf } from '../desired/owners.ts';
+import { proxyConfigurationMap } from '../desired/proxy-configuration.ts';
 import type { ApiServerAddress, ProxyInputs } from '../desired/proxy-inputs.ts';
 import { proxyNetworkPolicy } from '../desired/proxy-network-policy.ts';
 import { proxyRole } from '../desired/role.ts';
@@ -36,6 +37,7 @@ import { applyAll, type Desired, desired, removeOthers } from './apply-all.ts';
 import { bundleFor, presentBundle, wantedContent } from './bundle.ts';
 import { certificateFor, proxyCertificate } from './certificate.ts';
 import { followSpec } from './follow.ts';
+import { sshHostFor } from './ssh-host.ts';
 
 /** Types of which a namespace with connections gets objects. */
 const TYPES: readonly ResourceType[] = [
@@ -117,10 +119,14 @@ async function reconcileProxies(
     { namespace, name: NAMES.proxyTls },
     proxyCertificate(namespace, connections),
   );
+  const sshHost = sshHostFor(context, namespace, connections);
   const wanted: Desired[] = [
     ...(bundle === undefined
       ? []
       : bundleConfigMaps(namespace, inputs.owners, bundle).map((map) => desired(CONFIG_MAPS, map))),
+    ...(inputs.configuration === undefined
+      ? []
+      : [desired(CONFIG_MAPS, proxyConfigurationMap(inputs, inputs.configuration))]),
     desired(SERVICE_ACCOUNTS, proxyServiceAccount(inputs)),
     desired(ROLES, proxyRole(inputs)),
     desired(ROLE_BINDINGS, proxyRoleBinding(inputs)),
@@ -132,6 +138,7 @@ async function reconcileProxies(
         inputs.owners,
         certificate.pair,
         context.keys.trust(),
+        sshHost.data,
       ),
     ),
     desired(SECRETS, tokenKeyMetadata(namespace, inputs.owners)),
@@ -156,7 +163,12 @@ async function reconcileProxies(
   );
   const [first] = failed;
   if (first !== undefined) throw first;
-  return { requeueAfterMs: Math.max(1000, Math.min(certificate.renewAt - context.now(), MAX_WAIT_MS)) };
+  return {
+    requeueAfterMs: Math.max(
+      1000,
+      Math.min(certificate.renewAt - context.now(), sshHost.renewAt - context.now(), MAX_WAIT_MS),
+    ),
+  };
 }
 
 /** Timers of Node hold 24 days at most; a day is often enough to look. */
@@ -198,6 +210,7 @@ function inputsOf(
     replicas: settings.proxyReplicas,
     trustedKeys: [context.keys.publicKey()],
     apiServer: apiServerAddresses(context),
+    configuration: settings.proxyConfiguration,
     extraArguments: settings.proxyArguments,
   };
 }

@@ -2,26 +2,20 @@ import { ANNOTATIONS, LABELS, NAMES } from '../../api/cluster.ts';
 import type { AccessConnection, AccessPolicy, MaskingRule, Problem } from '../../api/resources.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, type Deployment } from '../../kube/builtin.ts';
 import { type Controller, createController, type ReconcileResult } from '../../kube/controller.ts';
-import { isConflict, isNotFound } from '../../kube/errors.ts';
-import { isOlder } from '../../kube/reflector.ts';
 import type { KubeObject, ResourceType } from '../../kube/types.ts';
-import { apiVersionOf } from '../../kube/types.ts';
 import { compile } from '../../policy/compile.ts';
 import { selectsConnection } from '../../policy/select-connection.ts';
 import { allowedNamespaces } from '../bundle/document.ts';
 import type { AgentPod, ControllerContext, Stored } from '../context.ts';
 import { ACCESS_CONNECTIONS, ACCESS_POLICIES, MASKING_RULES } from '../resources.ts';
-import { type Condition, type Finding, withTimes } from '../status/conditions.ts';
 import { connectionFindings, type ProxyState, type SidecarState, sessionsOf } from '../status/connection.ts';
+import { createLeaseLives, type LeaseLives } from '../status/lease-lives.ts';
 import { maskingReport, maskingStatus, ruleColumns } from '../status/masking.ts';
 import { policyFindings, proxyCount } from '../status/policy.ts';
-import { endOfLease, reportOf } from '../status/reports.ts';
+import { reportOf } from '../status/reports.ts';
+import { createStatusWriter, type StatusWriter } from '../status/writer.ts';
 import { presentBundle } from './bundle.ts';
 import { followSpec } from './follow.ts';
-
-const MANAGER = 'sallyport-status';
-/** Session counts change with every session: written at most so often. */
-const COUNT_MS = 10_000;
 
 /** Tells injected pods that would be injected differently today; undefined: has no connector. */
 export type JudgePod = (pod: AgentPod) => 'Current' | 'Outdated' | 'Changed' | undefined;
@@ -35,12 +29,13 @@ export interface StatusOptions {
 export function createStatusController(context: ControllerContext, options: StatusOptions): Controller {
   const { connections, policies, maskingRules, leases, pods, failures, log, metrics } = context;
   const writer = createStatusWriter(context);
+  const lives = createLeaseLives(leases, context.now);
   const controller = createController({
     name: 'status',
     workers: 2,
     log,
     metrics,
-    reconcile: (key, signal) => reconcileStatus(context, options, writer, key, signal),
+    reconcile: (key, signal) => reconcileStatus(context, options, { writer, lives }, key, signal),
   });
   const all = (): Set<string> =>
     new Set(
@@ -87,7 +82,7 @@ const podEssence = ({ metadata, finished }: AgentPod): string => JSON.stringify(
 async function reconcileStatus(
   context: ControllerContext,
   { judge }: StatusOptions,
-  writer: StatusWriter,
+  { writer, lives }: { readonly writer: StatusWriter; readonly lives: LeaseLives },
   namespace: string,
   signal: AbortSignal,
 ): Promise<ReconcileResult | undefined> {
@@ -111,7 +106,7 @@ async function reconcileStatus(
   const about = problemsByObject(problems);
   const proxies = new Map<string, ProxyState>();
   const proxiesOf = (of: string): ProxyState => {
-    const known = proxies.get(of) ?? proxyState(context, of);
+    const known = proxies.get(of) ?? proxyState(context, lives, of);
     proxies.set(of, known);
     return known;
   };
@@ -155,7 +150,7 @@ async function reconcileStatus(
   }
   const ends = context.leases
     .list(namespace)
-    .map((lease) => endOfLease(lease) - context.now())
+    .map((lease) => lives.endOf(lease) - context.now())
     .filter((left) => left > 0);
   const next = Math.min(...waits.filter((wait) => wait > 0), ...ends.map((left) => left + 1000));
   return Number.isFinite(next) ? { requeueAfterMs: next } : undefined;
@@ -199,7 +194,7 @@ function countPolicies(context: ControllerContext, connection: Stored<AccessConn
     .filter((policy) => selects(policy, connection, context.namespace)).length;
 }
 
-export function proxyState(context: ControllerContext, namespace: string): ProxyState {
+function proxyState(context: ControllerContext, lives: LeaseLives, namespace: string): ProxyState {
   const deployment: Deployment | undefined = context.applier.current(DEPLOYMENTS, namespace, NAMES.proxy);
   return {
     bundle: presentBundle(context, namespace)?.hash,
@@ -207,7 +202,8 @@ export function proxyState(context: ControllerContext, namespace: string): Proxy
     reports: context.leases
       .list(namespace)
       .filter(({ metadata }) => metadata.labels?.[LABELS.component] === 'proxy')
-      .map((lease) => reportOf(lease, context.now()))
+      .filter((lease) => lives.endOf(lease) >= context.now())
+      .map(reportOf)
       .filter((report) => report !== undefined),
     failures: context.failures.get(namespace),
   };
@@ -237,97 +233,4 @@ function sidecarState(
     if (judged(pod) !== 'Current') stale.push(`${pod.metadata.namespace}/${pod.metadata.name}`);
   }
   return { pods: count, stale: stale.sort() };
-}
-
-interface StatusWriter {
-  /** @returns milliseconds after which to write what was held back; 0: nothing was */
-  write(
-    type: ResourceType,
-    object: Stored<AccessConnection | AccessPolicy | MaskingRule>,
-    findings: readonly Finding[],
-    fields: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
-  ): Promise<number>;
-}
-
-interface StatusShape {
-  readonly observedGeneration?: number;
-  readonly conditions?: readonly Partial<Condition>[];
-  readonly [field: string]: unknown;
-}
-
-function createStatusWriter({ client, now, events }: ControllerContext): StatusWriter {
-  /** What was written last, by UID. The copy is a moment behind: until it has this version, this is what stands there. */
-  const last = new Map<string, { readonly status: StatusShape; readonly at: number; readonly version: string }>();
-  return {
-    async write(type, object, findings, fields, signal) {
-      const { namespace, name, uid = '', generation, resourceVersion } = object.metadata;
-      const recent = last.get(uid);
-      const copied = object.status as StatusShape | undefined;
-      const isBehind =
-        recent !== undefined && now() - recent.at < BELIEVED_MS && isOlder(resourceVersion ?? '', recent.version);
-      const present = isBehind ? recent.status : (copied ?? {});
-      const conditions = withTimes(findings, present.conditions ?? [], generation, now());
-      const status: StatusShape = {
-        ...(generation === undefined ? {} : { observedGeneration: generation }),
-        conditions,
-        ...fields,
-      };
-      if (sameStatus(status, present)) return 0;
-      const { sessions: _now, ...rest } = status;
-      const { sessions: _before, ...known } = present;
-      const wait = (recent?.at ?? 0) + COUNT_MS - now();
-      if (sameStatus(rest, known) && wait > 0) return wait;
-      let made: KubeObject;
-      try {
-        made = await client.apply(
-          type,
-          { apiVersion: apiVersionOf(type), kind: type.kind, metadata: { namespace, name, uid }, status } as KubeObject,
-          { fieldManager: MANAGER, force: true, subresource: 'status', signal },
-        );
-      } catch (error) {
-        // It was deleted meanwhile, and perhaps made anew: then that is another object, with a turn of its own.
-        if (isNotFound(error) || isConflict(error)) return 0;
-        throw error;
-      }
-      last.set(uid, { status, at: now(), version: made.metadata.resourceVersion ?? '' });
-      if (last.size > MAX_REMEMBERED) last.delete(last.keys().next().value ?? '');
-      tell(object, present, conditions);
-      return 0;
-    },
-  };
-
-  /** An Event for each change of Ready, and of what a person should hear of besides. */
-  function tell(object: KubeObject, before: StatusShape, conditions: readonly Condition[]): void {
-    for (const { type, status, reason, message } of conditions) {
-      if (type !== 'Ready' && type !== 'EgressEnforced') continue;
-      const old = before.conditions?.find((condition) => condition.type === type);
-      if (old?.status === status && old.reason === reason) continue;
-      if (status === 'Unknown' || (old === undefined && status === 'False' && reason === 'NoProxies')) continue;
-      events.event(object, {
-        type: status === 'True' ? 'Normal' : 'Warning',
-        reason: status === 'True' && type !== 'Ready' ? type : reason,
-        action: 'Reconcile',
-        note: message,
-      });
-    }
-  }
-}
-
-const MAX_REMEMBERED = 10_000;
-/** After an etcd restore the copy never gets there. */
-const BELIEVED_MS = 10_000;
-
-/** What we write of a status; the rest belongs to others. */
-function sameStatus(mine: StatusShape, present: StatusShape): boolean {
-  return Object.entries(mine).every(([name, value]) => stable(value) === stable(present[name]));
-}
-
-/** JSON with sorted members: the API server gives them back in its own order. */
-function stable(value: unknown): string {
-  return JSON.stringify(value, (_name, each: unknown) =>
-    typeof each === 'object' && each !== null && !Array.isArray(each)
-      ? Object.fromEntries(Object.entries(each).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : each,
-  );
 }

@@ -13,4 +13,6 @@ export interface AgentsInputs {
   readonly targetNamespaces: readonly string[];
   /** PEM. */
   readonly trust: string;
+  /** The line of known_hosts for SSH clients; empty: there is no authority yet. */
+  readonly sshKnownHosts: string;
 }

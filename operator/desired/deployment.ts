@@ -1,8 +1,9 @@
-import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
+import { ANNOTATIONS, LABELS, NAMES, PORTS } from '../../api/cluster.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
 import { credentialSources } from './credential-volume.ts';
 import { labelsOf, podLabels } from './labels.ts';
 import { CONTAINER_SECURITY, KEY_MODE, NOT_OF_THE_NODE, POD_SECURITY } from './pod-security.ts';
+import { configurationHash, PROXY_CONFIGURATION_FILE } from './proxy-configuration.ts';
 import type { ProxyInputs } from './proxy-inputs.ts';
 
 const PATHS = {
@@ -10,6 +11,7 @@ const PATHS = {
   credentials: '/var/run/sallyport/credentials',
   tls: '/var/run/sallyport/tls',
   tokenKey: '/var/run/sallyport/token-key',
+  configuration: '/etc/sallyport/proxy',
 } as const;
 
 /** Until a proxy that stops is killed: sessions end by themselves, and what is left of the record goes to the archive. */
@@ -36,13 +38,14 @@ function argumentsOf(inputs: ProxyInputs): string[] {
     PATHS.tls,
     '--token-key',
     `${PATHS.tokenKey}/key`,
+    ...(inputs.configuration === undefined ? [] : ['--config', `${PATHS.configuration}/${PROXY_CONFIGURATION_FILE}`]),
     ...inputs.extraArguments,
   ];
 }
 
 /** The proxies of one namespace. */
 export function proxyDeployment(inputs: ProxyInputs): AnyObject {
-  const { namespace, owners, replicas } = inputs;
+  const { namespace, owners, replicas, configuration } = inputs;
   const selector = podLabels(NAMES.proxy, 'proxy');
   const labels = labelsOf(NAMES.proxy, 'proxy', namespace);
   return {
@@ -59,7 +62,12 @@ export function proxyDeployment(inputs: ProxyInputs): AnyObject {
         // Also in a namespace whose pods get connectors: a proxy is no agent.
         metadata: {
           labels: { ...labels, [LABELS.inject]: 'false' },
-          annotations: { 'kubectl.kubernetes.io/default-container': 'proxy' },
+          annotations: {
+            'kubectl.kubernetes.io/default-container': 'proxy',
+            ...(configuration === undefined
+              ? {}
+              : { [ANNOTATIONS.configurationHash]: configurationHash(configuration) }),
+          },
         },
         spec: {
           serviceAccountName: NAMES.proxy,
@@ -111,6 +119,9 @@ function container(inputs: ProxyInputs): Record<string, unknown> {
       { name: 'credentials', mountPath: PATHS.credentials, readOnly: true },
       { name: 'tls', mountPath: PATHS.tls, readOnly: true },
       { name: 'token-key', mountPath: PATHS.tokenKey, readOnly: true },
+      ...(inputs.configuration === undefined
+        ? []
+        : [{ name: 'configuration', mountPath: PATHS.configuration, readOnly: true }]),
     ],
   };
 }
@@ -124,5 +135,8 @@ function volumes(inputs: ProxyInputs): Record<string, unknown>[] {
     },
     { name: 'tls', secret: { secretName: NAMES.proxyTls, defaultMode: KEY_MODE } },
     { name: 'token-key', secret: { secretName: NAMES.tokenKey, defaultMode: KEY_MODE } },
+    ...(inputs.configuration === undefined
+      ? []
+      : [{ name: 'configuration', configMap: { name: NAMES.proxyConfiguration } }]),
   ];
 }

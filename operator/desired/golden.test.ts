@@ -14,6 +14,7 @@ import { proxyDeployment } from './deployment.ts';
 import { proxyDisruptionBudget } from './disruption-budget.ts';
 import { AGENTS_INPUTS, ARCHIVE_INPUTS, PROXY_INPUTS } from './inputs.fixture.ts';
 import { podReaderBinding } from './pod-reader-binding.ts';
+import { proxyConfigurationMap } from './proxy-configuration.ts';
 import { proxyNetworkPolicy } from './proxy-network-policy.ts';
 import { proxyRole } from './role.ts';
 import { proxyRoleBinding } from './role-binding.ts';
@@ -33,6 +34,7 @@ const BUNDLE = {
   pieces: [Buffer.from('one'), Buffer.from('two')],
 };
 const PAIR = { certificate: 'CERTIFICATE', key: 'KEY' };
+const CONFIGURATION = { files: { 'configuration.yaml': 'CONFIGURATION', 'ca.crt': 'AUTHORITY' }, issuerPorts: [443] };
 const TLS = { namespace: 'shop', name: 'sallyport-proxy-tls', component: 'proxy', served: 'shop' } as const;
 
 const OBJECTS: Readonly<Record<string, () => unknown>> = {
@@ -47,9 +49,12 @@ const OBJECTS: Readonly<Record<string, () => unknown>> = {
   'bundle-config-maps': () => bundleConfigMaps('shop', PROXY_INPUTS.owners, BUNDLE),
   'ca-config-map': () => caConfigMap(AGENTS_INPUTS),
   deployment: () => proxyDeployment(PROXY_INPUTS),
+  'deployment-configured': () => proxyDeployment({ ...PROXY_INPUTS, configuration: CONFIGURATION }),
   'disruption-budget': () => proxyDisruptionBudget(PROXY_INPUTS),
   'pod-reader-binding': () => podReaderBinding(AGENTS_INPUTS),
+  'proxy-configuration': () => proxyConfigurationMap(PROXY_INPUTS, CONFIGURATION),
   'proxy-network-policy': () => proxyNetworkPolicy(PROXY_INPUTS),
+  'proxy-network-policy-configured': () => proxyNetworkPolicy({ ...PROXY_INPUTS, configuration: CONFIGURATION }),
   role: () => proxyRole(PROXY_INPUTS),
   'role-binding': () => proxyRoleBinding(PROXY_INPUTS),
   'secret-tls': () => tlsSecret(TLS, PROXY_INPUTS.owners, PAIR, 'TRUST'),

@@ -30,6 +30,11 @@ const CONNECTIONS: readonly AccessConnection[] = [
     },
     allowedNamespaces: { from: 'Selector', selector: { matchLabels: { team: 'agents' } } },
   }),
+  connection('edge', {
+    protocol: 'SSH',
+    target: { host: 'edge.example', port: 22, addresses: ['198.51.100.7/32'], hostKeys: ['ssh-ed25519 AAAA'] },
+    credential: { sshCertificate: { caSecretRef: { name: 'ssh-ca' }, principals: ['deploy'] } },
+  }),
   connection('stock', {
     target: { host: 'stock.warehouse', port: 5433, database: 'stock' },
     routing: 'Gateway',
@@ -79,6 +84,7 @@ export const AGENTS_INPUTS: AgentsInputs = {
   targetRanges: ['192.0.2.0/28', '2001:db8::/64', '10.0.0.9/32'],
   targetNamespaces: ['warehouse'],
   trust: '-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n',
+  sshKnownHosts: '@cert-authority * ssh-ed25519 AAAA sallyport\n',
 };
 
 export const ARCHIVE_INPUTS: ArchiveInputs = {

@@ -1,5 +1,6 @@
 import type { AccessConnection, MaskingRule } from '../../api/resources.ts';
 import type { OwnerReference } from '../../kube/types.ts';
+import type { ProxyConfiguration } from './proxy-configuration.ts';
 
 /** What the objects of one namespace with connections are made of. Builders are pure: the same inputs give the same object. */
 export interface ProxyInputs {
@@ -22,6 +23,8 @@ export interface ProxyInputs {
   readonly trustedKeys: readonly string[];
   /** Addresses and ports of the API server, as NetworkPolicies see them; empty: not known. */
   readonly apiServer: readonly ApiServerAddress[];
+  /** For all proxies; undefined: nothing is configured. */
+  readonly configuration?: ProxyConfiguration | undefined;
   /** Extra arguments, after those of the operator. */
   readonly extraArguments: readonly string[];
 }

@@ -38,11 +38,15 @@ export function proxyNetworkPolicy(inputs: ProxyInputs): AnyObject {
   };
 }
 
-function ingress({ connections, allowedNamespaces, gatewayPorts, operatorNamespace }: ProxyInputs): IngressRule[] {
+function ingress(inputs: ProxyInputs): IngressRule[] {
+  const { connections, allowedNamespaces, gatewayPorts, operatorNamespace, configuration } = inputs;
+  const fromOutside = (configuration?.issuerPorts.length ?? 0) > 0;
   const all = connections.flatMap(({ metadata }) => allowedNamespaces[metadata.name] ?? []);
   const gateways = connections.flatMap(({ metadata }): IngressRule[] => {
     const port = gatewayPorts[metadata.name];
     const from = podsOfNamespaces(allowedNamespaces[metadata.name] ?? []);
+    // Who comes with a token of an outside issuer is no pod: nothing is known of the address.
+    if (port !== undefined && fromOutside) return [{ ports: tcp(port) }];
     return port === undefined || from.length === 0 ? [] : [{ from, ports: tcp(port) }];
   });
   const agents = podsOfNamespaces(all);
@@ -60,7 +64,7 @@ function ingress({ connections, allowedNamespaces, gatewayPorts, operatorNamespa
 }
 
 function egress(inputs: ProxyInputs): EgressRule[] {
-  const { operatorNamespace, connections, apiServer } = inputs;
+  const { operatorNamespace, connections, apiServer, configuration } = inputs;
   const targets = connections.flatMap(({ metadata, spec }): EgressRule[] => {
     const { host, port, addresses } = spec.target;
     if (addresses !== undefined) return [{ to: ranges([...addresses].sort()), ports: tcp(port) }];
@@ -71,6 +75,10 @@ function egress(inputs: ProxyInputs): EgressRule[] {
       ...(inside === undefined ? [] : [{ to: podsOfNamespaces([inside]) }]),
     ];
   });
+  const issuers =
+    configuration === undefined || configuration.issuerPorts.length === 0
+      ? []
+      : [{ ports: tcp(...configuration.issuerPorts) }];
   const archive = podsOf(operatorNamespace, podLabels(NAMES.archive, 'archive'));
   return unique([
     { ports: DNS_PORTS },
@@ -79,6 +87,8 @@ function egress(inputs: ProxyInputs): EgressRule[] {
       : apiServer.map(({ address, port }): EgressRule => ({ to: ranges([hostRange(address)]), ports: tcp(port) }))),
     { to: [archive], ports: tcp(PORTS.archive) },
     ...targets,
+    // Where outside issuers publish their keys: known by name alone.
+    ...issuers,
   ]);
 }
 

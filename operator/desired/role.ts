@@ -23,13 +23,13 @@ export function proxyRole({ namespace, owners }: ProxyInputs): AnyObject {
 
 /** The operator can grant only what it has itself: rights.ts repeats these. */
 export const PROXY_RULES = [
-  { apiGroups: [''], resources: ['configmaps'], verbs: ['get', 'list', 'watch'] },
+  { apiGroups: [''], resources: ['configmaps'], verbs: ['list', 'watch'] },
   { apiGroups: [GROUP], resources: ['approvalrequests'], verbs: ['get', 'list', 'watch', 'create'] },
-  { apiGroups: [GROUP], resources: ['approvalrequests/status'], verbs: ['update', 'patch'] },
+  { apiGroups: [GROUP], resources: ['approvalrequests/status'], verbs: ['update'] },
   {
     apiGroups: ['coordination.k8s.io'],
     resources: ['leases'],
-    verbs: ['get', 'list', 'watch', 'create', 'update', 'delete'],
+    verbs: ['get', 'list', 'create', 'update', 'delete'],
   },
   { apiGroups: ['events.k8s.io'], resources: ['events'], verbs: ['create', 'patch'] },
 ] as const;

@@ -6,12 +6,13 @@ import { type Component, labelsOf } from './labels.ts';
 
 const base64 = (text: string | Uint8Array): string => Buffer.from(text).toString('base64');
 
-/** Certificate, key and the authorities to trust, as servers and clients of ours read them. */
+/** Certificate, key and the authorities to trust, as servers and clients of ours read them. @param more such as the SSH host key */
 export function tlsSecret(
   at: { readonly namespace: string; readonly name: string; readonly component: Component; readonly served?: string },
   owners: readonly OwnerReference[],
   pair: Pair,
   trust: string,
+  more: Readonly<Record<string, string>> = {},
 ): Secret {
   const { namespace, name, component, served } = at;
   return {
@@ -19,7 +20,12 @@ export function tlsSecret(
     kind: 'Secret',
     type: 'kubernetes.io/tls',
     metadata: { name, namespace, labels: labelsOf(name, component, served), ownerReferences: owners },
-    data: { 'tls.crt': base64(pair.certificate), 'tls.key': base64(pair.key), 'ca.crt': base64(trust) },
+    data: {
+      'tls.crt': base64(pair.certificate),
+      'tls.key': base64(pair.key),
+      'ca.crt': base64(trust),
+      ...Object.fromEntries(Object.entries(more).map(([name, value]) => [name, base64(value)])),
+    },
   };
 }
 

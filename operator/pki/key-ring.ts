@@ -1,4 +1,13 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  sign,
+  X509Certificate,
+} from 'node:crypto';
+import { authorityLine } from '../../certificate/openssh/known-hosts.ts';
+import { publicKeyOf } from '../../certificate/openssh/public-key.ts';
 import { issueCertificate } from '../../certificate/x509.ts';
 import { CLOCK_SKEW_MS, type KeyMaterial, type Pair, renewalTime } from './material.ts';
 
@@ -24,6 +33,10 @@ export interface KeyRing {
   publicKey(): string;
   /** Ed25519 private key in PKCS #8 PEM, for who signs votes. */
   signingKey(): string;
+  /** Signs SSH host certificates; undefined until the keys of an older version are renewed. */
+  sshHostAuthority(): KeyObject | undefined;
+  /** The line of known_hosts with which clients trust them; empty while there is no authority. */
+  sshKnownHosts(): string;
   /** Called after the keys have changed. @returns takes it off */
   onChange(listener: () => void): () => void;
   /** Replaces the keys. */
@@ -43,6 +56,12 @@ export function createKeyRing(first: KeyMaterial, now: () => number): KeyRing {
     sign: (data) => sign(null, data, material.signingKey),
     publicKey: () => rawPublicKey(material.signingKey),
     signingKey: () => material.signingKey,
+    sshHostAuthority: () => sshHostAuthority(material),
+    sshKnownHosts() {
+      const authority = sshHostAuthority(material);
+      // Which hosts a certificate is for it says itself.
+      return authority === undefined ? '' : `${authorityLine(['*'], publicKeyOf(authority))}\n`;
+    },
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -54,6 +73,9 @@ export function createKeyRing(first: KeyMaterial, now: () => number): KeyRing {
     },
   };
 }
+
+const sshHostAuthority = ({ sshHostAuthority: pem }: KeyMaterial): KeyObject | undefined =>
+  pem === undefined ? undefined : createPrivateKey(pem);
 
 const trustOf = ({ signer, next, former }: KeyMaterial): string =>
   [signer.certificate, ...(next === undefined ? [] : [next.certificate]), ...former].join('');

@@ -30,6 +30,11 @@ export interface KeyMaterial {
   readonly former: readonly string[];
   /** Ed25519, PKCS #8 in PEM: signs bundles and votes. */
   readonly signingKey: string;
+  /**
+   * Ed25519, PKCS #8 in PEM: signs SSH host certificates. Never replaced by itself: what agents' pods trust is mounted when they start.
+   * Undefined where an older version made the keys, until they are renewed.
+   */
+  readonly sshHostAuthority: string | undefined;
 }
 
 export const AUTHORITY_DAYS = 730;
@@ -54,13 +59,16 @@ export function newAuthority(now: number): Pair {
   return { certificate, key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
 }
 
+const newEd25519 = (): string =>
+  generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+
 export function newMaterial(now: number): KeyMaterial {
-  const { privateKey } = generateKeyPairSync('ed25519');
   return {
     signer: newAuthority(now),
     next: undefined,
     former: [],
-    signingKey: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+    signingKey: newEd25519(),
+    sshHostAuthority: newEd25519(),
   };
 }
 
@@ -77,6 +85,7 @@ export function renewalTime(pem: string): number {
 
 /** The material as it should be now; the same object when nothing has to change. */
 export function renewed(material: KeyMaterial, now: number): KeyMaterial {
+  if (material.sshHostAuthority === undefined) return renewed({ ...material, sshHostAuthority: newEd25519() }, now);
   const former = material.former.filter((pem) => validity(pem).to > now);
   const expired = validity(material.signer.certificate).to <= now;
   const { next } = material;
@@ -103,12 +112,14 @@ export function nextChange(material: KeyMaterial): number {
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g;
 
 /** `data` of the Secret, not yet in base64. */
-export function writeMaterial({ signer, next, former, signingKey }: KeyMaterial): Record<string, string> {
+export function writeMaterial(material: KeyMaterial): Record<string, string> {
+  const { signer, next, former, signingKey, sshHostAuthority } = material;
   return {
     'ca.crt': [signer.certificate, ...(next === undefined ? [] : [next.certificate]), ...former].join(''),
     'ca.key': signer.key,
     ...(next === undefined ? {} : { 'next.key': next.key }),
     'signing.key': signingKey,
+    ...(sshHostAuthority === undefined ? {} : { 'ssh-host-ca.key': sshHostAuthority }),
   };
 }
 
@@ -128,10 +139,13 @@ export function readMaterial(data: Readonly<Record<string, string | undefined>>)
   const next = owner('next.key');
   const signingKey = data['signing.key'];
   if (signingKey === undefined) throw new Error('signing.key is missing');
-  if (parseKey(signingKey, 'signing.key').asymmetricKeyType !== 'ed25519')
-    throw new Error('signing.key is not Ed25519');
+  const sshHostAuthority = data['ssh-host-ca.key'];
+  const ed25519 = { 'signing.key': signingKey, 'ssh-host-ca.key': sshHostAuthority };
+  for (const [name, key] of Object.entries(ed25519))
+    if (key !== undefined && parseKey(key, name).asymmetricKeyType !== 'ed25519')
+      throw new Error(`${name} is not Ed25519`);
   const former = certificates.filter((pem) => pem !== signer.certificate && pem !== next?.certificate);
-  return { signer, next, former, signingKey };
+  return { signer, next, former, signingKey, sshHostAuthority };
 }
 
 function parseKey(pem: string, name: string): KeyObject {

@@ -16,11 +16,8 @@ const isRecord = (value: unknown): value is Json =>
 const line = (value: unknown): string =>
   typeof value === 'string' ? value.slice(0, MAX_TEXT).replaceAll(/[\p{C}\p{Zl}\p{Zp}]/gu, ' ') : '';
 
-/** @returns undefined when the Lease is over, or has no report */
-export function reportOf(lease: Lease, now: number): ReplicaReport | undefined {
-  const { renewTime, leaseDurationSeconds } = lease.spec ?? {};
-  const renewed = Date.parse(renewTime ?? '');
-  if (Number.isNaN(renewed) || renewed + (leaseDurationSeconds ?? 0) * 1000 < now) return undefined;
+/** @returns undefined when the Lease has no report */
+export function reportOf(lease: Lease): ReplicaReport | undefined {
   const text = lease.metadata.annotations?.[ANNOTATIONS.proxyReport];
   if (text === undefined || text.length > MAX_BYTES) return undefined;
   let report: unknown;
@@ -66,10 +63,3 @@ function maskingOf(value: unknown): MaskingReport {
 
 const mapped = <T>(value: unknown, read: (value: unknown) => T): Record<string, T> =>
   isRecord(value) ? Object.fromEntries(Object.entries(value).map(([name, each]) => [name, read(each)])) : {};
-
-/** When the Lease is over: milliseconds since the epoch. */
-export function endOfLease(lease: Lease): number {
-  const { renewTime, leaseDurationSeconds } = lease.spec ?? {};
-  const renewed = Date.parse(renewTime ?? '');
-  return Number.isNaN(renewed) ? 0 : renewed + (leaseDurationSeconds ?? 0) * 1000;
-}

@@ -18,26 +18,28 @@ function writer(hash: Hash): (...parts: readonly Part[]) => void {
 
 /** Who asks for it where, and everything around the text that changes its meaning. */
 function writeContext(write: (...parts: readonly Part[]) => void, command: HeldCommand): void {
-  const { connection, subject, database, settings } = command;
+  const { connection, subject, target, settings } = command;
+  write(connection.protocol);
   if (connection.uid === '') write('name', connection.namespace, connection.name);
   else write('uid', connection.uid);
-  write(subject.username, database);
-  const sorted = Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
-  write(String(sorted.length), ...sorted.flat());
+  write(subject.username);
+  for (const named of [target, settings]) {
+    const sorted = Object.entries(named).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+    write(String(sorted.length), ...sorted.flat());
+  }
 }
 
-/** `sha256:` and 64 hexadecimal digits over the exact bytes, their parameters and everything that changes their meaning. */
+/** `sha256:` and 64 hexadecimal digits over the exact bytes, the values with them and everything that changes their meaning. */
 export function commandHash(command: HeldCommand): string {
   const hash = createHash('sha256');
   const write = writer(hash);
-  write('sallyport.dev/approval/command/v1');
+  write('sallyport.dev/approval/command/v2');
   writeContext(write, command);
-  write(command.text, String(command.parameters.length));
-  command.parameters.forEach((parameter, index) => {
-    const format = String(command.formats[index] ?? 0);
-    if (parameter === null) write(format, 'null');
-    else write(format, 'value', parameter);
-  });
+  write(command.text, String(command.values.length));
+  for (const { format, bytes } of command.values) {
+    if (bytes === null) write(format, 'null');
+    else write(format, 'value', bytes);
+  }
   return `sha256:${hash.digest('hex')}`;
 }
 
@@ -46,7 +48,7 @@ export function fingerprintHash(command: HeldCommand): string | undefined {
   if (command.fingerprint === undefined) return undefined;
   const hash = createHash('sha256');
   const write = writer(hash);
-  write('sallyport.dev/approval/statement/v1');
+  write('sallyport.dev/approval/statement/v2');
   writeContext(write, command);
   write(command.fingerprint);
   return `sha256:${hash.digest('hex')}`;

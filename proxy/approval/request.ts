@@ -66,6 +66,14 @@ function requirementOf({ rule, requiredApprovals, approvers, message }: Approval
   };
 }
 
+function targetOf({ target }: HeldCommand) {
+  return target.database === undefined
+    ? { loginUser: shown(target.loginUser) }
+    : target.database === ''
+      ? {}
+      : { database: target.database };
+}
+
 /** What a second process that gets the same command can compare; a preview is each look's own. */
 function comparable(command: HeldCommand, hash: string, fingerprint: string | undefined) {
   const { connection, subject, presentation } = command;
@@ -81,7 +89,7 @@ function comparable(command: HeldCommand, hash: string, fingerprint: string | un
     },
     request: {
       protocol: connection.protocol,
-      ...(command.database === '' ? {} : { database: command.database }),
+      ...targetOf(command),
       summary: cut(neutralise(presentation.summary), 120),
       display: shown(presentation.display),
       ...(presentation.redactions.length === 0 ? {} : { redactions: presentation.redactions.map(shown) }),

@@ -2,6 +2,7 @@ import { chmod, mkdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
 import { stateOf } from '../../approval/state.ts';
+import type { HeldCommand, HeldValue } from '../ports.ts';
 import {
   AGENT,
   at,
@@ -74,19 +75,20 @@ describe('a request', () => {
     expect(new Set(same).size).toBe(1);
     names.add(same[0] ?? '');
     const someone = { username: 'okta:x', groups: [], claims: {} };
-    for (const change of [
-      { parameters: [Buffer.from('1')], formats: [0 as const] },
-      { parameters: [null], formats: [0 as const] },
+    const value = (format: HeldValue['format'], bytes = Buffer.from('1')): readonly HeldValue[] => [{ format, bytes }];
+    const changes: readonly Partial<HeldCommand>[] = [
+      { values: value('text') },
+      { values: [{ format: 'text', bytes: null }] },
       { settings: { search_path: 'other', role: 'app' } },
       { text: 'DELETE FROM orders WHERE id = 2' },
       { subject: someone },
-      { subject: someone, database: 'other' },
-      { subject: someone, parameters: [Buffer.from('1')], formats: [1 as const] },
-      { subject: someone, parameters: [Buffer.from('1')], formats: [0 as const] },
-    ]) {
-      names.add(await submit(change));
-    }
-    expect(names.size).toBe(9);
+      { subject: someone, target: { database: 'other' } },
+      { subject: someone, target: { loginUser: 'other' } },
+      { subject: someone, values: value('binary') },
+      { subject: someone, values: value('text') },
+    ];
+    for (const change of changes) names.add(await submit(change));
+    expect(names.size).toBe(changes.length + 1);
   });
 
   test('gets a number once the earlier one is over', async () => {

@@ -229,9 +229,12 @@ const connectionText = ({ connection }: HeldCommand): string => `${connection.na
 function whyImpossible(command: HeldCommand, signers: Signers): ApprovalRefusal | undefined {
   if (signers === NO_SIGNERS) return refusal('SPV001', [firstRule(command)]);
   if (
-    ![command.text, command.subject.username, command.database, ...Object.entries(command.settings).flat()].every(
-      (text) => text.isWellFormed(),
-    )
+    ![
+      command.text,
+      command.subject.username,
+      ...Object.values(command.target),
+      ...Object.entries(command.settings).flat(),
+    ].every((text: string) => text.isWellFormed())
   )
     return refusal('SPV013');
   const voters = signers.voters?.(command.connection);

@@ -33,6 +33,10 @@ export interface ClusterBundleSource extends BundleSource {
   readonly document: BundleDocument | undefined;
   /** Of the document in force. */
   readonly mark: BundleMark | undefined;
+  /** Whether any connection of the document in force allows pods of this namespace. */
+  serves(namespace: string): boolean;
+  /** Others enforce this one: nothing older is taken from now on. */
+  atLeast(known: BundleMark): void;
   /** Looks at the ConfigMaps: after each change of them. */
   look(): void;
   /** The API server was heard from just now, and the ConfigMaps were as they are here. */
@@ -86,6 +90,13 @@ export function createClusterBundleSource(options: ClusterBundleOptions): Cluste
     },
     get mark() {
       return document === undefined ? undefined : mark;
+    },
+    serves(namespace) {
+      const allowed = Object.values(document?.allowedNamespaces ?? {});
+      return allowed.some((names) => names.includes('*') || names.includes(namespace));
+    },
+    atLeast(known) {
+      if (mark === undefined || known.sequence > mark.sequence) mark = known;
     },
     look() {
       try {

@@ -15,13 +15,15 @@ const refusal = (error: ClusterError): GateRefusal => ({
 export function createClusterGate(bundles: ClusterBundleSource): AdmissionGate {
   return {
     refusal(connection, { subject }) {
-      // Whoever comes with a token of an outside issuer is in no namespace: policies alone are about them.
-      if (subject.pod === undefined) return undefined;
+      // Whoever comes with a token of an outside issuer is in no namespace: policies alone are about them. A key that stands for a
+      // service account is of its namespace, wherever it is used.
+      const from = subject.pod?.namespace ?? subject.serviceAccount?.namespace;
+      if (from === undefined) return undefined;
       const allowed = bundles.document?.allowedNamespaces ?? {};
       const names = Object.hasOwn(allowed, connection.name) ? (allowed[connection.name] ?? []) : [];
-      if (names.includes('*') || names.includes(subject.pod.namespace)) return undefined;
+      if (names.includes('*') || names.includes(from)) return undefined;
       const { namespace, name } = connection;
-      return refusal(new ClusterError('SPX011', [subject.pod.namespace, `${namespace}/${name}`]));
+      return refusal(new ClusterError('SPX011', [from, `${namespace}/${name}`]));
     },
     suspension({ maxPolicyStalenessMs }) {
       if (bundles.age() <= maxPolicyStalenessMs) return undefined;

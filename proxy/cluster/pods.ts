@@ -1,11 +1,14 @@
 import { LABELS } from '../../api/cluster.ts';
 import type { Pod } from '../../kube/builtin.ts';
 import type { Reflector } from '../../kube/types.ts';
+import { identityError } from '../identity/errors.ts';
 import type { PodDirectory, PodFacts } from '../identity/pod-directory.ts';
 
 export interface WatchedPodsOptions {
   /** A copy of the pods of one namespace, not running yet. */
   readonly reflector: (namespace: string) => Reflector<Pod>;
+  /** Whether any connection allows pods of this namespace: others are not looked at. */
+  readonly serves: (namespace: string) => boolean;
   /** What has become of a pod; undefined: it is gone. */
   readonly observe: (uid: string, pod: PodFacts | undefined) => void;
   /** How old the last news of a namespace may be while it cannot be watched, in milliseconds. */
@@ -62,7 +65,7 @@ export function essentialPod({ apiVersion, kind, metadata, spec, status }: Pod):
   };
 }
 
-/** Watches the pods of each namespace from the first token of it on. */
+/** Watches the pods of each namespace from the first token of it on, where a connection allows it at all. */
 export function createWatchedPods(options: WatchedPodsOptions): WatchedPods {
   const { now, signal } = options;
   const reflectors = new Map<string, Reflector<Pod>>();
@@ -70,6 +73,8 @@ export function createWatchedPods(options: WatchedPodsOptions): WatchedPods {
   function watch(namespace: string): Reflector<Pod> {
     const known = reflectors.get(namespace);
     if (known !== undefined) return known;
+    // Every token of this cluster gets here, of whatever namespace: none of them may set up a watch that nobody needs.
+    if (!options.serves(namespace)) throw identityError('SPI033', [namespace]);
     const reflector = options.reflector(namespace);
     reflectors.set(namespace, reflector);
     reflector.onChange(({ type, object }) => {

@@ -1,6 +1,8 @@
 import { ApiError } from '../../api/errors.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
-import type { BundleSource, CredentialSource } from '../ports.ts';
+import { readCredential } from '../credentials/stored.ts';
+import { IdentityError } from '../identity/errors.ts';
+import type { BundleSource, CredentialSource, SshHostKeys } from '../ports.ts';
 
 export interface ConnectionProblems {
   /** Looks again; calls back when it found something else than before. Never rejects. */
@@ -9,25 +11,30 @@ export interface ConnectionProblems {
   current(): Readonly<Record<string, string>>;
 }
 
-async function problemOf(connection: CompiledConnection, credentials: CredentialSource): Promise<string | undefined> {
-  if (connection.protocol !== 'Postgres') return undefined;
+async function problemOf(
+  connection: CompiledConnection,
+  { credentials, sshHostKeys }: ProblemSources,
+): Promise<string | undefined> {
   try {
-    const { postgresRole, clientCertificate } = connection.credential;
-    if (clientCertificate !== undefined)
-      await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
-    else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
-    await credentials.certificateAuthorities(connection);
+    await readCredential(connection, credentials);
+    if (connection.protocol === 'SSH') await sshHostKeys(connection);
     return undefined;
   } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
+    if (!(error instanceof ApiError) && !(error instanceof IdentityError)) throw error;
     return `${error.code}: ${error.message}`;
   }
+}
+
+/** What a connection needs that lies beside the bundle. */
+export interface ProblemSources {
+  readonly credentials: CredentialSource;
+  readonly sshHostKeys: SshHostKeys;
 }
 
 /** Secrets come and go beside the bundle: a connection whose credential is missing says so before somebody connects. */
 export function connectionProblems(
   bundles: BundleSource,
-  credentials: CredentialSource,
+  sources: ProblemSources,
   onChange: () => void,
 ): ConnectionProblems {
   let found: Readonly<Record<string, string>> = {};
@@ -37,7 +44,7 @@ export function connectionProblems(
   async function look(): Promise<void> {
     const next: Record<string, string> = {};
     for (const connection of bundles.current().connections) {
-      const problem = await problemOf(connection, credentials);
+      const problem = await problemOf(connection, sources);
       if (problem !== undefined) next[connection.name] = problem;
     }
     const changed = JSON.stringify(next) !== JSON.stringify(found);

@@ -12,6 +12,7 @@ import { keepRetention } from '../../record/retention.ts';
 import { createClusterVerifier } from '../identity/cluster.ts';
 import { createOidcVerifier } from '../identity/oidc.ts';
 import { configuredCertificate } from '../identity/server-certificate.ts';
+import { mountedHostKeys } from '../identity/ssh-host-keys.ts';
 import { createTenures } from '../identity/tenures.ts';
 import { createTokenVerifier } from '../identity/verifier.ts';
 import type { ApprovalStore, TokenVerifier } from '../ports.ts';
@@ -20,6 +21,7 @@ import { createRecorder } from '../recording/writer.ts';
 import { startRuntime } from '../runtime.ts';
 import { recordKey } from '../standalone/record-key.ts';
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts';
+import { createRefusalLog } from '../telemetry/refusal-log.ts';
 import { startTunnel, type Tunnel } from '../tunnel/server.ts';
 import { trustedKey } from './bundle-document.ts';
 import { readBundleMark, writeBundleMark } from './bundle-mark.ts';
@@ -29,6 +31,7 @@ import { createEgressProbes } from './egress.ts';
 import { createClusterGate } from './gate.ts';
 import { createLateVerifier } from './late-verifier.ts';
 import { createReplicaLease, type ReplicaPod } from './lease.ts';
+import { newestMarkOfPeers } from './peer-marks.ts';
 import { createPeers, processOf } from './peers.ts';
 import { createWatchedPods, essentialPod } from './pods.ts';
 import { connectionProblems } from './problems.ts';
@@ -52,7 +55,7 @@ export interface ReplicaOptions {
   /** Folder of projected volumes. */
   readonly credentials: string;
   readonly tokenKeyFile: string;
-  /** Folder with tls.crt and tls.key. */
+  /** Folder with tls.crt and tls.key, and for SSH the host key and its certificates. */
   readonly tls: string;
   /** Default: as the API server says. */
   readonly tokenIssuer: string | undefined;
@@ -144,8 +147,9 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
       log[error.code === 'SPX002' ? 'info' : 'error']({ code: error.code, hint: error.hint }, error.message);
     },
   });
+  let peersAsked = false;
   maps.onChange(() => {
-    if (maps.hasSynced) bundles.look();
+    if (maps.hasSynced && peersAsked) bundles.look();
   });
 
   const gate = createClusterGate(bundles);
@@ -153,6 +157,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   const tenures = createTenures();
   const pods = createWatchedPods({
     reflector: (of) => options.reflector<Pod>(PODS, { namespace: of, transform: essentialPod }),
+    serves: (of) => bundles.serves(of),
     observe(uid, facts) {
       tenures.observe(uid, facts);
       if (facts === undefined) egress.forget(uid);
@@ -222,7 +227,8 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     directory: options.credentials,
     tokenKeyFile: options.tokenKeyFile,
   });
-  const problems = connectionProblems(bundles, credentials, () => touch());
+  const sshHostKeys = mountedHostKeys(options.tls);
+  const problems = connectionProblems(bundles, { credentials, sshHostKeys }, () => touch());
   const looking = setInterval(() => problems.check(), PROBLEMS_CHECK_MS);
   looking.unref();
   starting.defer(() => clearInterval(looking));
@@ -239,6 +245,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     log,
     tls: () => certificate.context(),
     plaintextLoopback: false,
+    sshHostKeys,
     addressOf({ name }) {
       const ports = bundles.document?.gatewayPorts ?? {};
       const port = Object.hasOwn(ports, name) ? ports[name] : undefined;
@@ -287,6 +294,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     return verifier.missing;
   }
 
+  const refusals = createRefusalLog({ write: (facts, message) => log.warn(facts, message), now: monotonic });
   const tunnel = await startTunnel({
     address: { host: options.host, port: options.tunnelPort },
     context: () => tunnelCertificate.context(),
@@ -304,7 +312,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     observer: {
       refused(peer, code, message) {
         metrics.refused.inc({ code });
-        log.warn({ peer, code }, message);
+        refusals.refused(peer, code, message);
       },
       opened: () => metrics.tunnels.inc(),
       closed: () => metrics.tunnels.dec(),
@@ -313,10 +321,17 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   starting.defer(() => tunnel.destroy());
 
   const watching = maps.run(stopping.signal);
-  maps.synced(stopping.signal).then(
-    () => bundles.look(),
-    () => undefined,
-  );
+  maps
+    .synced(stopping.signal)
+    .then(() => newestMarkOfPeers({ client, namespace, now, log }, stopping.signal))
+    .then(
+      (known) => {
+        if (known !== undefined) bundles.atLeast(known);
+        peersAsked = true;
+        bundles.look();
+      },
+      () => undefined,
+    );
   const leasing = new AbortController();
   const leased = lease.run(leasing.signal);
   touch = lease.touch;

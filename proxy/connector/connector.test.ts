@@ -402,6 +402,22 @@ describe('the probe', () => {
     expect((await fetch(url)).status).toBe(200);
   });
 
+  test('connections that say nothing keep no kubelet from asking', async () => {
+    await proxy();
+    const { connector } = await start();
+    const silent = await Promise.all(
+      Array.from({ length: 40 }, async () => {
+        const socket = connect(connector.readinessPort, '127.0.0.1');
+        socket.on('error', () => undefined);
+        await once(socket, 'connect');
+        return socket;
+      }),
+    );
+    const answer = await fetch(`http://127.0.0.1:${connector.readinessPort}/readyz`);
+    expect(answer.status).toBe(200);
+    for (const socket of silent) socket.destroy();
+  });
+
   test('under Refuse a target that cannot be looked up keeps the agent from starting', async () => {
     await proxy();
     const { connector } = await start(

@@ -1,5 +1,7 @@
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { createServer } from './builtin.ts';
+
+const CONNECTIONS = 16;
 
 /** `/readyz` for the kubelet, on the pod's address: it tells nobody more than whether, and what is waited for. */
 export async function serveReadiness(
@@ -21,7 +23,17 @@ export async function serveReadiness(
       response.end(`${body}\n`);
     },
   );
-  server.maxConnections = 16;
+  // Whoever reaches the pod may open connections and say nothing. The kubelet is answered as soon as it asks, so the oldest one goes.
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+    for (const oldest of open) {
+      if (open.size <= CONNECTIONS) break;
+      open.delete(oldest);
+      oldest.destroy();
+    }
+  });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(address.port, address.host, resolve);

@@ -1,6 +1,9 @@
-import { X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
+import { OpenSshError } from '../../certificate/openssh/errors.ts';
+import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
+import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
@@ -53,6 +56,19 @@ function commonName(certificate: Buffer): string | undefined {
   return /^CN=(.+)$/m.exec(subject)?.[1];
 }
 
+/** Key of a Secret, as kubernetes.io/ssh-auth has it. */
+const SSH_PRIVATE_KEY = 'ssh-privatekey';
+
+/** @throws ApiError SPA021, which tells nothing of the key */
+function sshKey(label: string, text: Buffer): KeyObject {
+  try {
+    return parsePrivateKey(text.toString('latin1'));
+  } catch (error) {
+    if (error instanceof OpenSshError) throw new ApiError('SPA021', [label, SSH_PRIVATE_KEY, error.message]);
+    throw error;
+  }
+}
+
 /** Credentials out of stored values. Every look reads again, so a rotated credential is used by the next session. */
 export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialSource {
   return {
@@ -92,6 +108,27 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       return { certificate: certificate.toString('utf8'), key: key.toString('utf8') };
     },
 
+    async ssh({ namespace, name: connection, credential }) {
+      const name = credential.secretRef?.name;
+      if (name === undefined) throw new ApiError('SPA018', [`${namespace}/${connection}`]);
+      const label = `${namespace}/${name}`;
+      const [username, key, password] = await Promise.all(
+        ['username', SSH_PRIVATE_KEY, 'password'].map((each) => value('Secret', namespace, name, each)),
+      );
+      const login = { username: username === undefined ? undefined : trimmed(username) };
+      if (key !== undefined) return { type: 'key', ...login, privateKey: sshKey(label, key) };
+      if (password !== undefined) return { type: 'password', ...login, password: trimmed(password) };
+      if (username === undefined) throw new ApiError('SPA008', [label]);
+      throw new ApiError('SPA007', [label, `${SSH_PRIVATE_KEY} or password`]);
+    },
+
+    async sshAuthority({ namespace }, secret) {
+      const label = `${namespace}/${secret}`;
+      const key = await value('Secret', namespace, secret, SSH_PRIVATE_KEY);
+      if (key === undefined) throw new ApiError('SPA007', [label, SSH_PRIVATE_KEY]);
+      return sshKey(label, key);
+    },
+
     async certificateAuthorities(connection) {
       const reference = connection.target.tls.caRef;
       if (reference === undefined) return undefined;
@@ -113,4 +150,27 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       return ownTokenKey(namespace);
     },
   };
+}
+
+/** Reads what the connection signs in with, to find out whether it is there. @throws as the methods of `CredentialSource` */
+export async function readCredential(connection: CompiledConnection, credentials: CredentialSource): Promise<void> {
+  const { postgresRole, clientCertificate, sshCertificate } = connection.credential;
+  switch (connection.protocol) {
+    case 'Postgres':
+      if (clientCertificate !== undefined)
+        await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
+      else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
+      await credentials.certificateAuthorities(connection);
+      return;
+    case 'SSH':
+      if (sshCertificate === undefined) await credentials.ssh(connection);
+      else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
+      return;
+    case 'Kubernetes':
+    case 'HTTP':
+      // Not served yet, which is told elsewhere.
+      return;
+    default:
+      connection.protocol satisfies never;
+  }
 }

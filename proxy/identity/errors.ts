@@ -102,9 +102,17 @@ export const IDENTITY_ERRORS = {
     message: 'the API server does not answer about tokens: {}',
     hint: 'The platform team checks the right to create TokenReviews.',
   },
+  SPI033: {
+    message: 'no connection of this proxy is for pods of namespace {}',
+    hint: 'The platform team lists the namespace under allowedNamespaces of an AccessConnection.',
+  },
   SPI030: {
     message: 'the server certificate in {} cannot be used: {}',
     hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again.',
+  },
+  SPI034: {
+    message: 'the SSH host key in {} cannot be used: {}',
+    hint: 'Correct the files, or remove a folder that Sallyport made, and it is made again: clients then need its new authority.',
   },
   SPI031: { message: 'issuer {} is configured wrongly: {}', hint: 'Correct issuers in the configuration.' },
 } as const;

@@ -1,6 +1,6 @@
 import type { RE2JS as Pattern } from 're2js';
 import { RE2JS } from 're2js';
-import { type ContentMask, type Detector, TRANSFORM_STRICTNESS, type Transform } from '../../policy/masking.ts';
+import type { ContentMask, Detector } from '../../policy/masking.ts';
 import { findEmails, findIpAddresses } from './detect/addresses.ts';
 import type { Find } from './detect/bytes.ts';
 import {
@@ -13,8 +13,9 @@ import {
 } from './detect/credentials.ts';
 import { findCardNumbers, findIbans, findPhoneNumbers, findSocialSecurityNumbers } from './detect/numbers.ts';
 import { MaskError } from './errors.ts';
+import { applyEdits, editsOf, type Finding, joinFindings, type ReadyMask, stricterMask } from './findings.ts';
 import type { CountMask, TokenKeys } from './port.ts';
-import { compileTransform, type TextTransform, tokenKeyFor, wholeReplacement } from './transforms.ts';
+import { compileTransform, tokenKeyFor, wholeReplacement } from './transforms.ts';
 
 /**
  * Values recognised by what they look like. Each detector is a scanner of its own over the bytes, linear in their number; one pass
@@ -30,9 +31,15 @@ export interface ContentDetectors {
   maskText(text: string, count?: CountMask): string | undefined;
   /** What stands in place of a value that cannot be searched (too large, not well-formed): the strictest of the masks. */
   withhold(count: CountMask): Buffer | null;
+  /**
+   * What is found in source[start, end), in no order and with overlaps, for those who replace it themselves; 'withhold' as in `withhold`.
+   */
+  find(source: Buffer, start: number, end: number): Finding[] | 'withhold';
   readonly has: (detector: Detector) => boolean;
   /** True when users' own patterns are among the masks: they may match any digits or letters. */
   readonly hasPatterns: boolean;
+  /** Those patterns. */
+  readonly patterns: readonly Pattern[];
 }
 
 /** Beyond this many bytes a value is withheld rather than searched: searching is done on the event loop. */
@@ -93,18 +100,9 @@ const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
   PasswordInURL: { find: findUrlPasswords, least: 8, hints: COLON | SLASH, digits: 0 },
 };
 
-interface CompiledMask {
-  readonly name: string;
-  readonly transform: Transform;
-  readonly apply: TextTransform;
+interface CompiledMask extends ReadyMask {
   readonly builtIn: BuiltIn | undefined;
   readonly pattern: Pattern | undefined;
-}
-
-interface Hit {
-  from: number;
-  to: number;
-  mask: CompiledMask;
 }
 
 function compilePattern(pattern: string, rule: string): Pattern {
@@ -126,6 +124,7 @@ function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
         name: mask.source.detector,
         transform: mask.transform,
         apply,
+        byPattern: false,
         builtIn: BUILT_IN[mask.source.detector],
         pattern: undefined,
       }
@@ -133,54 +132,13 @@ function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
         name: mask.rule,
         transform: mask.transform,
         apply,
+        byPattern: true,
         builtIn: undefined,
         pattern: compilePattern(mask.source.pattern, mask.rule),
       };
 }
 
-function stricter(a: CompiledMask, b: CompiledMask): CompiledMask {
-  return TRANSFORM_STRICTNESS[b.transform.type] > TRANSFORM_STRICTNESS[a.transform.type] ? b : a;
-}
-
 const uncounted: CountMask = () => {};
-
-/** Sorts, and joins what overlaps into one hit under the stricter mask. */
-function joinOverlaps(hits: Hit[]): Hit[] {
-  if (hits.length === 1) return hits;
-  hits.sort((a, b) => a.from - b.from || b.to - a.to);
-  const joined: Hit[] = [];
-  let last: Hit | undefined;
-  for (const hit of hits) {
-    if (last === undefined || hit.from >= last.to) {
-      last = hit;
-      joined.push(hit);
-      continue;
-    }
-    last.mask = stricter(last.mask, hit.mask);
-    if (hit.to > last.to) last.to = hit.to;
-  }
-  return joined;
-}
-
-function splice(
-  source: Buffer,
-  start: number,
-  end: number,
-  hits: readonly Hit[],
-  replacements: readonly Buffer[],
-  size: number,
-): Buffer {
-  const shown = Buffer.allocUnsafe(size);
-  let at = 0;
-  let copied = start;
-  for (let i = 0; i < hits.length; i++) {
-    at += source.copy(shown, at, copied, hits[i]!.from);
-    at += replacements[i]!.copy(shown, at);
-    copied = hits[i]!.to;
-  }
-  source.copy(shown, at, copied, end);
-  return shown;
-}
 
 /**
  * @param keys looked up once, here
@@ -193,12 +151,12 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
   const builtIns = compiled.filter((mask) => mask.builtIn !== undefined);
   const patterns = compiled.filter((mask) => mask.pattern !== undefined);
   const names = new Set(builtIns.map((mask) => mask.name));
-  const strictest = compiled.reduce(stricter);
+  const strictest = compiled.reduce(stricterMask);
   const withheld = wholeReplacement(strictest.transform);
   const limit = patterns.length > 0 ? PATTERN_SEARCH_LIMIT : SEARCH_LIMIT;
   const least = patterns.length > 0 ? 0 : Math.min(...builtIns.map((mask) => mask.builtIn!.least));
 
-  const findPatterns = (source: Buffer, start: number, end: number, hits: Hit[]): boolean => {
+  const findPatterns = (source: Buffer, start: number, end: number, hits: Finding[]): boolean => {
     // The pattern engine works on a whole array; positions it gives are bytes of it.
     const view = source.subarray(start, end);
     let budget = PATTERN_BUDGET;
@@ -220,7 +178,7 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
   };
 
   /** Undefined: nothing found. */
-  const search = (source: Buffer, start: number, end: number): Hit[] | 'withhold' | undefined => {
+  const search = (source: Buffer, start: number, end: number): Finding[] | 'withhold' | undefined => {
     let hints = 0;
     let digits = 0;
     for (let at = start; at < end; at++) {
@@ -228,7 +186,7 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
       hints |= hint;
       digits += hint & DIGIT;
     }
-    let hits: Hit[] | undefined;
+    let hits: Finding[] | undefined;
     for (const mask of builtIns) {
       const { find, least, hints: needed, digits: fewest } = mask.builtIn!;
       if (end - start < least || (hints & needed) !== needed || digits < fewest) continue;
@@ -254,22 +212,18 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
     const found = search(source, start, end);
     if (found === 'withhold') return withhold(count);
     if (found === undefined) return undefined;
-    const hits = joinOverlaps(found);
-    const replacements: Buffer[] = [];
-    let size = end - start;
-    for (const hit of hits) {
-      const shown = hit.mask.apply(source, hit.from, hit.to);
-      count(hit.mask.name);
-      if (shown === null) return null;
-      replacements.push(shown);
-      size += shown.length - (hit.to - hit.from);
-    }
-    return splice(source, start, end, hits, replacements, size);
+    const edits = editsOf(source, joinFindings(found), count);
+    return edits === null ? null : applyEdits(source, start, end, edits);
   };
 
   return {
     mask,
     withhold,
+    find(source, start, end) {
+      if (end - start < least) return [];
+      if (end - start > limit) return 'withhold';
+      return search(source, start, end) ?? [];
+    },
     maskText(text, count = uncounted) {
       const bytes = Buffer.from(text, 'utf8');
       const shown = mask(bytes, 0, bytes.length, count);
@@ -277,5 +231,6 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
     },
     has: (detector) => names.has(detector),
     hasPatterns: patterns.length > 0,
+    patterns: patterns.map(({ pattern }) => pattern!),
   };
 }

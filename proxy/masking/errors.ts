@@ -14,6 +14,8 @@ const MESSAGES = {
   SPM006: (what: string) => `COPY in binary format cannot be masked (${what}); use the text or CSV format.`,
   SPM007: (match: string) =>
     `The field path ${match} of a MaskingRule cannot be read. Write keys, * and ** joined by dots, such as items.*.ssn.`,
+  SPM008: (what: string) =>
+    `The command printed bytes that are no text (${what}), and a MaskingRule says that these are not shown; it was ended there. Have it print text, or ask for a rule with binaryOutput: Search.`,
 } as const;
 
 export type MaskErrorCode = keyof typeof MESSAGES;

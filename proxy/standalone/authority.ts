@@ -1,6 +1,15 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, randomUUID, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  randomUUID,
+  X509Certificate,
+} from 'node:crypto';
 import { join } from 'node:path';
 import { ApiError } from '../../api/errors.ts';
+import { formatPrivateKey, parsePrivateKey } from '../../certificate/openssh/private-key.ts';
+import { formatPublicKey, publicKeyOf } from '../../certificate/openssh/public-key.ts';
 import { issueCertificate } from '../../certificate/x509.ts';
 import { createPrivate, privateFolder, readPrivate } from '../identity/state-files.ts';
 
@@ -44,5 +53,30 @@ export async function openAuthority(state: string, namespace: string, name: stri
     const why =
       error instanceof Error && !('opensslErrorStack' in error) ? error.message : 'tls.key or tls.crt is not PEM';
     throw new ApiError('SPA011', [folder, why], error);
+  }
+}
+
+/**
+ * Public key, as in the file that TrustedUserCAKeys names, of the authority that signs SSH user certificates, in
+ * STATE/secrets/NAMESPACE/NAME: `ssh-privatekey`, made when there is none. The key stays there.
+ * @throws ApiError SPA011
+ */
+export async function openSshAuthority(state: string, namespace: string, name: string): Promise<string> {
+  const folder = join(state, 'secrets', namespace, name);
+  const path = join(folder, 'ssh-privatekey');
+  try {
+    await privateFolder(folder);
+    if ((await readPrivate(path)) === undefined) {
+      const { privateKey } = generateKeyPairSync('ed25519');
+      await createPrivate(
+        path,
+        formatPrivateKey(privateKey, `sallyport ${namespace}/${name}`, randomBytes(4).readUInt32BE()),
+        randomUUID(),
+      );
+    }
+    const key = publicKeyOf(parsePrivateKey((await readPrivate(path)) ?? ''));
+    return formatPublicKey(key, `sallyport ${namespace}/${name}`);
+  } catch (error) {
+    throw new ApiError('SPA011', [folder, error instanceof Error ? error.message : String(error)], error);
   }
 }

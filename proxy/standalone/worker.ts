@@ -15,9 +15,11 @@ import { folderContext } from '../approval/folder-approvals.ts';
 import { approvalFolders, createHolder } from '../approval/folders.ts';
 import { createApprovals } from '../approval/store.ts';
 import { keepSwept, SWEEP_FOLDER } from '../approval/sweep.ts';
+import { readCredential } from '../credentials/stored.ts';
 import { createConfiguredVerifier } from '../identity/configured.ts';
 import { developmentKey } from '../identity/development.ts';
 import { configuredCertificate, type ServerCertificate, selfMadeCertificate } from '../identity/server-certificate.ts';
+import { selfMadeHostKeys } from '../identity/ssh-host-keys.ts';
 import { createNotifier } from '../notifications/notifier.ts';
 import type { CredentialSource } from '../ports.ts';
 import { recordRemovals } from '../recording/ledger.ts';
@@ -165,6 +167,15 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
   // Before anything new is held: what is open and held by nobody has no session any more.
   if (options.worker === 0) await keepSwept(approvalContext, SWEEP_FOLDER, retaining.signal);
   const approvals = createApprovals(approvalContext);
+  const addressOf = addressBook(configuration.listen);
+  const sshHosts = await selfMadeHostKeys(
+    state,
+    ({ namespace, name }) => {
+      const connection = bundles.current().connection(namespace, name);
+      return connection === undefined ? [] : [connection.target.host, addressOf(connection).host];
+    },
+    Date.now,
+  );
   const runtime = await startRuntime({
     bundles,
     credentials,
@@ -175,7 +186,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     log,
     tls: () => certificate.context(),
     plaintextLoopback: options.plaintextLoopback,
-    addressOf: addressBook(configuration.listen),
+    sshHostKeys: sshHosts.of,
+    addressOf,
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
     ...(options.holdNoticeMs === undefined ? {} : { holdNoticeMs: options.holdNoticeMs }),
@@ -209,13 +221,8 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
 async function warnOfWhatIsMissing(bundle: Bundle, credentials: CredentialSource, log: Logger): Promise<void> {
   if (bundle.connections.length === 0) log.warn('no AccessConnection is in the resources, so nothing is served yet');
   for (const connection of bundle.connections) {
-    if (connection.protocol !== 'Postgres') continue;
     try {
-      const { postgresRole, clientCertificate } = connection.credential;
-      if (clientCertificate !== undefined)
-        await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name);
-      else await credentials.postgres(connection, postgresRole?.adminSecretRef.name);
-      await credentials.certificateAuthorities(connection);
+      await readCredential(connection, credentials);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       const { code, message, hint } = error;

@@ -109,6 +109,26 @@ export const UPSTREAM_ERRORS = {
     message: 'the target of {} refuses the session (SQLSTATE {})',
     hint: 'The platform team looks it up in the log of the target.',
   },
+  SPU022: {
+    state: '08P01',
+    message: 'the target of {} sent what an SSH server would not',
+    hint: 'The platform team checks that an SSH server answers at target.host and target.port.',
+  },
+  SPU023: {
+    state: '08001',
+    message: 'the target of {} and Sallyport have no algorithm in common',
+    hint: 'The platform team allows current key exchanges and ciphers in sshd_config of the target.',
+  },
+  SPU024: {
+    state: '08001',
+    message: 'the target of {} did not prove itself with one of target.hostKeys',
+    hint: 'Something may stand between Sallyport and the target: the platform team compares its keys with the host before it goes on.',
+  },
+  SPU025: {
+    state: '08004',
+    message: 'the target of {} does not accept the credential of Sallyport for this user',
+    hint: 'The platform team checks TrustedUserCAKeys and the principals, or authorized_keys of that user, and the log of the target.',
+  },
 } as const;
 
 export type UpstreamErrorCode = keyof typeof UPSTREAM_ERRORS;

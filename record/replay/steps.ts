@@ -1,4 +1,17 @@
 import type { RecordedEvent } from '../format.ts';
+import { isNumber, list, number, object, some, strings, text } from './members.ts';
+import {
+  type FileFacts,
+  type FileOutcomeFacts,
+  fileFacts,
+  fileOutcome,
+  type OutputPart,
+  outputParts,
+  type ProgramFacts,
+  type ProgramOutcome,
+  programFacts,
+  programOutcome,
+} from './program-steps.ts';
 import { createResultReader, type ResultEnd, type ResultReader, type ResultRows } from './results.ts';
 
 /** One thing that happened in a session, as it is shown again. Members that the record does not hold are absent. */
@@ -33,7 +46,7 @@ export interface Vote {
 }
 
 /** What the target did, as recorded. `masked` counts replaced values, by rule or detector. */
-export interface StepOutcome {
+export interface StepOutcome extends ProgramOutcome {
   readonly rows?: number;
   readonly bytes?: number;
   readonly micros?: number;
@@ -48,6 +61,9 @@ export type StepContent =
       readonly client?: string;
       readonly application?: string;
       readonly database?: string;
+      readonly protocol?: string;
+      /** Login user at the target, where the client names one. */
+      readonly user?: string;
       readonly mode?: string;
     }
   | {
@@ -58,7 +74,13 @@ export type StepContent =
     }
   | { readonly kind: 'refused'; readonly code?: string; readonly message?: string }
   | ({ readonly kind: 'prepared' } & DecidedText)
-  | ({ readonly kind: 'command'; readonly seq: number; readonly parameters: readonly Parameter[] } & DecidedText)
+  | ({
+      readonly kind: 'command';
+      readonly seq: number;
+      readonly parameters: readonly Parameter[];
+      /** It is a program, a shell, a forward: not a statement. */
+      readonly program?: ProgramFacts;
+    } & DecidedText)
   | {
       readonly kind: 'denied';
       readonly seq: number;
@@ -82,6 +104,17 @@ export type StepContent =
     }
   | ({ readonly kind: 'rows'; readonly seq: number } & ResultRows)
   | ({ readonly kind: 'result'; readonly seq: number } & { readonly result: ResultEnd })
+  /** What a program showed. */
+  | ({ readonly kind: 'output'; readonly seq: number; readonly terminal: boolean } & Pick<OutputPart, 'code' | 'data'>)
+  | ({ readonly kind: 'file'; readonly seq: number } & FileFacts & DecidedText)
+  | ({
+      readonly kind: 'file-denied';
+      readonly seq: number;
+      readonly code?: string;
+      readonly message?: string;
+    } & FileFacts &
+      DecidedText)
+  | ({ readonly kind: 'file-closed'; readonly seq: number } & FileOutcomeFacts & Pick<StepOutcome, 'micros' | 'masked'>)
   | ({ readonly kind: 'executed'; readonly seq: number } & StepOutcome)
   | ({ readonly kind: 'failed'; readonly seq: number; readonly code?: string } & StepOutcome)
   | {
@@ -110,22 +143,74 @@ export interface StepReader {
   enter(event: RecordedEvent): ReplayStep[];
 }
 
+/** Where the output of a program that runs has got to. */
+interface RunningProgram {
+  /** When the last part of it was shown. */
+  atMicros: number;
+  readonly terminal: boolean;
+}
+
+/** Programs at one time that are followed; a session has far fewer channels. */
+const MOST_PROGRAMS = 4096;
+
 /** Turns the events of one session, in order, into what is shown. Total, and bounded in memory: see results.ts. */
 export function createStepReader(): StepReader {
   const results = createResultReader();
+  const programs = new Map<number, RunningProgram>();
   let start: number | undefined;
   let last = 0;
+
+  /** A clock may jump back; what is shown does not. */
+  function forward(micros: number): number {
+    last = Math.max(last, micros);
+    return last;
+  }
+
+  /** Each part has a time of its own: its event was written once there were enough of them. */
+  function shown(event: RecordedEvent, now: number): ReplayStep[] {
+    const parts = outputParts(event);
+    if (parts.length === 0) return [];
+    const seq = number(event['seq']) ?? 0;
+    const program = programs.get(seq) ?? { atMicros: now, terminal: false };
+    return parts.map(({ code, data, sinceMicros }) => {
+      program.atMicros = Math.min(now, program.atMicros + sinceMicros);
+      const { time } = timeOf(event);
+      return { time, atMicros: forward(program.atMicros), kind: 'output', seq, code, data, terminal: program.terminal };
+    });
+  }
+
+  function follow(step: StepContent, now: number): void {
+    if (step.kind === 'executed' || step.kind === 'failed' || step.kind === 'denied') programs.delete(step.seq);
+    // It runs from when people let it.
+    if (step.kind === 'released') {
+      const program = programs.get(step.seq);
+      if (program !== undefined) program.atMicros = now;
+    }
+    if (step.kind !== 'command' || step.program === undefined || programs.size >= MOST_PROGRAMS) return;
+    programs.set(step.seq, { atMicros: now, terminal: step.program.terminal !== undefined });
+  }
+
   return {
     enter(event) {
-      const time = event.e === 'session.interrupted' ? (text(event['lastEvent']) ?? event.t) : event.t;
-      const now = microsOf(time);
-      start ??= now;
-      // A clock may jump back; what is shown does not.
-      last = Math.max(last, now - start);
-      const at = { time, atMicros: last };
-      return contents(event, results).map((content) => ({ ...at, ...content }));
+      const { time, micros } = timeOf(event);
+      start ??= micros;
+      const now = micros - start;
+      const output = shown(event, now);
+      const at = { time, atMicros: forward(now) };
+      return [
+        ...output,
+        ...contents(event, results).map((content) => {
+          follow(content, at.atMicros);
+          return { ...at, ...content };
+        }),
+      ];
     },
   };
+}
+
+function timeOf(event: RecordedEvent): { readonly time: string; readonly micros: number } {
+  const time = event.e === 'session.interrupted' ? (text(event['lastEvent']) ?? event.t) : event.t;
+  return { time, micros: microsOf(time) };
 }
 
 /** Microseconds since 1970 of an RFC 3339 time; 0 for what is none. */
@@ -159,8 +244,36 @@ function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
       return [ended(event)];
     case 'statement.parsed':
       return [{ kind: 'prepared', ...decided(event) }];
-    case 'command.received':
-      return [{ kind: 'command', seq, parameters: parametersOf(event['parameters']), ...decided(event) }];
+    case 'command.received': {
+      const program = programFacts(event);
+      return [
+        {
+          kind: 'command',
+          seq,
+          parameters: parametersOf(event['parameters']),
+          ...some({ program }),
+          ...decided(event),
+        },
+      ];
+    }
+    case 'output.chunk':
+      return [];
+    case 'file.operation':
+      return [{ kind: 'file', seq, ...fileFacts(event), ...decided(event) }];
+    case 'file.denied':
+      return [
+        {
+          kind: 'file-denied',
+          seq,
+          ...fileFacts(event),
+          ...decided(event),
+          ...some({ code: text(event['code']), message: text(event['message']) }),
+        },
+      ];
+    case 'file.closed': {
+      const { masked, micros } = outcome(event);
+      return [{ kind: 'file-closed', seq, masked, ...some({ micros }), ...fileOutcome(event) }];
+    }
     case 'command.denied':
       return [
         {
@@ -229,6 +342,8 @@ function opened(event: RecordedEvent): StepContent {
       client: text(event['client']),
       application: text(event['application']),
       database: text(event['database']),
+      protocol: text(event['protocol']),
+      user: text(event['user']),
       mode: text(event['mode']),
     }),
   };
@@ -260,6 +375,7 @@ function outcome(event: RecordedEvent): StepOutcome {
   return {
     masked: Object.fromEntries(masked),
     ...some({ rows: number(rows), bytes: number(bytes), micros: number(us) }),
+    ...programOutcome(event),
   };
 }
 
@@ -283,23 +399,4 @@ function vote(value: unknown): Vote {
     voter: text(voter) ?? text(user) ?? '?',
     ...some({ verdict: text(verdict), at: text(at), reason: text(reason) }),
   };
-}
-
-type Present<T> = { [K in keyof T]?: NonNullable<T[K]> };
-
-/** Without the members that are undefined. */
-function some<T extends Readonly<Record<string, unknown>>>(members: T): Present<T> {
-  const present: Partial<Record<string, unknown>> = {};
-  for (const [name, value] of Object.entries(members)) if (value !== undefined) present[name] = value;
-  return present as Present<T>;
-}
-
-const isNumber = (value: unknown): value is number => typeof value === 'number';
-const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-const number = (value: unknown): number | undefined => (isNumber(value) ? value : undefined);
-const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
-const strings = (value: unknown): readonly string[] => list(value).filter((one) => typeof one === 'string');
-
-function object(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }

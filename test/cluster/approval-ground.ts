@@ -8,6 +8,7 @@ import { createSecureContext } from 'node:tls';
 import { promisify } from 'node:util';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { type RequestObject, requestOf } from '../../approval/object.ts';
+import { createHttpClient } from '../../delivery/http.ts';
 import { LEASES } from '../../kube/builtin.ts';
 import { createReflector } from '../../kube/reflector.ts';
 import type { KubeClient } from '../../kube/types.ts';
@@ -61,6 +62,7 @@ export interface ApprovalCluster extends AsyncDisposable {
   fence(on: boolean): Promise<void>;
   /** Admission counts time from here; milliseconds that it is ahead. */
   readonly clock: { ahead: number };
+  readonly ask: AdmissionGround['ask'];
   replica(change?: { readonly sweepMs?: number; readonly authorities?: () => readonly string[] }): Promise<Replica>;
   /** `kubectl patch` as people type it. Resolves with what it prints; rejects with what the API server says. */
   vote(
@@ -108,7 +110,8 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: test-rev
 subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: shop}]
 `;
 
-const PEOPLE = `
+/** Ada and Ben may approve on `shop/orders`; Eve may only meddle. */
+export const PEOPLE = `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: approver, namespace: shop}
@@ -138,12 +141,22 @@ roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: meddler}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: Group, name: readers}]
 `;
 
+/** `response` of an AdmissionReview. */
+export interface AdmissionAnswer {
+  readonly allowed: boolean;
+  /** JSON Patch in base64. */
+  readonly patch?: string;
+  readonly status?: { readonly message?: string };
+}
+
 /** The operator's admission of approvals, as a webhook of an API server, and the people of these tests. */
 export interface AdmissionGround extends AsyncDisposable {
   readonly signingKey: KeyObject;
   /** For `voteAuthorities` of a bundle. */
   readonly voteAuthority: string;
   readonly clock: ApprovalCluster['clock'];
+  /** What the webhooks answer to whoever asks them, past the API server. */
+  ask(path: string, review: object): Promise<AdmissionAnswer>;
   webhooks(on: boolean): Promise<void>;
   fence(on: boolean): Promise<void>;
 }
@@ -171,6 +184,19 @@ export async function installAdmission(
     signingKey: createPrivateKey(keys.signingKey()),
     voteAuthority: keys.publicKey(),
     clock,
+    async ask(path: string, review: object) {
+      const http = createHttpClient({ ca: authority.ca });
+      try {
+        const url = new URL(path, `https://localhost:${server.address.port}`);
+        const headers = { 'content-type': 'application/json' };
+        const body = Buffer.from(JSON.stringify(review));
+        const outgoing = { method: 'POST' as const, url, headers, body, timeoutMs: 10_000, maxAnswerBytes: 65_536 };
+        const { body: answer } = await http.send(outgoing, new AbortController().signal);
+        return (JSON.parse(answer.toString('utf8')) as { response: AdmissionAnswer }).response;
+      } finally {
+        http.close();
+      }
+    },
     async webhooks(on: boolean) {
       await set(configurations, on);
       // The API server reads its configuration a moment later: until it behaves like it.
@@ -238,7 +264,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
   const archive = starting.use(await archiveGround());
   let archiveProgram = await archive.start();
   const admission = starting.use(await installAdmission(plane, admin, folder));
-  const { signingKey, voteAuthority, clock, webhooks, fence } = admission;
+  const { signingKey, voteAuthority, clock, ask, webhooks, fence } = admission;
   const proxyConfig = await plane.clientAs(PROXY, PROXY_GROUPS);
   const certificate = await archive.authority.issue('shop\\/sallyport-proxy');
   const opened: Replica[] = [];
@@ -252,6 +278,7 @@ export async function startApprovalCluster(): Promise<ApprovalCluster> {
     archive,
     signingKey,
     clock,
+    ask,
     archiveProgram: () => archiveProgram,
     async startArchive() {
       archiveProgram = await archive.start();

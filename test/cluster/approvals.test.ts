@@ -1,10 +1,11 @@
 /** Votes through a real API server with the operator's admission, counted by replicas of a proxy. */
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { COUNT_WANTED, stateOf } from '../../approval/state.ts';
 import { type Decision, signVote } from '../../approval/vote.ts';
+import { WEBHOOK_PATHS } from '../../operator/webhook/paths.ts';
 import { AGENT, codeOf, NEVER, requirement, ticketOf } from '../../proxy/approval/approval.fixture.ts';
 import type { ApprovalTicket } from '../../proxy/ports.ts';
 import { describeWith } from '../support/requires.ts';
@@ -182,6 +183,61 @@ describeWith(controlPlaneNeeds, 'approvals on a real API server', () => {
       expect(await patch({ op: 'remove', path: '/spec/decisions/0' })).toMatch(/SPW041/);
       expect(await patch({ op: 'replace', path: '/spec/decisions/0/verdict', value: 'Approve' })).toMatch(/SPW041/);
     });
+
+    test('owners, finalizers and labels, which would have the cluster remove the request or keep it', async () => {
+      const { name } = await hold();
+      const owner = { apiVersion: 'v1', kind: 'ConfigMap', name: 'x', uid: '00000000-0000-4000-8000-000000000000' };
+      for (const metadata of [
+        { ownerReferences: [owner] },
+        { finalizers: ['mine.example/x'] },
+        { labels: { a: 'b' } },
+      ]) {
+        const patch = ['patch', 'areq', name, '-n', 'shop', '--type=merge', '-p', JSON.stringify({ metadata })];
+        for (const as of [ADA, EVE])
+          expect(await said(cluster.plane.kubectl(patch, { as }))).toContain('owners, finaliz');
+      }
+    });
+
+    test('a vote that somebody had signed in the name of an approver, by asking the webhook', async () => {
+      const ticket = await hold();
+      const request = await cluster.request(ticket.name);
+      const vote = await signedPastTheServer(request);
+      expect(vote).toMatchObject({
+        by: { username: 'ada' },
+        attestation: expect.stringMatching(/^ed25519:/) as string,
+      });
+      const { verdict, ...stamped } = vote;
+      // What is stored is what the API server says of who asks.
+      expect(await said(cluster.vote(ticket.name, EVE, verdict, stamped))).toContain('SPW044');
+      // Nor while nobody stamps: the fence compares.
+      await cluster.webhooks(false);
+      expect(await said(cluster.vote(ticket.name, EVE, verdict, stamped))).toContain('was not stamped');
+      await cluster.webhooks(true);
+      expect((await cluster.request(ticket.name)).spec.decisions).toEqual([]);
+    });
+
+    /** The vote of Ada that the webhook signs for whoever reaches its port, as the API server would ask for it. */
+    async function signedPastTheServer(before: ApprovalRequest): Promise<Decision> {
+      const resource = { group: 'sallyport.dev', version: 'v1alpha1', resource: 'approvalrequests' };
+      const { patch = '' } = await cluster.ask(WEBHOOK_PATHS.approvals, {
+        apiVersion: 'admission.k8s.io/v1',
+        kind: 'AdmissionReview',
+        request: {
+          uid: randomUUID(),
+          kind: { group: resource.group, version: resource.version, kind: before.kind },
+          resource,
+          name: before.metadata.name,
+          namespace: 'shop',
+          operation: 'UPDATE',
+          userInfo: { username: ADA.user, groups: ADA.groups },
+          object: { ...before, spec: { ...before.spec, decisions: [{ verdict: 'Approve' }] } },
+          oldObject: before,
+          dryRun: false,
+        },
+      });
+      const [operation] = JSON.parse(Buffer.from(patch, 'base64').toString('utf8')) as [{ readonly value: Decision }];
+      return operation.value;
+    }
 
     test('a request that no proxy made, and a status that none wrote', async () => {
       const { name } = await hold();

@@ -133,6 +133,27 @@ const ATTEMPTS: Readonly<Record<string, Attempt>> = {
         },
       },
     }),
+  "mount the proxies' certificate in a pod of their own": () =>
+    create({
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: named('mine'),
+      spec: {
+        ...podSpec('default'),
+        volumes: [{ name: 'tls', projected: { sources: [{ secret: { name: 'sallyport-proxy-tls' } }] } }],
+      },
+    }),
+  "read the proxies' certificate by a variable of a Deployment": () => {
+    const { spec, ...rest } = template('default');
+    const valueFrom = { secretKeyRef: { name: 'sallyport-proxy-tls', key: 'tls.key' } };
+    const containers = [{ name: 'mine', image: 'mine', env: [{ name: 'KEY', valueFrom }] }];
+    return create({
+      apiVersion: 'apps/v1',
+      kind: 'Deployment',
+      metadata: named('mine'),
+      spec: { selector: { matchLabels: { app: 'mine' } }, template: { ...rest, spec: { ...spec, containers } } },
+    });
+  },
   'run a pod of their own beside it': () =>
     create({ apiVersion: 'v1', kind: 'Pod', metadata: named('mine'), spec: podSpec('default') }),
   "get a token of the proxies' service account": () => ({

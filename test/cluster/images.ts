@@ -18,10 +18,10 @@ export const PAUSE_IMAGE = 'localhost/pause:1';
 /** Operator, proxy, archive, command line. */
 export const SALLYPORT_IMAGE = 'localhost/sallyport:test';
 export const CONNECTOR_IMAGE = 'localhost/sallyport-connector:test';
-/** What an agent may have: psql, curl and a shell. Holds a PostgreSQL server too, for clusters that have no other. */
+/** What an agent may have: psql, ssh, curl and a shell. Holds servers of PostgreSQL and SSH too, for clusters that have no other. */
 export const AGENT_IMAGE = 'localhost/agent:test';
 /** Debian's numbers for the user postgres where there is nothing else. */
-export const SHOP_IMAGE = { name: AGENT_IMAGE, user: 100, group: 102 } as const;
+export const SHOP_IMAGE = { name: AGENT_IMAGE, user: 100, group: 103 } as const;
 
 /** A Debian of these packages, as a tar file of its root. */
 async function debian(name: string, packages: readonly string[]): Promise<string> {
@@ -68,7 +68,7 @@ export async function pauseImage(): Promise<string> {
 
 /** Archive of the agent's image. */
 export async function agentImage(): Promise<string> {
-  const layer = await debian('agent', ['ca-certificates', 'curl', 'postgresql']);
+  const layer = await debian('agent', ['ca-certificates', 'curl', 'openssh-client', 'openssh-server', 'postgresql']);
   const programs = '/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin';
   return imageOf(layer, AGENT_IMAGE, { Env: [`PATH=${programs}`], Cmd: ['sleep', 'infinity'] });
 }

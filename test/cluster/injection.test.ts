@@ -2,7 +2,9 @@
  * Injection on a real API server: the operator's own server, certificate and `caBundle`, the chart's webhook configurations and fence, and
  * namespaces under Pod Security `restricted`.
  */
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { AccessConnection } from '../../api/resources.ts';
@@ -329,6 +331,35 @@ describeWith(controlPlaneNeeds, 'injection on a real API server', () => {
       ];
       expect(fence.length).toBeGreaterThanOrEqual(2);
       await plane.apply(fence.map((one) => JSON.stringify(one)).join('\n---\n'));
+    });
+
+    test('is all that is left while the webhook hangs: who asked for a connector does not start without one', async () => {
+      const silent = createServer().listen(0, '127.0.0.1');
+      await once(silent, 'listening');
+      const { port } = silent.address() as AddressInfo;
+      const pointed = async (at: number, failurePolicy: 'Fail' | 'Ignore'): Promise<void> => {
+        const patch = [0, 1].flatMap((index) => [
+          { op: 'replace', path: `/webhooks/${index}/clientConfig/url`, value: `https://127.0.0.1:${at}/inject` },
+          { op: 'replace', path: `/webhooks/${index}/failurePolicy`, value: failurePolicy },
+          { op: 'replace', path: `/webhooks/${index}/timeoutSeconds`, value: 1 },
+        ]);
+        const of = ['patch', 'mutatingwebhookconfiguration', 'sallyport', '--type=json', '-p', JSON.stringify(patch)];
+        await plane.kubectl(of);
+      };
+      const asking = () => refusal(create(podYaml('shop', { containers: [agent()] }, ASKED)));
+      try {
+        await pointed(port, 'Fail');
+        await expect.poll(() => asking().catch(() => 'not yet')).toMatch(/failed calling webhook.*deadline exceeded/);
+        // Nobody else waits for it.
+        await create(podYaml('unlabelled', { containers: [agent()] }));
+        // Also where somebody has told the API server to go on without it.
+        await pointed(port, 'Ignore');
+        await expect.poll(() => asking().catch(() => 'not yet')).toContain('SPW060');
+      } finally {
+        await pointed(webhookPort, 'Fail');
+        silent.close();
+      }
+      await served(() => create(podYaml('shop', { containers: [agent()] }, ASKED)));
     });
 
     test('lets injected pods in, and keeps out what was changed after injection or was not injected', async () => {

@@ -15,7 +15,7 @@ import { nodeNeeds, startControlPlane } from './control-plane.ts';
 import { allImages, imageNeeds } from './images.ts';
 import { importImage } from './node.ts';
 import { isAlive, recordedComponents } from './processes.ts';
-import { controlPlaneNeeds, coredns, helm, kubecore, kubectl, pause } from './programs.ts';
+import { controlPlaneNeeds, coredns, cyclonus, helm, kubecore, kubectl, pause } from './programs.ts';
 import { tearDown } from './tear-down.ts';
 
 const kubeconfig = path.join(cacheFolder, 'cluster.kubeconfig');
@@ -69,7 +69,7 @@ async function down(): Promise<void> {
 async function prepare(): Promise<void> {
   if (missing(controlPlaneNeeds) !== undefined) return;
   const kubernetes = async (): Promise<void> => {
-    for (const program of [kubecore, coredns, pause]) await program();
+    for (const program of [kubecore, coredns, pause, cyclonus]) await program();
   };
   const others = async (): Promise<void> => {
     for (const program of [kubectl, helm]) await program();

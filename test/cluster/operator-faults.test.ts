@@ -117,7 +117,7 @@ describeWith(controlPlaneNeeds, 'an operator that is disturbed', () => {
     const { privateKey } = generateKeyPairSync('ed25519');
     const signingKey = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
     const signer = newAuthority(Date.now() - (AUTHORITY_DAYS + 1) * 86_400_000);
-    const material = writeMaterial({ signer, next: undefined, former: [], signingKey });
+    const material = writeMaterial({ signer, next: undefined, former: [], signingKey, sshHostAuthority: undefined });
     await ground.client.create(SECRETS, {
       apiVersion: 'v1',
       kind: 'Secret',

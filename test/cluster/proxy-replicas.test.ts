@@ -37,6 +37,17 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'replicas of the proxie
     return replica;
   }
 
+  /** Whoever may write ConfigMaps puts the bundle back that was there before. @param list as kubectl printed it */
+  async function putBack(list: string): Promise<void> {
+    const items = (JSON.parse(list) as { items: { metadata: { name: string; [field: string]: unknown } }[] }).items;
+    for (const item of items.filter(({ metadata }) => metadata.name.startsWith('sallyport-bundle')).reverse()) {
+      const { name, namespace, labels } = item.metadata;
+      await ground.cluster.apply(
+        JSON.stringify({ ...item, metadata: { name, namespace, labels }, apiVersion: 'v1', kind: 'ConfigMap' }),
+      );
+    }
+  }
+
   test('acknowledge each for itself, and one that stops takes its Lease along', async () => {
     await using one = await ready();
     await using two = await ready();
@@ -95,13 +106,7 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'replicas of the proxie
     const newer = await ground.publish();
     await inForce(replica, newer);
     await replica.stop();
-    const items = (JSON.parse(old) as { items: { metadata: { name: string; [field: string]: unknown } }[] }).items;
-    for (const item of items.filter(({ metadata }) => metadata.name.startsWith('sallyport-bundle')).reverse()) {
-      const { name, namespace, labels } = item.metadata;
-      await ground.cluster.apply(
-        JSON.stringify({ ...item, metadata: { name, namespace, labels }, apiVersion: 'v1', kind: 'ConfigMap' }),
-      );
-    }
+    await putBack(old);
     const uid = (await ground.cluster.get<{ metadata: { uid: string } }>('pod', replica.name, 'shop')).metadata.uid;
     const state = replica.state.replace(/\/replica$/, '');
     await using again = await ground.replica({ name: replica.name, state, uid });
@@ -109,6 +114,21 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'replicas of the proxie
     expect((await again.probe('/readyz')).status).toBe(503);
     bundle = await ground.publish();
     await inForce(again, bundle);
+  });
+
+  test('one that starts anew does not take an older bundle than others enforce', async () => {
+    await using old = await ready();
+    const before = await ground.cluster.kubectl(['get', 'configmaps', '-n', 'shop', '-o', 'json']);
+    const newer = await ground.publish();
+    await inForce(old, newer);
+    await until(async () => (await ground.report(old))?.bundle === newer.hash);
+    await putBack(before);
+    await old.logged((line) => line['code'] === 'SPX005');
+    await using fresh = await ground.replica();
+    await fresh.logged((line) => line['code'] === 'SPX005');
+    expect((await fresh.probe('/readyz')).status).toBe(503);
+    bundle = await ground.publish();
+    for (const each of [old, fresh]) await inForce(each, bundle);
   });
 
   test('go on without an API server: sessions, and new ones of pods that are known, with tokens that it signed', async () => {

@@ -1,5 +1,6 @@
 /**
  * What a platform team does on its first day, on a real node: three files, one label, and stock psql goes through Sallyport unchanged.
+ * So does stock ssh to a host beside the database.
  * The tests are one story and run in this order.
  */
 import path from 'node:path';
@@ -10,6 +11,7 @@ import { kubectl } from '../cluster/programs.ts';
 import { startProgram } from '../support/program.ts';
 import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
+import { EDGE_HOST, edgeManifests } from './edge.ts';
 import { installSallyport, OPERATOR_NAMESPACE, uninstallSallyport } from './install.ts';
 import { AGENTS, agentManifests, approverManifests, DATABASE_HOST, POLICY_FILES, SHOP, shopManifests } from './shop.ts';
 
@@ -91,7 +93,8 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     ]);
 
   test('three files make a proxy that enforces them', async () => {
-    for (const file of Object.values(POLICY_FILES)) await cluster.apply(file);
+    // Together: each connection that comes later has the proxies start anew, with its credential.
+    await cluster.apply([...Object.values(POLICY_FILES), edgeManifests(SHOP_IMAGE)].join('---\n'));
     await untilCondition('Ready', 'True');
     expect(await condition('Programmed')).toMatchObject({
       status: 'True',
@@ -115,6 +118,26 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('stock psql reads, and what is personal is masked', async () => {
     expect(await psql('SELECT name, email FROM customers ORDER BY id')).toBe('Ada|***\nGrace|***\n');
     expect(await psql('SELECT count(*) FROM orders')).toBe('20\n');
+  });
+
+  const ssh = (...command: string[]): Promise<string> =>
+    cluster.kubectl(agent('ssh', '-o', 'BatchMode=yes', `deploy@${EDGE_HOST}`, ...command));
+
+  test('stock ssh with an empty ~/.ssh runs what is allowed, and trusts the host at once', async () => {
+    const ready = ['wait', '-n', SHOP, 'accessconnection/edge', '--for=condition=Ready', '--timeout=120s'];
+    await cluster.kubectl(ready);
+    expect(await cluster.kubectl(agent('sh', '-c', 'ls -A ~/.ssh 2>&1 || true'))).toMatch(/^(|.*No such file.*)\n?$/);
+    expect(await ssh('id', '-un')).toBe('deploy\n');
+    // The host's own log says who it was.
+    const log = await cluster.kubectl(['logs', '-n', SHOP, 'deploy/edge']);
+    expect(log).toContain(`ID system:serviceaccount:${AGENTS}:agent session `);
+  });
+
+  test('what is not allowed on the host ends with status 126, and says why', async () => {
+    const denied = await ssh('cat', '/etc/passwd').catch((error: unknown) => error);
+    expect(denied).toBeInstanceOf(CommandError);
+    expect(String(denied)).toMatch(/sallyport: denied/);
+    expect(String(denied)).toMatch(/exit code 126/);
   });
 
   test('DROP TABLE is refused, and the table stays', async () => {
@@ -157,6 +180,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('the plugin shows the record and the request through the API server alone', async () => {
     const sessions = await plugin('sessions', 'list', '--namespace', SHOP, '-o', 'json');
     expect(sessions).toContain(`system:serviceaccount:${AGENTS}:agent`);
+    expect(sessions).toContain('"edge"');
     const denied = sessions.split('\n').find((line) => line.includes('"denied":1'));
     const { session } = JSON.parse(denied ?? '{}') as { session: string };
     const replayed = await plugin('sessions', 'replay', session, '--namespace', SHOP, '--speed', '1000');

@@ -65,6 +65,9 @@ export const masks: MaskPlan = {
   transforms: [...new Set([...MASKED.values()].map((mask) => mask.transform))],
   fields: [],
   content: [],
+  binaryOutput: 'Search',
+  hasFiles: false,
+  file: () => undefined,
 };
 
 /** Every value as the text that is on the wire. */

@@ -23,7 +23,7 @@ type Tls = Target['target']['tls'];
 const connectionTo = (port: number, tlsSettings: Tls = { mode: 'Disable' }, host = '127.0.0.1'): Target => ({
   namespace: 'shop',
   name: 'db',
-  target: { host, port, tls: tlsSettings },
+  target: { host, port, hostKeys: [], tls: tlsSettings },
 });
 
 interface Attempt {

@@ -11,6 +11,7 @@ import {
   ENVIRONMENT_FILES,
   type Injector,
   injectedVolumes,
+  knownHostsMounts,
   VOLUMES,
 } from './parts.ts';
 import { type InjectionPlan, planInjection } from './plan.ts';
@@ -178,7 +179,7 @@ function agentContainer(container: Container, plan: InjectionPlan, hasConnector:
       ? { name: VOLUMES.apiAccess, mountPath: mount.mountPath, readOnly: true }
       : mount,
   );
-  const volumeMounts = [...mounts, ...agentMounts(plan, hasConnector)];
+  const volumeMounts = [...mounts, ...agentMounts(plan, hasConnector), ...knownHostsMounts(plan, mounts)];
   return {
     ...container,
     ...(env.length === 0 ? {} : { env }),

@@ -1,4 +1,4 @@
-import { AUDIENCE, NAMES, PORTS } from '../../../api/cluster.ts';
+import { AUDIENCE, NAMES, PORTS, SSH_HOST } from '../../../api/cluster.ts';
 import type { InjectionPlan } from './plan.ts';
 import type { Container, EnvVar, Named, VolumeMount } from './pod.ts';
 
@@ -11,6 +11,7 @@ export const VOLUMES = {
   trust: 'sallyport-trust',
   apiAccess: 'sallyport-api-access',
   gateway: 'sallyport-gateway',
+  ssh: 'sallyport-ssh',
 } as const;
 
 /** Where the API server's admission mounts tokens, and where clients look for them. */
@@ -88,7 +89,25 @@ export function injectedVolumes(plan: InjectionPlan, hasConnector: boolean): Nam
       ? []
       : [{ name: VOLUMES.apiAccess, projected: { sources: [tokenSource, caSource, namespaceSource] } }]),
     ...(plan.gateways.length === 0 ? [] : [{ name: VOLUMES.gateway, projected: { sources: [tokenSource, caSource] } }]),
+    ...(plan.ssh === true ? [{ name: VOLUMES.ssh, configMap: { name: NAMES.ca, items: [KNOWN_HOSTS] } }] : []),
   ];
+}
+
+const KNOWN_HOSTS = { key: SSH_HOST.knownHosts, path: SSH_HOST.knownHosts };
+/** What OpenSSH reads besides the user's own file (ssh(1), FILES). */
+const KNOWN_HOSTS_PATH = '/etc/ssh/ssh_known_hosts';
+
+/**
+ * The authority of host keys, where SSH clients look for it. In place of the image's own file, and beside its other files: that is why it
+ * is one file, which does not follow changes while the pod lives. A container that has a volume there keeps what it has.
+ */
+export function knownHostsMounts(plan: InjectionPlan, mounts: readonly VolumeMount[]): VolumeMount[] {
+  const taken = mounts.some(({ mountPath }) => {
+    const path = mountPath.replace(/\/+$/, '');
+    return path === KNOWN_HOSTS_PATH || KNOWN_HOSTS_PATH.startsWith(`${path}/`);
+  });
+  if (plan.ssh !== true || taken) return [];
+  return [{ ...readOnly(VOLUMES.ssh, KNOWN_HOSTS_PATH), subPath: SSH_HOST.knownHosts }];
 }
 
 export function agentMounts(plan: InjectionPlan, hasConnector: boolean): VolumeMount[] {

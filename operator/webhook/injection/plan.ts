@@ -18,6 +18,8 @@ export interface InjectionPlan {
   readonly apiServer: { readonly host: string; readonly port: number } | undefined;
   /** `NAMESPACE/NAME` of the connections with `routing: Gateway`. */
   readonly gateways: readonly string[];
+  /** An SSH connection applies: clients get the authority of host keys, so that none is trusted on first use. Absent: none does. */
+  readonly ssh?: true;
   /** Told to the person who made the pod. */
   readonly warnings: readonly string[];
   /** `sha256:` and hex, over everything above but the warnings. */
@@ -199,6 +201,12 @@ function assemble(
     aliases,
     apiServer: api === undefined ? undefined : { host: api.host, port: api.port },
     gateways: gateways.map(fullName).sort(),
+    // Not there rather than false: what other pods were told stays what it was.
+    ...(speaksSsh(places, gateways) ? { ssh: true as const } : {}),
   };
   return { ...told, hash: `sha256:${createHash('sha256').update(JSON.stringify(told)).digest('hex')}` };
+}
+
+function speaksSsh(places: readonly Place[], gateways: readonly AccessConnection[]): boolean {
+  return [...places.flatMap(({ members }) => members), ...gateways].some(({ spec }) => spec.protocol === 'SSH');
 }

@@ -1,5 +1,5 @@
-import type { Logger } from 'pino';
 import type { CompiledConnection } from '../../../policy/bundle.ts';
+import type { LaneLog } from '../../lane.ts';
 import type { CredentialSource, PostgresCredential } from '../../ports.ts';
 import { type CatalogCache, createCatalogCache } from './catalog/cache.ts';
 import { type ControlConnection, createControlConnection } from './control.ts';
@@ -41,7 +41,7 @@ async function readerOf(connection: CompiledConnection, credentials: CredentialS
   return issueClientCertificate(label, authority, clientCertificate, Date.now()).credential;
 }
 
-export function createCatalogs(options: { readonly credentials: CredentialSource; readonly log: Logger }): Catalogs {
+export function createCatalogs(options: { readonly credentials: CredentialSource; readonly log: LaneLog }): Catalogs {
   const { credentials, log } = options;
   const known = new Map<string, CatalogCache>();
   const stopping = new AbortController();

@@ -1,10 +1,12 @@
 import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bundle.ts';
-import { sessionAuthenticated, sessionEnd, sessionRefused, sessionStart } from '../../../record/events.ts';
+import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
 import type { RecordingSink, RecordStream } from '../../../record/port.ts';
-import type { Wire } from '../../listener/wire.ts';
-import type { LeaseRequest, Proof, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import type { Lane, LaneObserver } from '../../lane.ts';
+import type { LeaseRequest, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import { admit, type NotAdmitted } from '../../session/admission.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
-import { createRates } from '../../session/rates.ts';
+import { newSessionId } from '../../session/id.ts';
+import { createRefusals } from '../../session/refusals.ts';
 import type { CatalogCache } from './catalog/cache.ts';
 import { type AuthenticatedClient, acceptClient, type ClientAuthOptions } from './client-auth.ts';
 import { gateReport, laneError, withdrawnReport } from './errors.ts';
@@ -17,14 +19,7 @@ import { Frontend } from './relay/frontend.ts';
 import { SessionRecord } from './relay/record.ts';
 import { type LanePorts, LaneSession } from './relay/session-state.ts';
 import { overdue } from './session-limits.ts';
-import {
-  firstEnvironment,
-  greet,
-  newSessionId,
-  sessionMasking,
-  upstreamParameters,
-  wireTogether,
-} from './session-setup.ts';
+import { firstEnvironment, greet, sessionMasking, upstreamParameters, wireTogether } from './session-setup.ts';
 import { StartupError } from './startup-errors.ts';
 import { cancelUpstream, connectUpstream, type UpstreamSession } from './upstream.ts';
 import { STATUS } from './wire/messages.ts';
@@ -46,37 +41,14 @@ export interface LaneOptions {
   readonly stopping: AbortSignal;
 }
 
-/** For logs and metrics: called, never waited for. */
-export interface LaneObserver {
-  sessionOpened(connection: CompiledConnection, identity: VerifiedIdentity, session: string): void;
-  sessionClosed(connection: CompiledConnection, session: string, reason: string): void;
-  refused(peer: string, error: Error): void;
-}
-
-export interface PostgresLane {
-  /**
-   * Serves one accepted client to its end. `connections` are those behind the address that was dialled; with `proof` the client is not
-   * asked who it is.
-   */
-  serve(
-    wire: Wire,
-    connections: readonly { readonly namespace: string; readonly name: string }[],
-    signal: AbortSignal,
-    proof?: Proof,
-  ): Promise<void>;
+export interface PostgresLane extends Omit<Lane, 'close'> {
   readonly sessions: ReadonlySet<LaneSession>;
-  /** Once a second: ends sessions whose time, or whose right to be here, is over. */
-  sweep(now: number): void;
-  /** Ends sessions as they become idle; resolves when none is left or the signal fires. */
-  drain(signal: AbortSignal): Promise<void>;
 }
 
 /** Coming back does not help where no policy is left. */
 const WITHDRAWN = 'Ask the platform team for an AccessPolicy that names you.';
 /** Between two looks at sessions that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
-/** Refusals of clients without an identity that are recorded in a minute. */
-const MAX_REFUSALS_RECORDED = 600;
 
 /** The connection whose database the client named. */
 function pick(
@@ -91,37 +63,31 @@ function pick(
   throw new Refused(laneError('SPG023', database));
 }
 
+/** As the client is told. */
+function notAdmitted(why: NotAdmitted): Refused {
+  switch (why.because) {
+    case 'gate':
+      return new Refused(gateReport(why.refusal));
+    case 'withdrawn':
+      return new Refused(withdrawnReport(why.signal));
+    case 'noPolicy':
+      return new Refused(laneError('SPG022', why.username));
+    case 'revoked':
+      return new Refused(laneError('SPG022', why.username, { detail: `Rule ${why.rule}.`, hint: why.message }));
+    case 'maxSessions':
+    case 'maxPerSubject':
+      return new Refused(laneError('SPG021', String(why.limit)));
+    default:
+      return why satisfies never;
+  }
+}
+
 export function createPostgresLane(options: LaneOptions): PostgresLane {
   const { ports, observer } = options;
   const sessions = new Set<LaneSession>();
   const helds = new WeakMap<LaneSession, HeldUpstream>();
-  const refusals = createRates();
+  const recordRefused = createRefusals(options);
   const previews = createPreviewDialler(ports, options.connectTimeoutMs);
-
-  function admit(
-    connection: CompiledConnection,
-    identity: VerifiedIdentity,
-  ): NonNullable<ReturnType<LanePorts['judgement']>> {
-    const kept = ports.gate.suspension(connection) ?? ports.gate.refusal(connection, identity);
-    if (kept !== undefined) throw new Refused(gateReport(kept));
-    if (identity.withdrawn?.aborted === true) throw new Refused(withdrawnReport(identity.withdrawn));
-    const judgement = ports.judgement(ports.bundles.current(), connection, identity);
-    if (judgement === undefined) throw new Refused(laneError('SPG022', identity.subject.username));
-    const { revoked } = judgement.scope;
-    if (revoked !== undefined)
-      throw new Refused(
-        laneError('SPG022', identity.subject.username, {
-          detail: `Rule ${revoked.rule}.`,
-          hint: revoked.message ?? '',
-        }),
-      );
-    const limit = connection.limits.maxSessions;
-    if (limit === undefined) return judgement;
-    let open = 0;
-    for (const session of sessions) if (session.connection.uid === connection.uid) open++;
-    if (open >= limit) throw new Refused(laneError('SPG021', String(limit)));
-    return judgement;
-  }
 
   /** Leases a credential and signs in with it. @throws with the lease released */
   async function signIn(
@@ -158,7 +124,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     signal: AbortSignal,
   ): Promise<void> {
     const { identity, wire } = client;
-    const judgement = admit(connection, identity);
+    const admitted = admit(ports, sessions, connection, identity);
+    if ('refused' in admitted) throw notAdmitted(admitted.refused);
+    const { judgement } = admitted;
     const masking = await sessionMasking(judgement.scope.masks, connection, ports.credentials);
     const catalogs = options.catalogs(connection);
     const catalog = judgement.scope.nameSensitive ? (catalogs.current() ?? (await catalogs.refresh())) : undefined;
@@ -287,7 +255,9 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
   }
 
   return {
+    protocol: 'Postgres',
     sessions,
+    cancel: (processId, secret) => options.cancelKeys.cancel(processId, secret),
     async serve(accepted, connections, signal, proof) {
       const id = newSessionId(Date.now());
       let client: Awaited<ReturnType<typeof acceptClient>>;
@@ -353,31 +323,17 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     }
   }
 
-  /** Best effort: a refusal forwards nothing, so it need not wait for the record, but it is in it when the record can be written. */
   function recordRefusal(
     connections: readonly { namespace: string; name: string }[],
-    id: string,
+    session: string,
     peer: string,
     error: Error,
     identity?: VerifiedIdentity,
   ): void {
-    const first = connections[0];
     // A load balancer that looks whether somebody listens asks for nothing: it is counted, and is no session.
-    if (first === undefined || (error instanceof StartupError && error.code === 'SPG117')) return;
-    // Whoever has no token must not be able to fill the disk: beyond this, refusals are counted and logged only.
-    if (identity === undefined && refusals.count('', Date.now()) > MAX_REFUSALS_RECORDED) return;
-    try {
-      const report = reportOf(error);
-      const subject = identity === undefined ? {} : { subject: identity.subject };
-      options.recorder
-        .stream(first.namespace, first.name)
-        .append(
-          'session.refused',
-          sessionRefused({ session: id, client: peer, code: report.code, message: report.message, ...subject }),
-        );
-    } catch (failure) {
-      observer.refused(peer, failure instanceof Error ? failure : new Error(String(failure)));
-    }
+    if (error instanceof StartupError && error.code === 'SPG117') return;
+    const { code, message } = reportOf(error);
+    recordRefused(connections, { session, peer, code, message, identity });
   }
 
   async function rescope(session: LaneSession): Promise<void> {

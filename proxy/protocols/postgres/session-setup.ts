@@ -1,10 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import type { CompiledConnection } from '../../../policy/bundle.ts';
-import type { MaskPlan, Transform } from '../../../policy/masking.ts';
+import type { MaskPlan } from '../../../policy/masking.ts';
 import { createContentDetectors } from '../../masking/detectors.ts';
 import { createFieldMasks } from '../../masking/fields.ts';
-import type { TokenKeys } from '../../masking/port.ts';
 import type { CredentialSource } from '../../ports.ts';
+import { bringTokenKeys } from '../../session/token-keys.ts';
 import type { Catalog } from './catalog/types.ts';
 import type { AuthenticatedClient } from './client-auth.ts';
 import type { Environment, Judgement } from './judge.ts';
@@ -17,36 +16,13 @@ import type { UpstreamSession } from './upstream.ts';
 import * as encode from './wire/encode.ts';
 import { STATUS } from './wire/messages.ts';
 
-/** Session ids sort by time and cannot be guessed. */
-export function newSessionId(now: number): string {
-  return `${now.toString(36)}-${randomBytes(8).toString('hex')}`;
-}
-
-const keyName = (transform: Transform): string =>
-  transform.type === 'tokenize' && transform.keyRef !== undefined
-    ? `${transform.keyRef.namespace}/${transform.keyRef.name}/${transform.keyRef.key}`
-    : '';
-
-function transformsOf(masks: MaskPlan): readonly Transform[] {
-  return [
-    ...masks.transforms,
-    ...masks.content.map(({ transform }) => transform),
-    ...masks.fields.map(({ transform }) => transform),
-  ];
-}
-
 /** Brings the keys that the plan needs, so that nothing has to be waited for while rows go by. @throws CredentialError */
 export async function sessionMasking(
   masks: MaskPlan,
   connection: CompiledConnection,
   credentials: CredentialSource,
 ): Promise<SessionMasking> {
-  const keys = new Map<string, Uint8Array>();
-  for (const transform of transformsOf(masks)) {
-    if (transform.type !== 'tokenize' || keys.has(keyName(transform))) continue;
-    keys.set(keyName(transform), await credentials.tokenKey(connection.namespace, transform.keyRef));
-  }
-  const tokenKey: TokenKeys = (transform) => keys.get(keyName(transform));
+  const tokenKey = await bringTokenKeys(masks, connection, credentials);
   const content = createContentDetectors(masks.content, tokenKey);
   return { masks, content, fields: createFieldMasks(masks.fields, tokenKey), tokenKey };
 }

@@ -2,6 +2,7 @@ import type { CompiledConnection } from '../../../../policy/bundle.ts';
 import { credentialEvent, sessionFragment } from '../../../../record/events.ts';
 import type { SegmentOwner } from '../../../../record/owner.ts';
 import type { RecordingSink } from '../../../../record/port.ts';
+import type { CredentialObserver } from '../../../lane.ts';
 import type {
   CredentialLease,
   CredentialLeases,
@@ -17,20 +18,11 @@ import type { RoleTag } from './names.ts';
 import { type Announcer, type ConnectionRoles, createConnectionRoles, type RolesOptions } from './roles.ts';
 import { sweepLogins, sweepRights } from './sweep.ts';
 
-/** For logs and metrics: called, never waited for. */
-export interface LeaseObserver {
-  /** A credential that was made here is gone, or ends by itself. @param lifetimeSeconds from its issue */
-  ended(connection: CompiledConnection, type: 'role' | 'certificate', lifetimeSeconds: number): void;
-  /** Logins that nobody had dropped. */
-  swept(connection: CompiledConnection, count: number): void;
-  warn(detail: object, message: string): void;
-}
-
 export interface LeasesOptions {
   readonly credentials: CredentialSource;
   readonly catalogs: (connection: CompiledConnection) => CatalogCache;
   readonly recorder: Pick<RecordingSink, 'stream'>;
-  readonly observer: LeaseObserver;
+  readonly observer: CredentialObserver;
   /** Random, one per state folder or cluster installation; a process and how to know whether another of it lives. */
   readonly installation: string;
   readonly process: SegmentOwner;

@@ -1,16 +1,18 @@
-import type { ApprovalTicket } from '../../../ports.ts';
+import { aborted, covers, createHolding, type Hold as Held, type Holding } from '../../../approval/holding.ts';
 import { type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
 import { heldNotice, inTransaction, notApproved, rejected, storeRefused } from './approval-words.ts';
 import { Asking } from './asking.ts';
-import { type AskedCommand, aborted, covers, type Hold, newHold, readsClient } from './hold.ts';
+import { type AskedCommand, readsClient } from './hold.ts';
 import type { Stall } from './obtain.ts';
 import type { Outbound } from './outbound.ts';
 import { Outcomes } from './outcomes.ts';
 import { type Portal, Reply } from './replies.ts';
 import type { LaneSession } from './session-state.ts';
+
+type Hold = Held<LaneReport>;
 
 /** Holds what needs people: asks the store, tells the client, and lets the command run once when it was approved. */
 export class Approvals {
@@ -18,6 +20,7 @@ export class Approvals {
   readonly #out: Outbound;
   readonly #asking: Asking;
   readonly outcomes: Outcomes;
+  readonly #holding: Holding<LaneReport>;
   #hold: Hold | undefined;
   /** Waits for earlier answers before it is known whether the command can be held. */
   #settling = false;
@@ -26,6 +29,23 @@ export class Approvals {
     this.#out = out;
     this.#asking = new Asking(session, out);
     this.outcomes = new Outcomes(session);
+    const { record, ports } = session;
+    this.#holding = createHolding<LaneReport>({
+      bundles: ports.bundles,
+      noticeMs: ports.holdNoticeMs,
+      record: {
+        held: (seq, ticket, asked) => record.held(seq, ticket, asked),
+        released: (seq, ticket, release) => record.released(seq, ticket, release),
+        sync: () => record.stream.sync(),
+      },
+      recordFailed: (error) => session.recordFailed(error),
+      failed: (what, error) => ports.failed(session.id, what, error),
+      words: {
+        notApproved,
+        refused: storeRefused,
+        broken: () => laneError('SPG032', 'it could not be asked for'),
+      },
+    });
     session.cancelHeld = () => this.#cancel();
     session.signal.addEventListener('abort', () => this.#sessionEnded(), { once: true });
   }
@@ -46,8 +66,8 @@ export class Approvals {
       return this.#begin(verdict, command);
     }
     if (hold.grant !== undefined) return undefined;
-    const approved = hold.ticket?.approved === true || hold.decision?.state === 'Approved';
-    return { until: Promise.race([approved ? this.#consume(hold) : this.#wait(hold), aborted(hold.stop.signal)]) };
+    const step = this.#holding.approved(hold) ? this.#consume(hold) : this.#wait(hold);
+    return { until: Promise.race([step, aborted(hold.stop.signal)]) };
   }
 
   /** What can be held at all: nothing of an open transaction, nothing that nobody can look at. */
@@ -67,20 +87,12 @@ export class Approvals {
     const statement = command.portal?.statement;
     if (statement !== undefined && session.prepared.get(statement.name) !== statement)
       return laneError('SPG020', 'a statement that needs approval, whose name another has taken');
-    const hold = newHold(verdict.decision.requirements);
+    const hold = this.#holding.begin(verdict.decision.requirements, (ticket, asked, waitedMs) => {
+      session.client.write(heldNotice(ticket, session.connection.namespace, asked, waitedMs));
+    });
     this.#hold = hold;
-    const asking = this.#ask(hold, verdict, command).catch((error: unknown) => this.#broken(hold, error));
+    const asking = this.#ask(hold, verdict, command).catch((error: unknown) => this.#holding.broken(hold, error));
     return { until: Promise.race([asking, aborted(hold.stop.signal)]) };
-  }
-
-  #broken(hold: Hold, error: unknown): void {
-    if (hold.stop.signal.aborted) return;
-    hold.report ??= laneError('SPG032', 'it could not be asked for');
-    this.#failed('an approval could not be asked for', error);
-  }
-
-  #failed(what: string, error: unknown): void {
-    this.#session.ports.failed(this.#session.id, what, error instanceof Error ? error : new Error(String(error)));
   }
 
   async #ask(hold: Hold, verdict: Verdict, command: AskedCommand): Promise<void> {
@@ -94,11 +106,12 @@ export class Approvals {
     const { ticket } = asked;
     hold.ticket = ticket;
     if (signal.aborted) {
-      this.#withdraw(ticket, 'the command was cancelled');
+      this.#holding.drop(hold, 'the command was cancelled');
       return;
     }
     if (ticket.approved) return;
-    await this.#recordHeld(hold, ticket, command, verdict);
+    this.#recordReceived(hold, command, verdict);
+    await this.#holding.recordHeld(hold, ticket);
     if (signal.aborted) return;
     if (hold.asked.some((requirement) => requirement.hold === 'Reject')) {
       hold.keep = true;
@@ -109,18 +122,6 @@ export class Approvals {
     await this.#wait(hold);
   }
 
-  /** On disk before the client hears of it. */
-  async #recordHeld(hold: Hold, ticket: ApprovalTicket, command: AskedCommand, verdict: Verdict): Promise<void> {
-    const { record } = this.#session;
-    this.#recordReceived(hold, command, verdict);
-    record.held(hold.seq, ticket, hold.asked);
-    try {
-      await record.stream.sync();
-    } catch (error) {
-      this.#session.recordFailed(error instanceof Error ? error : new Error(String(error)));
-    }
-  }
-
   #recordReceived(hold: Hold, command: AskedCommand, verdict: Verdict): void {
     hold.seq = ++this.#session.commands;
     this.#session.record.received(hold.seq, command.text, verdict, command.portal);
@@ -129,55 +130,21 @@ export class Approvals {
   /** Until people have decided, or policy has changed: then the message is judged again. */
   async #wait(hold: Hold): Promise<void> {
     const session = this.#session;
-    const { ticket } = hold;
-    const { signal } = hold.stop;
-    if (ticket === undefined || signal.aborted || session.ended) return;
-    hold.deciding ??= ticket.decided(signal).then(
-      (decision) => {
-        hold.decision = decision;
-        if (decision.state !== 'Approved') hold.report = notApproved(ticket, decision.state, decision.message);
-      },
-      (error: unknown) => this.#broken(hold, error),
-    );
-    if (hold.notices === undefined) this.#notify(hold, ticket);
-    const changed = Promise.withResolvers<void>();
-    const unsubscribe = session.ports.bundles.onChange(() => changed.resolve());
+    if (hold.ticket === undefined || hold.stop.signal.aborted || session.ended) return;
     session.waiting = true;
+    const waiting = this.#holding.wait(hold, session.ports.bundles.current() === session.bundle);
     session.readOn();
-    if (session.ports.bundles.current() === session.bundle)
-      await Promise.race([hold.deciding, changed.promise, aborted(signal)]);
+    await waiting;
     session.waiting = false;
     session.lastActivity = Date.now();
-    unsubscribe();
-  }
-
-  #notify(hold: Hold, ticket: ApprovalTicket): void {
-    const session = this.#session;
-    hold.since = Date.now();
-    const tell = (): void => {
-      const waited = Date.now() - hold.since;
-      session.client.write(heldNotice(ticket, session.connection.namespace, hold.asked, waited));
-    };
-    tell();
-    hold.notices = setInterval(tell, session.ports.holdNoticeMs);
-    hold.notices.unref();
   }
 
   async #consume(hold: Hold): Promise<void> {
-    const { ticket } = hold;
-    if (ticket === undefined) return;
     if (Date.now() >= this.#session.identity.sessionExpiresAt.getTime()) {
       this.#session.fail(laneError('SPG014', 'your token has expired', { hint: 'Connect again with a fresh token.' }));
       return;
     }
-    try {
-      const result = await ticket.consume();
-      if (result.state === 'Refused') hold.report = storeRefused(result, hold.asked);
-      else if (hold.stop.signal.aborted) this.outcomes.settle(result, 'Failed');
-      else hold.grant = result;
-    } catch (error) {
-      this.#broken(hold, error);
-    }
+    await this.#holding.consume(hold);
   }
 
   /** The command runs now. Returns its number when it was recorded as held or is released here. */
@@ -192,14 +159,10 @@ export class Approvals {
       return seq === 0 ? undefined : seq;
     }
     if (hold.seq === 0) this.#recordReceived(hold, command, verdict);
-    this.#session.record.released(hold.seq, ticket, {
-      state: grant.state,
-      votes: grant.votes,
-      members: verdict.recordMembers,
-    });
+    this.#hold = undefined;
+    this.#holding.release(hold, ticket, grant, verdict.recordMembers);
     if (command.portal !== undefined) command.portal.released = true;
     this.outcomes.expect(grant);
-    this.#clear(hold);
     return hold.seq;
   }
 
@@ -228,36 +191,9 @@ export class Approvals {
     if (this.#hold !== undefined) this.#drop(this.#hold, 'the command was not run');
   }
 
-  #clear(hold: Hold): void {
-    clearInterval(hold.notices);
-    this.#hold = undefined;
-    hold.stop.abort(new Error('no longer held'));
-  }
-
   #drop(hold: Hold, why: string, members = ''): void {
-    const { ticket, grant, decision } = hold;
-    this.#clear(hold);
-    if (hold.keep || ticket === undefined) return;
-    const state =
-      grant?.state ?? (decision === undefined || decision.state === 'Approved' ? 'Withdrawn' : decision.state);
-    if (hold.seq > 0) this.#recordReleased(hold.seq, ticket, { state, reason: why, members });
-    if (grant !== undefined) this.outcomes.settle(grant, 'Failed');
-    else if (state === 'Withdrawn') this.#withdraw(ticket, why);
-  }
-
-  /** Of a command that does not run: nothing is forwarded that would bring it to the disk. */
-  #recordReleased(
-    seq: number,
-    ticket: ApprovalTicket,
-    release: Parameters<LaneSession['record']['released']>[2],
-  ): void {
-    const { record } = this.#session;
-    record.released(seq, ticket, release);
-    record.stream.sync().catch((error: Error) => this.#session.recordFailed(error));
-  }
-
-  #withdraw(ticket: ApprovalTicket, why: string): void {
-    ticket.withdraw(why).catch((error: unknown) => this.#failed('a request could not be withdrawn', error));
+    this.#hold = undefined;
+    this.#holding.drop(hold, why, members);
   }
 
   /** The client gives up: as the server says it when it cancels a statement. */

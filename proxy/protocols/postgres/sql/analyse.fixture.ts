@@ -12,6 +12,9 @@ export const NO_MASKS: MaskPlan = {
   transforms: [],
   fields: [],
   content: [],
+  binaryOutput: 'Search',
+  hasFiles: false,
+  file: () => undefined,
 };
 
 export function environment(more: Partial<NameEnvironment> = {}): NameEnvironment {

@@ -26,6 +26,9 @@ const masks: MaskPlan = {
   transforms: [],
   fields: [],
   content: [],
+  binaryOutput: 'Search',
+  hasFiles: false,
+  file: () => undefined,
 };
 
 const catalog = sketchCatalog(

@@ -17,6 +17,9 @@ function plan(columns: Readonly<Record<string, Transform>>): MaskPlan {
     transforms: Object.values(columns),
     fields: [],
     content: [],
+    binaryOutput: 'Search',
+    hasFiles: false,
+    file: () => undefined,
   };
 }
 
