@@ -39,7 +39,11 @@ interface Pod extends Named {
 interface Connection {
   readonly status: {
     readonly conditions: readonly { type: string; status: string; reason: string; message: string }[];
+    readonly masking?: { readonly summary: string; readonly unmasked: readonly string[] };
   };
+}
+interface Rule {
+  readonly status: { readonly matchedColumns?: number; readonly unmatchedPatterns?: number };
 }
 
 describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', () => {
@@ -118,6 +122,12 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('stock psql reads, and what is personal is masked', async () => {
     expect(await psql('SELECT name, email FROM customers ORDER BY id')).toBe('Ada|***\nGrace|***\n');
     expect(await psql('SELECT count(*) FROM orders')).toBe('20\n');
+    // One of the proxies has read the catalog by now, and reports within ten seconds.
+    await untilCondition('MaskingComplete', 'True');
+    const { status } = await cluster.get<Connection>('accessconnection', 'orders', SHOP);
+    expect(status.masking).toEqual({ summary: '1/1', unmasked: [] });
+    const rule = await cluster.get<Rule>('maskingrule', 'personal-data', SHOP);
+    expect(rule.status).toMatchObject({ matchedColumns: 1, unmatchedPatterns: 0 });
   });
 
   const ssh = (...command: string[]): Promise<string> =>
