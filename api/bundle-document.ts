@@ -37,4 +37,16 @@ export interface ProxyReport {
   readonly egress: Readonly<Record<string, { readonly open: readonly string[]; readonly probed: string }>>;
   /** By connection: what keeps it from being served, such as a Secret that is missing. */
   readonly problems: Readonly<Record<string, string>>;
+  /** By connection, once its catalog was read for somebody's session. */
+  readonly masking?: Readonly<Record<string, MaskingReport>>;
+}
+
+/** Columns of a target that are masked, and those that are called as if they should be. */
+export interface MaskingReport {
+  readonly masked: number;
+  readonly unmasked: number;
+  /** `SCHEMA.RELATION.COLUMN` of the first that are not masked. */
+  readonly names: readonly string[];
+  /** By rule, `NAMESPACE/NAME`: columns that it masks there, and which of its column patterns, counted from 0, match none. */
+  readonly rules: Readonly<Record<string, { readonly columns: number; readonly unmatched: readonly number[] }>>;
 }

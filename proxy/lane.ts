@@ -1,5 +1,6 @@
 import type { SecureContext } from 'node:tls';
 import type { Bundle, CompiledConnection, PolicyScope } from '../policy/bundle.ts';
+import type { CatalogColumnName } from '../policy/masking-coverage.ts';
 import type { SegmentOwner } from '../record/owner.ts';
 import type { RecordingSink } from '../record/port.ts';
 import type { Wire } from './listener/wire.ts';
@@ -35,6 +36,8 @@ export interface Lane {
   drain(signal: AbortSignal): Promise<void>;
   /** Where a protocol cancels over another connection: false when the session is not here. */
   cancel?(processId: number, secret: Uint8Array): boolean;
+  /** Where a target has a catalog: its columns, once it was read for somebody; the same array as long as they are the same. */
+  columns?(connection: CompiledConnection): readonly CatalogColumnName[] | undefined;
   /** Gives back what the lane holds besides sessions, such as credentials. */
   close(signal: AbortSignal): Promise<void>;
 }

@@ -1,6 +1,7 @@
 import type { SecureContext } from 'node:tls';
 import type { Logger } from 'pino';
 import type { Bundle, CompiledConnection } from '../policy/bundle.ts';
+import type { CatalogColumnName } from '../policy/masking-coverage.ts';
 import type { CredentialObserver, LaneContext, LaneLimits, LaneObserver } from './lane.ts';
 import { type Listener, listen } from './listener/listeners.ts';
 import type { Wire } from './listener/wire.ts';
@@ -61,6 +62,8 @@ export interface Runtime {
   serves(dialled: { readonly host: string; readonly port: number }): boolean;
   /** Open sessions by connection, `NAMESPACE/NAME`. */
   sessions(): ReadonlyMap<string, number>;
+  /** Columns of a connection's target, where it has a catalog that somebody's session has needed. */
+  columns(connection: CompiledConnection): readonly CatalogColumnName[] | undefined;
   /** Cancels a session of this worker; false when it is not here. */
   cancel(processId: number, secret: Uint8Array): boolean;
   /** Stops listening, lets sessions finish what they do, ends them, closes the record. */
@@ -265,6 +268,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     get served() {
       return served;
     },
+    columns: (connection) => byProtocol.get(connection.protocol)?.columns?.(connection),
     cancel: (processId, secret) => lanes.some((lane) => lane.cancel?.(processId, secret) === true),
     async stop(signal) {
       unsubscribe();

@@ -30,7 +30,7 @@ interface ProxyOptions {
 /** Everything behind it ends well before the kubelet kills it, after 300 s. */
 const DRAIN_SECONDS = 240;
 /** What is left of the record goes to the archive: it is tried for so long, within the grace period of the pod. */
-const OUTGOING_MS = 50_000;
+const OUTGOING_MS = 30_000;
 
 function parsePort(text: string): number {
   const port = Number(text);

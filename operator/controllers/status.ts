@@ -10,6 +10,7 @@ import type { AgentPod, ControllerContext, Stored } from '../context.ts';
 import { ACCESS_CONNECTIONS, ACCESS_POLICIES, MASKING_RULES } from '../resources.ts';
 import { connectionFindings, type ProxyState, type SidecarState, sessionsOf } from '../status/connection.ts';
 import { createLeaseLives, type LeaseLives } from '../status/lease-lives.ts';
+import { maskingReport, maskingStatus, ruleColumns } from '../status/masking.ts';
 import { policyFindings, proxyCount } from '../status/policy.ts';
 import { reportOf } from '../status/reports.ts';
 import { createStatusWriter, type StatusWriter } from '../status/writer.ts';
@@ -113,17 +114,20 @@ async function reconcileStatus(
   const judged = remembered(judge());
   for (const connection of context.connections.list(namespace)) {
     const state = proxiesOf(namespace);
+    const masking = maskingStatus(connection, state.reports);
     const findings = connectionFindings({
       connection,
       problems: about(connection),
       proxies: state,
       sidecars: sidecarState(context, connection, judged),
+      masking,
     });
     const isProgrammed = findings.some(({ type, status }) => type === 'Programmed' && status === 'True');
     const fields = {
       ...(isProgrammed && state.bundle !== undefined ? { policyHash: state.bundle } : {}),
       policies: countPolicies(context, connection),
       sessions: sessionsOf(connection.metadata.name, state.reports),
+      ...(masking === undefined ? {} : { masking }),
     };
     waits.push(await writer.write(ACCESS_CONNECTIONS, connection, findings, fields, signal));
   }
@@ -137,7 +141,9 @@ async function reconcileStatus(
       const findings = policyFindings({ problems: about(object), connections: selected.length, proxies: of });
       const fields = {
         connections: selected.length,
-        ...(type.kind === 'AccessPolicy' ? { proxies: proxyCount(of) } : {}),
+        ...(type.kind === 'AccessPolicy'
+          ? { proxies: proxyCount(of) }
+          : columnFields(object as Stored<MaskingRule>, selected, proxiesOf)),
       };
       waits.push(await writer.write(type as ResourceType, object, findings, fields, signal));
     }
@@ -148,6 +154,23 @@ async function reconcileStatus(
     .filter((left) => left > 0);
   const next = Math.min(...waits.filter((wait) => wait > 0), ...ends.map((left) => left + 1000));
   return Number.isFinite(next) ? { requeueAfterMs: next } : undefined;
+}
+
+/** What is known now, or else what was: a proxy that has just started has read no catalog. */
+function columnFields(
+  rule: Stored<MaskingRule>,
+  connections: readonly Stored<AccessConnection>[],
+  proxiesOf: (namespace: string) => ProxyState,
+): Readonly<Record<string, number>> {
+  const { matchedColumns, unmatchedPatterns } = rule.status ?? {};
+  const reports = connections
+    .filter(({ spec }) => spec.protocol === 'Postgres')
+    .map(({ metadata }) => maskingReport(metadata.name, proxiesOf(metadata.namespace).reports));
+  return {
+    ...(matchedColumns === undefined ? {} : { matchedColumns }),
+    ...(unmatchedPatterns === undefined ? {} : { unmatchedPatterns }),
+    ...ruleColumns(rule, reports),
+  };
 }
 
 function problemsByObject(problems: readonly Problem[]): (object: KubeObject) => readonly Problem[] {

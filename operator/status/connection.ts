@@ -1,6 +1,7 @@
 import type { AccessConnection, Problem } from '../../api/resources.ts';
 import { gatewayNameFits, gatewayServiceName } from '../desired/services.ts';
 import { type Finding, finding, some, summary } from './conditions.ts';
+import { type MaskingStatus, maskingFinding } from './masking.ts';
 import type { ReplicaReport } from './reports.ts';
 
 /** What is known of the proxies of a namespace. */
@@ -27,6 +28,8 @@ export interface ConnectionState {
   readonly problems: readonly Problem[];
   readonly proxies: ProxyState;
   readonly sidecars: SidecarState;
+  /** Undefined: no catalog was read yet. */
+  readonly masking: MaskingStatus | undefined;
 }
 
 /** In the order in which Ready looks at them. */
@@ -41,7 +44,8 @@ export function connectionFindings(state: ConnectionState): Finding[] {
     egress(state),
     audit(state.proxies),
     sidecars(state.sidecars),
-  ];
+    maskingFinding(state.connection, state.masking),
+  ].filter((each) => each !== undefined);
   return [summary(findings, COUNTING, 'served by every proxy, with the policy as it stands'), ...findings];
 }
 

@@ -1,4 +1,4 @@
-import type { ProxyReport } from '../../api/bundle-document.ts';
+import type { MaskingReport, ProxyReport } from '../../api/bundle-document.ts';
 import { ANNOTATIONS } from '../../api/cluster.ts';
 import type { Lease } from '../../kube/builtin.ts';
 
@@ -28,7 +28,7 @@ export function reportOf(lease: Lease): ReplicaReport | undefined {
     return undefined;
   }
   if (!isRecord(report)) return undefined;
-  const { bundle, sequence, sessions, auditFailure, egress, problems } = report;
+  const { bundle, sequence, sessions, auditFailure, egress, problems, masking } = report;
   return {
     replica: lease.metadata.name,
     bundle: line(bundle),
@@ -40,6 +40,24 @@ export function reportOf(lease: Lease): ReplicaReport | undefined {
       return { open: Array.isArray(open) ? open.slice(0, 16).map(line) : [], probed: line(probed) };
     }),
     problems: mapped(problems, line),
+    masking: mapped(masking, maskingOf),
+  };
+}
+
+const count = (value: unknown): number => (Number.isSafeInteger(value) && Number(value) > 0 ? Number(value) : 0);
+const MAX_COLUMNS = 1_000_000;
+
+function maskingOf(value: unknown): MaskingReport {
+  const { masked, unmasked, names, rules } = isRecord(value) ? value : {};
+  return {
+    masked: Math.min(count(masked), MAX_COLUMNS),
+    unmasked: Math.min(count(unmasked), MAX_COLUMNS),
+    names: Array.isArray(names) ? names.slice(0, 16).map((name) => line(name).slice(0, 200)) : [],
+    rules: mapped(rules, (rule) => {
+      const { columns, unmatched } = isRecord(rule) ? rule : {};
+      const indexes = Array.isArray(unmatched) ? unmatched.slice(0, 1024) : [];
+      return { columns: Math.min(count(columns), MAX_COLUMNS), unmatched: indexes.map(count) };
+    }),
   };
 }
 

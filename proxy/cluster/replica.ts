@@ -26,6 +26,7 @@ import { startTunnel, type Tunnel } from '../tunnel/server.ts';
 import { trustedKey } from './bundle-document.ts';
 import { readBundleMark, writeBundleMark } from './bundle-mark.ts';
 import { type ClusterBundleSource, createClusterBundleSource } from './bundle-source.ts';
+import { createCoverage } from './coverage.ts';
 import { createMountedCredentials } from './credentials.ts';
 import { createEgressProbes } from './egress.ts';
 import { createClusterGate } from './gate.ts';
@@ -263,6 +264,12 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
   });
   starting.defer(() => (stopped ? undefined : runtime.stop(AbortSignal.abort())));
 
+  const coverage = createCoverage({
+    document: () => bundles.document,
+    connections: () => bundles.current().connections,
+    columns: (connection) => runtime.columns(connection),
+  });
+
   function report(): ProxyReport {
     const sessions = [...runtime.sessions()].map(([key, count]) => [key.slice(key.indexOf('/') + 1), count]);
     return {
@@ -272,6 +279,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
       ...(auditFailure === undefined ? {} : { auditFailure }),
       egress: egress.report(),
       problems: problems.current(),
+      masking: coverage.report(),
     };
   }
 

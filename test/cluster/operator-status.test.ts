@@ -126,6 +126,35 @@ describeWith(controlPlaneNeeds, 'conditions of an operator', () => {
     await ofOrders('Ready', 'Ready');
   });
 
+  test('what is not masked is said, and stays said when the proxy that knew it is another', async () => {
+    await ofOrders('MaskingComplete', 'NotRead');
+    await apply({
+      apiVersion: 'sallyport.dev/v1alpha1',
+      kind: 'MaskingRule',
+      metadata: { namespace: NAMESPACE, name: 'personal' },
+      spec: { connections: { names: ['orders'] }, columns: [{ match: ['*.*.email', '*.*.iban'] }] },
+    } as KubeObject);
+    const bundle = await enforced();
+    const rules = { 'shop/personal': { columns: 1, unmatched: [1] } };
+    const masking = { orders: { masked: 1, unmasked: 1, names: ['public.customers.phone'], rules } };
+    await report('a', { bundle, masking });
+    const finding = await ofOrders('MaskingComplete', 'Unmasked');
+    expect(finding.message).toContain('public.customers.phone');
+    await ground.until(MASKING_RULES, { namespace: NAMESPACE }, (objects) => {
+      const { status } = objects.find(({ metadata }) => metadata.name === 'personal') ?? {};
+      return status?.matchedColumns === 1 && status.unmatchedPatterns === 1;
+    });
+    await report('a', { bundle, auditFailure: 'no space left' });
+    await ofOrders('AuditHealthy', 'NotRecording');
+    const object = await ground.client.get(ACCESS_CONNECTIONS, { namespace: NAMESPACE, name: 'orders' });
+    expect(object?.status?.masking).toEqual({ summary: '1/2', unmasked: ['public.customers.phone'] });
+    expect(conditionOf(object, 'MaskingComplete')?.reason).toBe('Unmasked');
+    await report('a', { bundle, masking: { orders: { masked: 2, unmasked: 0, names: [], rules } } });
+    await ofOrders('MaskingComplete', 'Masked');
+    await ground.plane.kubectl(['delete', 'maskingrule', '-n', NAMESPACE, 'personal']);
+    await enforced();
+  });
+
   test('a replica whose Lease is over counts no more', async () => {
     await report('b', { bundle: await enforced(), sessions: { orders: 1 } }, { seconds: 2 });
     const gone = await ofOrders('Programmed', 'Pending');

@@ -11,7 +11,7 @@ export const CHART = path.join(repositoryRoot, 'charts', 'sallyport');
 const image = (prefix: string, reference: string): string[] => {
   // A registry may have a port.
   const [, repository = reference, tag = ''] = /^(.+?)(?::([^/:]+))?$/.exec(reference) ?? [];
-  return ['--set', `${prefix}.repository=${repository},${prefix}.tag=${tag}`];
+  return ['--set-string', `${prefix}.repository=${repository},${prefix}.tag=${tag}`];
 };
 
 /** Parameters of helm that install the chart, or bring an installation to it, and wait until the operator serves. */

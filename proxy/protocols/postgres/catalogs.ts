@@ -2,6 +2,7 @@ import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { LaneLog } from '../../lane.ts';
 import type { CredentialSource, PostgresCredential } from '../../ports.ts';
 import { type CatalogCache, createCatalogCache } from './catalog/cache.ts';
+import type { Catalog } from './catalog/types.ts';
 import { type ControlConnection, createControlConnection } from './control.ts';
 import { issueClientCertificate, readAuthority } from './credentials/certificates.ts';
 import { connectUpstream } from './upstream.ts';
@@ -9,6 +10,8 @@ import { connectUpstream } from './upstream.ts';
 /** The catalogs of all connections, each with a control connection that is opened when first needed and again when it broke. */
 export interface Catalogs {
   of(connection: CompiledConnection): CatalogCache;
+  /** What is in force for a connection that somebody has used; undefined: nothing. Opens nothing. */
+  inForce(connection: CompiledConnection): Catalog | undefined;
   close(): void;
 }
 
@@ -39,6 +42,11 @@ async function readerOf(connection: CompiledConnection, credentials: CredentialS
     await credentials.signingAuthority(connection, clientCertificate.caSecretRef.name),
   );
   return issueClientCertificate(label, authority, clientCertificate, Date.now()).credential;
+}
+
+function keyOf({ namespace, name, target, credential }: CompiledConnection): string {
+  const { host, port, database } = target;
+  return JSON.stringify([namespace, name, host, port, database, credential]);
 }
 
 export function createCatalogs(options: { readonly credentials: CredentialSource; readonly log: LaneLog }): Catalogs {
@@ -100,9 +108,9 @@ export function createCatalogs(options: { readonly credentials: CredentialSource
   }
 
   return {
+    inForce: (connection) => known.get(keyOf(connection))?.current(),
     of(connection) {
-      const { host, port, database } = connection.target;
-      const key = JSON.stringify([connection.namespace, connection.name, host, port, database, connection.credential]);
+      const key = keyOf(connection);
       let cache = known.get(key);
       if (cache === undefined) {
         cache = make(connection);

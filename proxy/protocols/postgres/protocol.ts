@@ -1,6 +1,7 @@
 import type { Lane, LaneContext } from '../../lane.ts';
 import { createCancelKeys } from '../../session/cancel-keys.ts';
 import { createJudgements } from '../../session/judgements.ts';
+import { catalogColumns } from './catalog/columns.ts';
 import { createCatalogs } from './catalogs.ts';
 import { createPostgresLeases } from './credentials/leases.ts';
 import { createJudgement } from './judge.ts';
@@ -39,6 +40,10 @@ export function createPostgresProtocol(context: LaneContext): Lane {
   });
   return {
     ...lane,
+    columns(connection) {
+      const catalog = catalogs.inForce(connection);
+      return catalog === undefined ? undefined : catalogColumns(catalog);
+    },
     async close(signal) {
       await leases.close(signal);
       catalogs.close();
