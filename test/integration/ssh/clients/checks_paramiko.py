@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import threading
+import time
 
 import paramiko
 
@@ -25,7 +26,9 @@ def run(client, command, data=None):
     out = channel.makefile("rb").read()
     err = channel.makefile_stderr("rb").read()
     status = channel.recv_exit_status()
-    channel.close()
+    # paramiko answers the server's CLOSE from the thread that also exchanges keys: closing here, then asking for new keys, can block both.
+    while not channel.closed:
+        time.sleep(0.001)
     return status, out, err
 
 
