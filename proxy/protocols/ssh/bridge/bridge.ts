@@ -122,6 +122,11 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   const end = (text: string, reason: number, error: Error | undefined): void => {
     if (over) return;
+    // A client that shares the connection with others never sees the reason of the disconnect.
+    for (const channel of channels.all()) {
+      const { info, client: to, ended } = channel;
+      if (info.type === 'session' && to.peer >= 0 && !to.closeSent && !ended) writeText(channel, `${text}\n`);
+    }
     conclude({ by: 'gateway', text, error });
     client.layer.disconnect(reason, text);
     for (const leg of targets) leg.layer.disconnect(DisconnectReason.BY_APPLICATION, 'bye');
