@@ -3,7 +3,7 @@
  * ends, and what is decided is decided on the way. Channel numbers are our own towards both sides.
  */
 import { DisconnectReason } from '../transport/port.ts';
-import { type Channel, createChannelTable, isGone, other } from './channel.ts';
+import { type Channel, createChannelTable, type Deferred, isGone, other } from './channel.ts';
 import { answer, createLeg, type Leg, setPaused } from './leg.ts';
 import {
   DATA_HEADER,
@@ -40,10 +40,12 @@ import {
 
 /** Largest piece of data that either leg is told it may send: what OpenSSH tells. */
 const MAX_PACKET = 32_768;
+/** Least that a peer may want to get in one piece: with 0 nothing could ever be sent, and with little each byte costs a message. */
+const MIN_PACKET = 256;
 const MAX_WINDOW = 2 ** 32 - 1;
 /** Kept of a client's window for texts of ours, where it is large enough not to miss it. */
 const RESERVE = 4096;
-/** Requests of one kind that may wait for their answers. */
+/** Requests of one kind that may wait for their answers, and answers of ours that may wait behind them. */
 const MAX_UNANSWERED = 1024;
 /** What may wait behind a request that is held. */
 const MAX_HELD_MESSAGES = 256;
@@ -206,7 +208,7 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   function replyInOrder(queue: (null | (() => void))[], run: () => void): void {
     if (queue.length === 0) run();
-    else queue.push(run);
+    else if (queue.push(run) > 2 * MAX_UNANSWERED) throw new Violation('too many requests without an answer');
   }
 
   /** The answer to the oldest request that was passed on has come: those of our own that waited for it follow. */
@@ -231,6 +233,10 @@ export function createBridge(options: BridgeOptions): Bridge {
     }
     if (from === 'target' && leg !== mainTarget) {
       respond(leg, openFailure(message.sender, OpenFailure.ADMINISTRATIVELY_PROHIBITED, 'not here'));
+      return;
+    }
+    if (message.maxPacket < MIN_PACKET) {
+      respond(leg, openFailure(message.sender, OpenFailure.RESOURCE_SHORTAGE, 'its packets are too small'));
       return;
     }
     const info: ChannelInfo = { serial: serial++, opener: from, type: type === 'other' ? message.purpose.name : type };
@@ -304,6 +310,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       answering.peer = payload.readUInt32BE(5);
       answering.window = payload.readUInt32BE(9);
       answering.maxPacket = Math.min(payload.readUInt32BE(13), MAX_PACKET);
+      if (answering.maxPacket < MIN_PACKET) throw new Violation('packets that are too small');
     }
     if (leg !== mainTarget && leg.side === 'target') {
       viaAnswered(channel, payload, confirmed);
@@ -530,7 +537,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       return;
     }
     if (channel.deferred !== undefined) {
-      if (request.type === 'window-change') channel.deferred.requests.push(payload);
+      if (request.type === 'window-change') defer(channel.deferred, payload);
       if (message.wantReply) fail(channel, 'client');
       return;
     }
@@ -658,6 +665,10 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   // ---- Deferred channels: opened at the target when their program starts
 
+  function defer({ requests }: Deferred, payload: Buffer): void {
+    if (requests.push(payload) > MAX_HELD_MESSAGES) throw new Violation('too many requests before a program');
+  }
+
   const startDeferred = (
     channel: Channel,
     payload: Buffer,
@@ -675,8 +686,7 @@ export function createBridge(options: BridgeOptions): Bridge {
           respond(client, numbers(Message.CHANNEL_SUCCESS, channel.client.peer)),
         );
       }
-      if (deferred.requests.push(payload) > MAX_HELD_MESSAGES)
-        throw new Violation('too many requests before a program');
+      defer(deferred, payload);
       return;
     }
     if (verdict.via === undefined) throw new Error('a deferred channel needs a connection');
