@@ -226,6 +226,15 @@ describe('peers that break the rules of the connection protocol', () => {
   });
 });
 
+test('a target does not open what has not been decided', async () => {
+  const ground = await between({ openChannel: () => new Promise(() => {}) });
+  ground.client.layer.send(openSession(7, 1 << 20, 32_768));
+  ground.client.layer.send(globalRequest('keepalive@openssh.com', false));
+  await ground.target.next(Message.GLOBAL_REQUEST);
+  ground.target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, 0, 40, 100_000, 32_768));
+  expect(await ground.bridge.ended).toMatchObject({ text: 'an answer to no channel' });
+});
+
 describe('packets of no size', () => {
   test('are refused to a client, whatever would have to be said to it', async () => {
     const ground = await between({ request: () => ({ verdict: 'deny', text: 'no\n' }) });

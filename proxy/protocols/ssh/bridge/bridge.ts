@@ -284,6 +284,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     payload.writeUInt32BE(channel.id, at);
     payload.writeUInt32BE(receiver.allowance, at + 4);
     payload.writeUInt32BE(opener.maxPacket, at + 8);
+    channel.offered = true;
     pass(to, payload);
   };
 
@@ -301,6 +302,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     const opener = channel[other(leg.side)];
     if (
       answering.peer >= 0 ||
+      !channel.offered ||
       channel.deferred !== undefined ||
       (leg.side === 'client') === (channel.info.opener === 'client')
     )
@@ -699,6 +701,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     channel.held = { messages: [], bytes: 0, withdraw: () => {}, withdrawn: false, listening: false };
     starting.set(channel, { payload, message, verdict, requests: deferred.requests });
     attach(leg);
+    channel.offered = true;
     pass(leg, openSession(channel.id, channel.target.allowance, channel.client.maxPacket));
   };
 

@@ -53,6 +53,8 @@ export interface Channel {
   ended: boolean;
   /** The gatekeeper has heard of it. */
   asked: boolean;
+  /** The other side has been asked to open it: before, it has nothing to answer. */
+  offered: boolean;
 }
 
 const end = (peer: number): ChannelEnd => ({
@@ -80,6 +82,7 @@ export function createChannel(info: ChannelInfo, id: number, targetLeg: Leg | un
     reserve: 0,
     ended: false,
     asked: false,
+    offered: false,
   };
 }
 
