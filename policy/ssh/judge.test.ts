@@ -375,6 +375,35 @@ describe('channels', () => {
     expect(unix('/run/docker.sock')).toBe('Deny');
   });
 
+  it('are hit by a Deny in whatever form an address is written, and covered as they are written', () => {
+    const denied = [
+      allowSsh('any', { operations: ['LocalForward'], destinations: ['*:*', 'unix:*'] }),
+      deny('metadata', {
+        ssh: { destinations: ['169.254.169.254:*', '[fd00:ec2:0::254]:*', '10.*:*', 'unix:/run/docker.sock'] },
+      }),
+    ];
+    const decide = (address: Parameters<typeof forwardCommand>[1]): string =>
+      sshScope(denied).decide(forwardCommand('LocalForward', address, DEPLOY), context()).verdict;
+    for (const host of [
+      ...['169.254.169.254', '169.254.169.254.', '169.254.43518', '2852039166', '0xA9FEA9FE', '0251.0376.0251.0376'],
+      ...[
+        '::ffff:169.254.169.254',
+        '0:0:0:0:0:ffff:a9fe:a9fe',
+        '[::FFFF:a9fe:a9fe]',
+        'fd00:ec2::254',
+        'fd00:0ec2::0254',
+      ],
+      ...['fd00:ec2::254%eth0', '10.1', '0xa.1.2.3', '::ffff:10.1.2.3'],
+    ])
+      expect(decide({ host, port: 80 }), host).toBe('Deny');
+    for (const socket of ['/run/docker.sock', '//run/./docker.sock', '/run/x/../docker.sock', 'run/docker.sock'])
+      expect(decide({ socket }), socket).toBe('Deny');
+    for (const host of ['169.254.169.253', 'example.com', '1.2.3.4.5', '08.1', '::1', 'a b', '0x'])
+      expect(decide({ host, port: 80 }), host).toBe('Allow');
+    expect(to('0x7f.1', 9100)).toBe('Deny');
+    expect(to('0:0:0:0:0:0:0:1', 9100)).toBe('Deny');
+  });
+
   it('are denied unless named', () => {
     const decide = (some: readonly RuleSpec[]) => {
       const scope = sshScope(some);

@@ -161,6 +161,25 @@ describeWith(sshServer, 'commands that wait for people', () => {
     await g.edit('policy.yaml', rules());
   });
 
+  test('of one kind approve nothing of another, however alike they are written', async () => {
+    const either = rules().replace(
+      '{operations: [Shell], loginUsers: [deploy]}\n      approval: {timeout: 1m}',
+      '{operations: [Exec, Shell], loginUsers: [deploy], commands: [shell]}\n      approval: {timeout: 1m, reuseFor: 10m}',
+    );
+    await g.edit('policy.yaml', either);
+    const harmless = g.start(['shell']);
+    await harmless.says(/this waits for approval/);
+    await g.vote(await g.pending());
+    expect((await harmless.ended).status).toBe(127);
+    expect((await g.ssh(['shell'])).status).toBe(127);
+    const shell = g.start([], { flags: ['-T'] });
+    await shell.says(/this waits for approval|observed, not controlled/);
+    expect(shell.stderr()).toContain('this waits for approval');
+    shell.child.kill('SIGINT');
+    await shell.ended;
+    await g.edit('policy.yaml', rules());
+  });
+
   test('outlive nothing: a gateway that is killed runs nothing, and its request is no longer held', async () => {
     const held = g.start([`tee -a /tmp/never-${process.pid}`]);
     held.child.stdin?.end('never\n');

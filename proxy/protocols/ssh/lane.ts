@@ -1,6 +1,6 @@
 import type { CompiledConnection } from '../../../policy/bundle.ts';
 import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
-import type { Lane, LaneContext } from '../../lane.ts';
+import type { Lane, LaneContext, OpenSession } from '../../lane.ts';
 import type { Wire } from '../../listener/wire.ts';
 import type { CredentialLeases, Proof, SshCredential, SshHostKeys, SshLeaseRequest } from '../../ports.ts';
 import { admit, type NotAdmitted } from '../../session/admission.ts';
@@ -21,7 +21,7 @@ import {
   withdrawnReport,
 } from './errors.ts';
 import { createGatekeeper, type SessionGatekeeper } from './session/gatekeeper.ts';
-import { createSession, type Session, type SessionPorts, withdrawnBy } from './session/session.ts';
+import { createSession, type Judgement, type Session, type SessionPorts, withdrawnBy } from './session/session.ts';
 import { type Activity, overdue } from './session-limits.ts';
 import { acceptClient } from './transport/accept.ts';
 import { type AcceptedClient, ClientFailure, type ConnectionLayer, DisconnectReason } from './transport/port.ts';
@@ -98,8 +98,8 @@ function clientReport(failure: ClientFailure, loginGraceMs: number): SshReport {
 export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
   const { ports, observer, loginGraceMs } = options;
   const open = new Map<Session, Open>();
-  /** Being set up: they count, and are not swept yet. */
-  const opening = new Set<Session>();
+  /** Being set up: they count from the moment that they are admitted, and are not swept yet. */
+  const opening = new Set<OpenSession>();
   const recordRefused = createRefusals(options);
 
   /** One address is one connection here: a client names no more than its user. */
@@ -178,11 +178,30 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
   ): Promise<void> {
     const connection = pick(connections);
     if (connection === undefined) throw new Refused(sshError('SPS016'));
-    const { identity, username, clientVersion } = client;
-    const all = [...open.keys(), ...opening];
+    const { identity } = client;
+    const all: readonly OpenSession[] = [...open.keys(), ...opening];
     const admitted = admit(ports, all, connection, identity, connection.ssh.maxConnectionsPerSubject);
     if ('refused' in admitted) throw notAdmitted(admitted.refused);
     const { judgement } = admitted;
+    // Others that come while keys are fetched count this one.
+    const place: OpenSession = { connection, identity };
+    opening.add(place);
+    try {
+      await establish(client, id, peer, connection, judgement, signal);
+    } finally {
+      opening.delete(place);
+    }
+  }
+
+  async function establish(
+    client: AcceptedClient,
+    id: string,
+    peer: string,
+    connection: CompiledConnection,
+    judgement: Judgement,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { identity, username, clientVersion } = client;
     if (judgement.scope.operations(username).size === 0) throw new Refused(sshError('SPS024', username));
     const bundle = ports.bundles.current();
     let disconnect = (report: SshReport): void => client.refuse(refusalText(report, id));
@@ -200,7 +219,6 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
         session.record.event('session.end', sessionEnd(ending));
       },
     });
-    opening.add(session);
     try {
       await begin(session, client, bundle.hash);
       const target = await connect(session, AbortSignal.any([signal, gone.signal, session.signal]));
@@ -223,8 +241,6 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       const cause = gone.signal.aborted ? new Refused(sshError('SPS022'), error) : error;
       session.finish(cause instanceof Error ? reportOf(cause).message : String(cause));
       throw cause;
-    } finally {
-      opening.delete(session);
     }
   }
 

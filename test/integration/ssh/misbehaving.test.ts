@@ -7,7 +7,7 @@ import { string, uint32 } from '../../../certificate/openssh/wire.ts';
 import { acceptWire, dialWire } from '../../../proxy/listener/wire.ts';
 import { createBridge } from '../../../proxy/protocols/ssh/bridge/bridge.ts';
 import { dataMessage, Message, numbers, openSession } from '../../../proxy/protocols/ssh/bridge/messages.ts';
-import type { Bridge, Gatekeeper } from '../../../proxy/protocols/ssh/bridge/port.ts';
+import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
 import type { ConnectionLayer } from '../../../proxy/protocols/ssh/transport/port.ts';
@@ -223,6 +223,84 @@ describe('peers that break the rules of the connection protocol', () => {
       ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, 5));
     }
     expect(ground.bridge.channels).toBe(0);
+  });
+});
+
+test('a target does not open what has not been decided', async () => {
+  const ground = await between({ openChannel: () => new Promise(() => {}) });
+  ground.client.layer.send(openSession(7, 1 << 20, 32_768));
+  ground.client.layer.send(globalRequest('keepalive@openssh.com', false));
+  await ground.target.next(Message.GLOBAL_REQUEST);
+  ground.target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, 0, 40, 100_000, 32_768));
+  expect(await ground.bridge.ended).toMatchObject({ text: 'an answer to no channel' });
+});
+
+describe('packets of no size', () => {
+  test('are refused to a client, whatever would have to be said to it', async () => {
+    const ground = await between({ request: () => ({ verdict: 'deny', text: 'no\n' }) });
+    ground.client.layer.send(openSession(7, 1 << 20, 0));
+    await ground.client.next(Message.CHANNEL_OPEN_FAILURE);
+    expect(ground.bridge.channels).toBe(0);
+    ground.bridge.end('over');
+  });
+
+  test('end the connection to a target', async () => {
+    const ground = await between();
+    ground.client.layer.send(openSession(7, 1 << 20, 32_768));
+    await ground.target.next(Message.CHANNEL_OPEN);
+    ground.target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, 0, 40, 100_000, 0));
+    expect(await ground.bridge.ended).toMatchObject({ text: 'packets that are too small' });
+  });
+});
+
+describe('behind an owner that is busy', () => {
+  const resize = (channel: number, columns: number): Buffer =>
+    Buffer.concat([
+      numbers(Message.CHANNEL_REQUEST, channel),
+      string('window-change'),
+      Buffer.of(0),
+      numbers(0, columns, 24, 0, 0).subarray(1),
+    ]);
+
+  async function busy() {
+    const pieces: Buffer[] = [];
+    const free = Promise.withResolvers<void>();
+    const ended = Promise.withResolvers<void>();
+    const own: OwnChannel = () => ({
+      data(piece) {
+        pieces.push(Buffer.from(piece));
+        return free.promise;
+      },
+      end: () => ended.resolve(),
+    });
+    const ground = await between({ request: () => ({ verdict: 'forward', own }) });
+    const { atClient } = await session(ground);
+    ground.client.layer.send(exec(atClient, 'busy'));
+    await ground.target.next(Message.CHANNEL_REQUEST);
+    await ground.client.next(Message.CHANNEL_WINDOW_ADJUST);
+    ground.client.layer.send(dataMessage(atClient, 'data', Buffer.from('first')));
+    return { ...ground, atClient, pieces, free, ended };
+  }
+
+  test('only so many requests wait', async () => {
+    const ground = await busy();
+    for (let i = 0; i < 1200; i++) ground.client.layer.send(resize(ground.atClient, i));
+    expect(await ground.bridge.ended).toMatchObject({ text: 'too many requests wait' });
+  });
+
+  test('small pieces are put together, in order', async () => {
+    const ground = await busy();
+    const sent = Buffer.from(Array.from({ length: 20_000 }, (_, i) => i % 251));
+    for (let i = 0; i < sent.length; i++)
+      ground.client.layer.send(dataMessage(ground.atClient, 'data', sent.subarray(i, i + 1)));
+    ground.client.layer.send(numbers(Message.CHANNEL_EOF, ground.atClient));
+    ground.client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await ground.target.next(Message.GLOBAL_REQUEST);
+    ground.free.resolve();
+    await ground.ended.promise;
+    expect(Buffer.concat(ground.pieces.slice(1)).equals(sent)).toBe(true);
+    expect(ground.pieces.length).toBeLessThan(10);
+    ground.bridge.end('over');
   });
 });
 

@@ -3,7 +3,7 @@
  * ends, and what is decided is decided on the way. Channel numbers are our own towards both sides.
  */
 import { DisconnectReason } from '../transport/port.ts';
-import { type Channel, createChannelTable, isGone, other } from './channel.ts';
+import { type Channel, createChannelTable, type Deferred, isGone, other } from './channel.ts';
 import { createGlobalRequests } from './globals.ts';
 import { answer, createLeg, type Leg, setPaused } from './leg.ts';
 import {
@@ -39,6 +39,8 @@ import { expectReply, repliesAfter, replyInOrder } from './replies.ts';
 
 /** Largest piece of data that either leg is told it may send: what OpenSSH tells. */
 const MAX_PACKET = 32_768;
+/** Least that a peer may want to get in one piece: with 0 nothing could ever be sent, and with little each byte costs a message. */
+const MIN_PACKET = 256;
 const MAX_WINDOW = 2 ** 32 - 1;
 /** Kept of a client's window for texts of ours, where it is large enough not to miss it. */
 const RESERVE = 4096;
@@ -213,6 +215,10 @@ export function createBridge(options: BridgeOptions): Bridge {
       respond(leg, openFailure(message.sender, OpenFailure.ADMINISTRATIVELY_PROHIBITED, 'not here'));
       return;
     }
+    if (message.maxPacket < MIN_PACKET) {
+      respond(leg, openFailure(message.sender, OpenFailure.RESOURCE_SHORTAGE, 'its packets are too small'));
+      return;
+    }
     const info: ChannelInfo = { serial: serial++, opener: from, type: type === 'other' ? message.purpose.name : type };
     const channel = channels.add(info, mainTarget);
     const opener = channel[from];
@@ -258,6 +264,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     payload.writeUInt32BE(channel.id, at);
     payload.writeUInt32BE(receiver.allowance, at + 4);
     payload.writeUInt32BE(opener.maxPacket, at + 8);
+    channel.offered = true;
     pass(to, payload);
   };
 
@@ -275,6 +282,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     const opener = channel[other(leg.side)];
     if (
       answering.peer >= 0 ||
+      !channel.offered ||
       channel.deferred !== undefined ||
       (leg.side === 'client') === (channel.info.opener === 'client')
     )
@@ -284,6 +292,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       answering.peer = payload.readUInt32BE(5);
       answering.window = payload.readUInt32BE(9);
       answering.maxPacket = Math.min(payload.readUInt32BE(13), MAX_PACKET);
+      if (answering.maxPacket < MIN_PACKET) throw new Violation('packets that are too small');
     }
     if (leg !== mainTarget && leg.side === 'target') {
       viaAnswered(channel, payload, confirmed);
@@ -510,7 +519,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       return;
     }
     if (channel.deferred !== undefined) {
-      if (request.type === 'window-change') channel.deferred.requests.push(payload);
+      if (request.type === 'window-change') defer(channel.deferred, payload);
       if (message.wantReply) fail(channel, 'client');
       return;
     }
@@ -638,6 +647,10 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   // ---- Deferred channels: opened at the target when their program starts
 
+  function defer({ requests }: Deferred, payload: Buffer): void {
+    if (requests.push(payload) > MAX_HELD_MESSAGES) throw new Violation('too many requests before a program');
+  }
+
   const startDeferred = (
     channel: Channel,
     payload: Buffer,
@@ -655,8 +668,7 @@ export function createBridge(options: BridgeOptions): Bridge {
           respond(client, numbers(Message.CHANNEL_SUCCESS, channel.client.peer)),
         );
       }
-      if (deferred.requests.push(payload) > MAX_HELD_MESSAGES)
-        throw new Violation('too many requests before a program');
+      defer(deferred, payload);
       return;
     }
     if (verdict.via === undefined) throw new Error('a deferred channel needs a connection');
@@ -669,6 +681,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     channel.held = { messages: [], bytes: 0, withdraw: () => {}, withdrawn: false, listening: false };
     starting.set(channel, { payload, message, verdict, requests: deferred.requests });
     attach(leg);
+    channel.offered = true;
     pass(leg, openSession(channel.id, channel.target.allowance, channel.client.maxPacket));
   };
 

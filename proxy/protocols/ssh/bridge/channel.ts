@@ -54,6 +54,8 @@ export interface Channel {
   ended: boolean;
   /** The gatekeeper has heard of it. */
   asked: boolean;
+  /** The other side has been asked to open it: before, it has nothing to answer. */
+  offered: boolean;
 }
 
 const end = (peer: number): ChannelEnd => ({
@@ -81,6 +83,7 @@ export function createChannel(info: ChannelInfo, id: number, targetLeg: Leg | un
     reserve: 0,
     ended: false,
     asked: false,
+    offered: false,
   };
 }
 

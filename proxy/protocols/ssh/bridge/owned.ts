@@ -1,15 +1,28 @@
 /** A channel whose data is somebody's own: windows of ours towards both sides, and order kept between what is sent and what passes. */
 import { type Channel, type ChannelEnd, other } from './channel.ts';
-import { dataMessage, exitStatus, Message, numbers } from './messages.ts';
+import { dataMessage, exitStatus, Message, numbers, Violation } from './messages.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, DataStream, OwnChannel, Side } from './port.ts';
 
 /** What a sender may have under way to us. */
 const WINDOW = 512 * 1024;
 /** Credit is given back in pieces of this size at least. */
 const CREDIT = 64 * 1024;
+/** Pieces that wait are put together up to this size: a window's worth of single bytes would take a hundred times its memory. */
+const MERGED = 32 * 1024;
+/** What may wait for the owner, however small, and for the window behind which requests pass. */
+const MAX_WAITING = 65_536;
+const MAX_REQUESTS = 1024;
+
+interface WaitingData {
+  readonly type: 'data';
+  piece: Buffer;
+  readonly stream: DataStream;
+  /** Room of its own, in which the piece lies and may grow. */
+  room?: Buffer;
+}
 
 type Incoming =
-  | { readonly type: 'data'; readonly piece: Buffer; readonly stream: DataStream }
+  | WaitingData
   | { readonly type: 'request'; readonly payload: Buffer; readonly request: ChannelRequest }
   | { readonly type: 'end'; readonly payload: Buffer; readonly close: boolean };
 
@@ -44,6 +57,8 @@ export interface OwnedContext {
 
 export function createOwnedChannel(channel: Channel, own: OwnChannel, context: OwnedContext): OwnedChannel {
   const incoming: Record<Side, Incoming[]> = { client: [], target: [] };
+  /** Of the incoming, those that no window limits. */
+  const requests = { client: 0, target: 0 };
   const outgoing: Record<Side, Outgoing[]> = { client: [], target: [] };
   const busy = { client: false, target: false };
   const ended = { client: false, target: false };
@@ -92,7 +107,7 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
   };
 
   const behind = (side: Side, run: () => void): void => {
-    outgoing[side].push({ type: 'pass', run });
+    if (outgoing[side].push({ type: 'pass', run }) > MAX_REQUESTS) throw new Violation('too many requests wait');
     pump(side);
   };
 
@@ -157,6 +172,7 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
     while (!busy[from] && !dropped) {
       const item = queue.shift();
       if (item === undefined) return;
+      if (item.type === 'request') requests[from]--;
       let done: void | Promise<void>;
       try {
         done = handle(from, item);
@@ -177,7 +193,11 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
   };
 
   const take = (from: Side, item: Incoming): void => {
-    incoming[from].push(item);
+    const queue = incoming[from];
+    const last = queue.at(-1);
+    if (item.type === 'data' && last?.type === 'data' && merge(last, item)) return;
+    if (item.type === 'request' && ++requests[from] > MAX_REQUESTS) throw new Violation('too many requests wait');
+    if (queue.push(item) > MAX_WAITING) throw new Violation('too much waits in too small pieces');
     if (from === 'client' && isWithdrawal(item)) owner.withdrawn?.();
     work(from);
   };
@@ -197,6 +217,20 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
       }
     },
   };
+}
+
+/** Puts a piece behind one that waits, where they are small. @returns whether it did */
+function merge(into: WaitingData, { piece, stream }: WaitingData): boolean {
+  const { length } = into.piece;
+  const whole = length + piece.length;
+  if (into.stream !== stream || whole > MERGED) return false;
+  if (into.room === undefined || into.room.length < whole) {
+    into.room = Buffer.allocUnsafeSlow(Math.min(MERGED, Math.max(1024, 2 * whole)));
+    into.piece.copy(into.room);
+  }
+  piece.copy(into.room, length);
+  into.piece = into.room.subarray(0, whole);
+  return true;
 }
 
 function isWithdrawal(item: Incoming): boolean {

@@ -6,12 +6,13 @@ import { Violation } from './messages.ts';
  */
 export type ReplyQueue = (null | (() => void))[];
 
-/** Requests of one kind that may wait for their answers. */
+/** Requests of one kind that may wait for their answers, and answers of ours that may wait behind them. */
 const MAX_UNANSWERED = 1024;
 
+/** @throws Violation */
 export function replyInOrder(queue: ReplyQueue, run: () => void): void {
   if (queue.length === 0) run();
-  else queue.push(run);
+  else if (queue.push(run) > 2 * MAX_UNANSWERED) throw new Violation('too many requests without an answer');
 }
 
 /** The answer to the oldest request that was passed on has come: those of our own that waited for it follow. */

@@ -29,7 +29,8 @@ const ABORTED_STATUS = 126;
 const NO_SETTINGS = { environment: new Map<string, string>(), terminal: undefined };
 
 function commandOf(session: Session, protocol: string, { operation, accesses, detail }: FileRequest): SshCommand {
-  const paths = accesses.map(({ path }) => path).join(' ');
+  // Of two paths with a space in one of them it has to be clear which: approvals are bound to this text.
+  const paths = accesses.map(({ path }) => (/^[^\s"()]+$/.test(path) ? path : JSON.stringify(path))).join(' ');
   const more = detail === undefined ? '' : ` (${detail})`;
   const files = accesses.map(({ access, path, tree }) => ({
     operation: access,

@@ -34,6 +34,8 @@ const DENIED = 126;
 /** Names that say how text is written and shown; everything else could change what a command does. */
 const PASSED_ENVIRONMENT = /^(LANG|LC_[A-Z]{1,32}|TERM)$/;
 const MOST_ENVIRONMENT_BYTES = 256;
+/** There are fewer categories of a locale. */
+const MOST_VARIABLES = 32;
 
 /** A client with a terminal shows bytes as they come: lines have to begin where they should. */
 const lines = (text: string, { terminal }: ChannelState): string =>
@@ -144,7 +146,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
         if (
           state.started ||
           !PASSED_ENVIRONMENT.test(asked.name) ||
-          Buffer.byteLength(asked.value) > MOST_ENVIRONMENT_BYTES
+          Buffer.byteLength(asked.value) > MOST_ENVIRONMENT_BYTES ||
+          (state.environment.size >= MOST_VARIABLES && !state.environment.has(asked.name))
         )
           return { verdict: 'fail' };
         state.environment.set(asked.name, asked.value);

@@ -38,7 +38,7 @@ export function present(
     summary: [...(command.split('\n', 1)[0] ?? '')].slice(0, SUMMARY).join(''),
     display: [`# as user ${loginUser}`, ...around, '', command].join('\n'),
     redactions: [...redactions].sort(),
-    effects: effectsOf(verdict),
+    effects: effectsOf(verdict, hidden),
     preview: { cascades: [], unavailable: 'what a command does on a host cannot be estimated without running it' },
   };
 }

@@ -79,7 +79,9 @@ export function createSessionRecord(
         stream.append('command.received', commandReceived(session, seq, shown));
       }
       const rules = verdict?.decision.verdict === 'Allow' ? [] : (verdict?.decision.rules ?? []);
-      stream.append('command.denied', commandDenied(session, seq, { code, message, rules }));
+      // The message quotes what was asked for.
+      const said = level === 'Metadata' ? { code, rules } : { code, message, rules };
+      stream.append('command.denied', commandDenied(session, seq, said));
     },
     held(seq, { name, hash }, asked) {
       stream.append('command.held', commandHeld(session, seq, name, asked, hash));

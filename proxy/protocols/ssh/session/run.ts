@@ -174,7 +174,8 @@ export async function admitCommand(session: Session, asked: AskedCommand): Promi
       target: { loginUser: session.loginUser },
       text: asked.command.text,
       values: [],
-      settings: settingsOf(asked.settings),
+      // What is asked for is more than its text: a program may be called `shell`, as a request for one is written.
+      settings: { ...settingsOf(asked.settings), operation: asked.facts.operation },
       requirements: made.asked,
       fingerprint: fingerprintOf(verdict),
       presentation,

@@ -16,7 +16,8 @@ export interface FrameReader {
 
 /** Cuts one direction of an SFTP stream into packets; keeps at most one packet. `code` names the side in errors. */
 export function createFrameReader(code: FileErrorCode): FrameReader {
-  let parts: Buffer[] = [];
+  /** A packet that has begun: first room for its length, then for all of it, so that small pieces take no more memory than large ones. */
+  let begun: Buffer = Buffer.alloc(4);
   let held = 0;
   /** Length of the packet begun, with its length field; 0 while that is not known. */
   let wanted = 0;
@@ -48,24 +49,20 @@ export function createFrameReader(code: FileErrorCode): FrameReader {
             }
             wanted = length;
           }
-          parts = [bytes.subarray(at)];
-          held = room;
-          break;
+          begun = Buffer.allocUnsafeSlow(wanted === 0 ? 4 : wanted);
         }
-        const target = wanted === 0 ? 4 : wanted;
-        const part = bytes.subarray(at, at + target - held);
-        parts.push(part);
-        held += part.length;
-        at += part.length;
-        if (held < target) break;
-        const joined = Buffer.concat(parts, held);
+        const count = bytes.copy(begun, held, at);
+        held += count;
+        at += count;
+        if (held < begun.length) break;
         if (wanted === 0) {
-          wanted = lengthOf(joined, 0);
-          parts = [joined];
+          wanted = lengthOf(begun, 0);
+          const length = begun;
+          begun = Buffer.allocUnsafeSlow(wanted);
+          length.copy(begun);
           continue;
         }
-        frames.push(joined);
-        parts = [];
+        frames.push(begun);
         held = 0;
         wanted = 0;
       }

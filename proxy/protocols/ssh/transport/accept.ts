@@ -35,6 +35,7 @@ const isSignature = (name: string): name is SignatureAlgorithm => SIGNATURES.som
 
 /** Attempts that a client may send ahead of their answers. */
 const AHEAD = 16;
+const AHEAD_BYTES = 128 * 1024;
 const MAX_NAME = 256;
 
 const message = (type: number, ...parts: Buffer[]): Buffer => Buffer.concat([Buffer.from([type]), ...parts]);
@@ -237,6 +238,7 @@ function createSignIn(
   /** User of a keyboard-interactive that waits for answers. */
   let prompted: string | undefined;
   const ahead: Buffer[] = [];
+  let aheadBytes = 0;
 
   const refuse = (counted: boolean): void => {
     if (counted && ++failures >= options.maxAttempts) {
@@ -288,7 +290,9 @@ function createSignIn(
       judging = false;
     }
     const next = ahead.shift();
-    if (next !== undefined && !over) transport.onMessage(next);
+    if (next === undefined) return;
+    aheadBytes -= next.length;
+    if (!over) transport.onMessage(next);
   };
 
   const request = (payload: Buffer): void => {
@@ -337,7 +341,8 @@ function createSignIn(
     if (over) return;
     const type = payload[0];
     if (judging) {
-      if (ahead.push(payload) > AHEAD) events.violation('too many attempts at once');
+      aheadBytes += payload.length;
+      if (ahead.push(payload) > AHEAD || aheadBytes > AHEAD_BYTES) events.violation('too many attempts at once');
       return;
     }
     switch (type) {
