@@ -279,6 +279,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       return;
     }
     channel.observer = verdict.observer;
+    verdict.until?.addEventListener('abort', () => stop(channel), { once: true });
     const receiver = channel[to.side];
     receiver.allowance = shownWindow(channel, opener.window, leg.side);
     payload.writeUInt32BE(channel.id, at);
@@ -287,6 +288,10 @@ export function createBridge(options: BridgeOptions): Bridge {
     channel.offered = true;
     pass(to, payload);
   };
+
+  function stop(channel: Channel): void {
+    if (!over && channels.get(channel.id) === channel) close(channel);
+  }
 
   /** What the other side is told of a window. */
   function shownWindow(channel: Channel, window: number, from: Side): number {
@@ -330,6 +335,8 @@ export function createBridge(options: BridgeOptions): Bridge {
     payload.writeUInt32BE(answering.maxPacket, 13);
     const to = legOf(channel, other(leg.side));
     if (to !== undefined) pass(to, payload);
+    // Its time was over before it was open.
+    if (channel.ended) sendClose(channel, leg.side);
   };
 
   // ---- Channels: what is said on them
