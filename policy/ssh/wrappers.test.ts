@@ -38,6 +38,8 @@ test.each([
   'printf',
   'export',
   'redirect',
+  'pager',
+  'patch',
   'hash',
   'systemd-run',
   'docker',

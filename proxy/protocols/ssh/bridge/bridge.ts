@@ -3,7 +3,7 @@
  * ends, and what is decided is decided on the way. Channel numbers are our own towards both sides.
  */
 import { DisconnectReason } from '../transport/port.ts';
-import { type Channel, createChannelTable, type Deferred, isGone, other } from './channel.ts';
+import { type Channel, createChannelTable, type Deferred, type Held, isGone, other } from './channel.ts';
 import { answer, createLeg, type Leg, setPaused } from './leg.ts';
 import {
   DATA_HEADER,
@@ -368,6 +368,14 @@ export function createBridge(options: BridgeOptions): Bridge {
       throw new Violation('too much was sent behind a command that waits');
   };
 
+  /** Of sizes that follow one another the last counts: whoever drags a window while it waits is no flood. */
+  function forgetSize(held: Held): void {
+    const last = held.messages.at(-1);
+    if (last?.[0] !== Message.CHANNEL_REQUEST || readRequest(last).request.type !== 'window-change') return;
+    held.messages.pop();
+    held.bytes -= last.length;
+  }
+
   const observe = (leg: Leg, done: void | Promise<void>): void => {
     if (done === undefined) return;
     leg.observing++;
@@ -537,6 +545,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     const { request } = message;
     const from = leg.side;
     if (from === 'client' && channel.held !== undefined) {
+      if (request.type === 'window-change') forgetSize(channel.held);
       hold(channel, payload);
       if (request.type === 'signal' || request.type === 'eow@openssh.com') channel.held.withdraw();
       return;
