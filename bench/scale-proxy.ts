@@ -119,13 +119,19 @@ async function main(): Promise<void> {
   const pod = await ground.pod('agent', '127.0.0.2');
   const token = await ground.token(pod, { seconds: 3600 });
   await using connector = await tunnels(ground, replica, pod.address, token, server.port);
+  // One address may have 4,096 connections: idle sessions are those of two pods.
+  const second = await ground.pod('agent-2', '127.0.0.3');
+  const secondToken = await ground.token(second, { seconds: 3600 });
+  await using another = await tunnels(ground, replica, second.address, secondToken, server.port);
   const pid = replica.child.pid ?? 0;
   const megabytes = (): string => `${(memoryBytes(pid) / 1e6).toFixed(0)} MB`;
   say(`before: ${megabytes()}`);
 
   const idle: { readonly socket: net.Socket }[] = [];
   let began = performance.now();
-  let failed = await each(IDLE, AT_ONCE, async () => idle.push(await signIn(connector)));
+  let failed = await each(IDLE, AT_ONCE, async () =>
+    idle.push(await signIn(idle.length % 2 === 0 ? connector : another)),
+  );
   say(
     `${IDLE} idle sessions: ${megabytes()}, ${failed} failed, made in ${((performance.now() - began) / 1000).toFixed(1)} s`,
   );

@@ -1,6 +1,5 @@
 /** What the SSH lane is compared with: the server itself, a second server that clients jump over, and Sallyport before it. */
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client } from 'ssh2';
@@ -174,12 +173,18 @@ export async function startSshBench(bytes: number): Promise<SshBench> {
 }
 
 /** Runs a command on an open connection to its end. @throws when it ends with another status than 0 */
-export async function runOn(client: Client, command: string): Promise<void> {
-  const channel = await new Promise<import('ssh2').ClientChannel>((resolve, reject) =>
-    client.exec(command, (error, opened) => (error === undefined ? resolve(opened) : reject(error))),
-  );
-  channel.resume();
-  channel.stderr.resume();
-  const [[status]] = (await Promise.all([once(channel, 'exit'), once(channel, 'close')])) as [[number | null], unknown];
-  if (status !== 0) throw new Error(`${command} ended with ${status}`);
+export function runOn(client: Client, command: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, channel) => {
+      if (error !== undefined) return reject(error);
+      // Listened to at once: all of it may have come together.
+      let ended: number | null = null;
+      channel.resume();
+      channel.stderr.resume();
+      channel.once('exit', (status: number | null) => {
+        ended = status;
+      });
+      channel.once('close', () => (ended === 0 ? resolve() : reject(new Error(`${command} ended with ${ended}`))));
+    });
+  });
 }

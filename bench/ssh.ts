@@ -120,8 +120,8 @@ function table(rows: readonly Row[]): string {
     return [
       `${name}, ${unit}`,
       ...SSH_PEERS.map((peer) => figure(medians[peer], digits)),
-      rate ? figure(sallyport / direct, 2) : `+${figure(sallyport - direct, 2)} ms`,
-      rate ? figure(sallyport / jump, 2) : `${figure(sallyport - jump, 2)} ms`,
+      rate ? figure(sallyport / direct, 2) : `${sallyport < direct ? '' : '+'}${figure(sallyport - direct, 2)} ms`,
+      rate ? figure(sallyport / jump, 2) : `${sallyport < jump ? '' : '+'}${figure(sallyport - jump, 2)} ms`,
       `${figure(median(cpu.sallyport), 2)} ${each}`,
       `${figure(median(cpu.masking), 2)} ${each}`,
     ];

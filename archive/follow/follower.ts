@@ -1,6 +1,7 @@
 import { mkdir, open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type BackoffSettings, pause, waitAfter } from '../../delivery/backoff.ts';
+import { causeOf } from '../../delivery/errors.ts';
 import { listSegments, type SegmentPath, streamKey } from '../../record/segment.ts';
 import { type RecordWatch, watchRecord } from '../../record/watch.ts';
 import { ArchiveError } from '../errors.ts';
@@ -217,7 +218,8 @@ export function createFollower(options: FollowerOptions): Follower {
         } catch (error) {
           if (signal.aborted) return;
           const wait = failed(error);
-          if (!lastCopy) return;
+          // A name that is not there any more is an archive that was removed, and not one that is away.
+          if (!lastCopy || isGone(error)) return;
           // The one timer that keeps the process: nothing else may be left of it.
           await delay(Math.min(wait, LAST_COPY_MS), undefined, { signal }).catch(() => undefined);
         }
@@ -236,6 +238,10 @@ export function createFollower(options: FollowerOptions): Follower {
     },
   };
 }
+
+/** Whether the receiver's name does not exist, as DNS says for certain. */
+const isGone = (error: unknown): boolean =>
+  error instanceof Error && (causeOf(error) === 'ENOTFOUND' || causeOf(error.cause) === 'ENOTFOUND');
 
 /** Resolves when the record changes, or after the time. @throws the error that ended the watching */
 async function somethingHappens(watch: RecordWatch, milliseconds: number, signal: AbortSignal): Promise<void> {

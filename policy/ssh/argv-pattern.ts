@@ -90,30 +90,46 @@ export function grantsArgv({ words, open }: ArgvPattern, argv: readonly string[]
 }
 
 /** Whether a Deny or RequireApproval rule's pattern hits the command, by the program's path or by its name alone. */
-export function hitsArgv({ words, open }: ArgvPattern, argv: readonly string[]): boolean {
-  if (open ? argv.length < words.length : argv.length !== words.length) return false;
-  const [program = '', ...rest] = argv;
-  const [first, ...others] = words;
+export function hitsArgv(pattern: ArgvPattern, argv: readonly string[]): boolean {
+  return hitsFrom(pattern, argv, 0, argv[0] ?? '');
+}
+
+/** The same for the words from a place on, with another word in that place. Copies nothing: lines may have a thousand words. */
+function hitsFrom({ words, open }: ArgvPattern, argv: readonly string[], from: number, program: string): boolean {
+  const count = argv.length - from;
+  if (open ? count < words.length : count !== words.length) return false;
+  const [first] = words;
   if (first !== undefined && !matchesPieces(first, program)) {
     if (!matchesPieces(first, program.slice(program.lastIndexOf('/') + 1))) return false;
   }
-  return others.every((pieces, index) => matchesPieces(pieces, rest[index] ?? ''));
+  return words.every((pieces, index) => index === 0 || matchesPieces(pieces, argv[from + index] ?? ''));
 }
 
 /** Words that cannot be a command in themselves: whatever a program makes of others may be one. */
 const PLAIN_WORD = /^[A-Za-z0-9_@%+=:,./-]*$/;
+
+// A line is matched with every pattern of every rule, and has the same words each time.
+const scripts = new WeakMap<readonly string[], boolean>();
+function mayBeScript(argv: readonly string[]): boolean {
+  let known = scripts.get(argv);
+  if (known === undefined) {
+    known = argv.slice(1).some((word) => !PLAIN_WORD.test(word));
+    scripts.set(argv, known);
+  }
+  return known;
+}
 
 /**
  * The same for a wrapper that a rule names: each run of its words to the end may be the command that it runs, and a word that is more
  * than plain may be a whole script.
  */
 export function hitsWrapped(pattern: ArgvPattern, argv: readonly string[]): boolean {
-  if (argv.slice(1).some((word) => !PLAIN_WORD.test(word))) return true;
+  if (mayBeScript(argv)) return true;
   return argv.some((word, from) => {
-    const rest = argv.slice(from + 1);
+    if (hitsFrom(pattern, argv, from, word)) return true;
     // As in --to-command=rm.
-    const value = word.slice(word.indexOf('=') + 1);
-    return hitsArgv(pattern, [word, ...rest]) || (value !== word && hitsArgv(pattern, [value, ...rest]));
+    const equals = word.indexOf('=');
+    return equals >= 0 && hitsFrom(pattern, argv, from, word.slice(equals + 1));
   });
 }
 

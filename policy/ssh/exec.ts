@@ -134,7 +134,7 @@ function analyseSimple(
     return decides ? scpTransfer(scp) : undefined;
   }
   const rsync = rsyncServer(argv);
-  if (rsync === undefined) into.exec(argv, isWrapper(program));
+  if (rsync === undefined) into.exec(argv, isWrapper(program, argv.slice(1)));
   else if ('reason' in rsync) into.exec(argv, true, rsync.reason);
   else for (const file of rsync) into.file(file, argv);
   return undefined;

@@ -106,10 +106,10 @@ describe('what is opaque', () => {
     'sftp-server',
     '/usr/lib/openssh/sftp-server',
     'scp -S x a b:',
-    'printf %s x',
+    'printf -v x y',
     'find / -delete',
     '. /x',
-    'test -v x',
+    "test -v 'a[$x]'",
   ])('%s is not covered by **, but by the operation Opaque', (line) => {
     expect(verdict(everything, line)).toBe('Deny');
     expect(verdict(named, line)).toBe('Allow');
@@ -158,6 +158,14 @@ describe('what is opaque', () => {
 });
 
 describe('a wrapper that a rule names', () => {
+  it('is a git server, for the repositories that are named', () => {
+    const git = [allowExec('g', ['git-upload-pack /srv/git/*.git'])];
+    expect(verdict(git, "git-upload-pack '/srv/git/shop.git'")).toBe('Allow');
+    expect(verdict(git, "git-upload-pack '/srv/git/../../home/x.git'")).toBe('Deny');
+    expect(verdict(git, "git-receive-pack '/srv/git/shop.git'")).toBe('Deny');
+    expect(verdict(git, "git-upload-pack --strict '/srv/git/shop.git'")).toBe('Deny');
+  });
+
   const rules = [allowExec('w', ['sudo **', "sh -c 'cd /srv; make'"])];
 
   it('is judged by its words', () => {

@@ -30,12 +30,10 @@ test.each([
   '/lib64/ld-linux-x86-64.so.2',
   '.',
   '[',
-  'test',
   'eval',
   'exec',
   'command',
   'builtin',
-  'printf',
   'export',
   'redirect',
   'pager',
@@ -47,7 +45,7 @@ test.each([
   'run-parts',
   'x86_64',
 ])('%s runs what its words say', (program) => {
-  expect(isWrapper(program)).toBe(true);
+  expect(isWrapper(program, [])).toBe(true);
 });
 
 test.each([
@@ -92,5 +90,32 @@ test.each([
   'ln',
   'sha1sum',
 ])('%s does not', (program) => {
-  expect(isWrapper(program)).toBe(false);
+  expect(isWrapper(program, [])).toBe(false);
+});
+
+test.each([
+  ["test -v 'a[$(id)]'", ['test', '-v', 'a[$(id)]']],
+  ["test 'a[$(id)]' -eq 1", ['test', 'a[$(id)]', '-eq', '1']],
+  ['printf -v x y', ['printf', '-v', 'x', 'y']],
+  ['printf %d PATH=1', ['printf', '%d', 'PATH=1']],
+  ["printf %d 'a[0]'", ['printf', '%d', 'a[0]']],
+  ['exit PATH=1', ['exit', 'PATH=1']],
+  ['wait -p x', ['wait', '-p', 'x']],
+  ['sort --comp=sh', ['sort', '--comp=sh']],
+  ['install --strip-program=sh', ['install', '--strip-program=sh']],
+  ['split --filter=sh', ['split', '--filter=sh']],
+])('%s may run what its words say', (_, [program = '', ...words]) => {
+  expect(isWrapper(program, words)).toBe(true);
+});
+
+test.each([
+  ['exit', []],
+  ['exit', ['7']],
+  ['test', ['-f', '/etc/x']],
+  ['test', ['a', '=', 'b']],
+  ['printf', ['%s [$x]\n', 'a', '-b']],
+  ['sort', ['-u', '-k2']],
+  ['split', ['-b', '10']],
+])('%s %j does not', (program, words) => {
+  expect(isWrapper(program, words)).toBe(false);
 });

@@ -5,8 +5,8 @@
 const LISTS: readonly string[] = [
   // Shells
   'ash bash busybox csh dash elvish fish ksh ksh93 lksh mksh nu oil osh pdksh posh powershell pwsh rbash rc rksh sash sh slsh tcsh toybox xonsh yash ysh zsh',
-  // Built-ins of bash, dash, zsh and ksh: all but echo, cd, pwd, true, false, kill, type, umask and their like
-  '. source eval exec command builtin trap alias unalias set unset shopt enable export declare typeset local readonly integer float nameref let test [ [[ printf print read mapfile readarray getopts exit return break continue shift logout bye wait bind complete compgen compopt fc history hist r coproc time times function select bg fg jobs disown suspend ulimit limit unlimit hash rehash unhash setopt unsetopt emulate autoload zmodload zle zcompile zstyle zformat zparseopts zregexparse bindkey sched vared noglob nocorrect repeat functions private pushln getln print log ttyctl sysread syswrite sysopen ztcp zsocket zpty zsystem zftp zprof unfunction disable - caller dirs pushd popd help redirect compound enum global stop mknod',
+  // Built-ins of bash, dash, zsh and ksh: all but those below and echo, cd, pwd, true, false, kill, type, umask and their like
+  '. source eval exec command builtin trap alias unalias set unset shopt enable export declare typeset local readonly integer float nameref let [ [[ print read mapfile readarray getopts logout bye bind complete compgen compopt fc history hist r coproc time times function select bg fg jobs disown suspend ulimit limit unlimit hash rehash unhash setopt unsetopt emulate autoload zmodload zle zcompile zstyle zformat zparseopts zregexparse bindkey sched vared noglob nocorrect repeat functions private pushln getln print log ttyctl sysread syswrite sysopen ztcp zsocket zpty zsystem zftp zprof unfunction disable - caller dirs pushd popd help redirect compound enum global stop mknod',
   // Other identities, namespaces, limits, sessions
   'sudo sudoedit su doas run0 pkexec runuser setpriv setuidgid chpst softlimit envdir envuidgid setlock capsh chroot fakeroot fakechroot unshare nsenter ip firejail bwrap bubblewrap systemd-run systemd-nspawn systemd-inhibit systemd-cat machinectl loginctl busctl dbus-run-session dbus-launch dbus-send gdbus sg newgrp login start-stop-daemon daemonize daemon setsid nohup nice ionice chrt taskset numactl cpulimit choom prlimit timeout gtimeout stdbuf unbuffer time watch env printenv setarch linux32 linux64 i386 x86_64 uname26 catchsegv proot cgexec cgclassify aa-exec runcon newrole flock lckdo chronic ifne parallel sem xargs rush rlwrap script scriptreplay expect unbuffer dtach abduco reptyr screen tmux tmate byobu zellij at batch atd crontab run-parts run-one svc s6-setuidgid s6-envdir runsv runit supervisorctl torify torsocks proxychains proxychains4 tsocks faketime eatmydata stress-ng hyperfine multitime entr inotifywait direnv dotenv dumb-init tini gosu su-exec',
   // Interpreters and languages
@@ -16,14 +16,30 @@ const LISTS: readonly string[] = [
   // Building and packages
   'make gmake bmake cmake ninja meson scons bazel rake just task tup gcc g++ cc c++ cpp c89 c99 clang clang++ tcc ld as gfortran gnat gdc dmd libtool pkg-config autoconf automake configure apt apt-get aptitude dpkg dpkg-deb dpkg-reconfigure debconf update-alternatives rpm rpmbuild rpmquery rpmverify rpmdb dnf yum zypper pacman apk opkg snap flatpak brew nix nix-shell nix-env nix-build guix emerge portage checkinstall fpm alien',
   // Files and archives with hooks
-  'find fd fdfind bfs tar gtar bsdtar star pax cpio zip unzip 7z 7za 7zr rar ar logrotate logsave split csplit sort install rename mmv git hg svn svnadmin svnserve bzr darcs fossil cvs etckeeper rcs rsync rclone restic borg duplicity unison scp sftp ssh sshpass ssh-agent ssh-add ssh-keygen ssh-keyscan ssh-copy-id autossh mosh mosh-server dropbear dbclient plink pscp psftp sftp-server internal-sftp telnet rlogin rsh rexec ftp lftp ncftp tftp curl wget aria2c axel nc ncat netcat socat openssl gnutls-cli stunnel gpg gpg2 gpgsm gpg-agent pass age tcpdump tshark dumpcap wireshark nmap zmap hping3 ettercap openvpn wg-quick wpa_cli pppd iptables iptables-save nft ip6tables',
+  'find fd fdfind bfs tar gtar bsdtar star pax cpio zip unzip 7z 7za 7zr rar ar logrotate logsave csplit rename mmv git hg svn svnadmin svnserve bzr darcs fossil cvs etckeeper rcs rsync rclone restic borg duplicity unison scp sftp ssh sshpass ssh-agent ssh-add ssh-keygen ssh-keyscan ssh-copy-id autossh mosh mosh-server dropbear dbclient plink pscp psftp sftp-server internal-sftp telnet rlogin rsh rexec ftp lftp ncftp tftp wget aria2c axel nc ncat netcat socat openssl gnutls-cli stunnel gpg gpg2 gpgsm gpg-agent pass age tcpdump tshark dumpcap wireshark nmap zmap hping3 ettercap openvpn wg-quick wpa_cli pppd iptables iptables-save nft ip6tables',
   // Databases, clouds, containers, machines
   'mysql mariadb mysqldump psql pg_dump pg_dumpall pg_restore pg_ctl sqlite sqlite3 sqlplus sqlcmd mongo mongosh mongod redis-cli redis-server cqlsh clickhouse clickhouse-client duckdb docker docker-compose podman nerdctl ctr crictl runc crun buildah skopeo kubectl k3s k9s helm helmfile kustomize oc minikube kind terraform tofu terragrunt pulumi packer vagrant ansible ansible-playbook ansible-console ansible-pull salt salt-call salt-ssh puppet facter chef chef-client cfengine knife fab capistrano gcloud gsutil aws aws-shell az doctl eb heroku fly virsh virt-install qemu qemu-system-x86_64 qemu-img lxc lxc-attach lxc-execute lxd incus vboxmanage xl',
   // The system itself
-  'init telinit systemd service rc-service initctl modprobe insmod kmod depmod udevadm debugfs mount umount losetup dmsetup cryptsetup lvm fsck mkfs ldconfig ld.so ld-linux.so ld-linux-x86-64.so ld-linux-aarch64.so ld-musl-x86_64.so locale-gen iconvconfig dialog whiptail mail mailx mutt sendmail exim exim4 postfix procmail fetchmail formail mutt xdg-open xdg-email run-mailcap see mailcap x-terminal-emulator xterm uxterm urxvt gnome-terminal konsole xdotool xvfb-run xinit startx dbus-monitor ssh-askpass groff troff nroff tbl eqn pic soelim zsoelim tex latex pdftex pdflatex xetex xelatex luatex lualatex dvips pandoc ghostscript gs convert magick imagemagick ffmpeg exiftool enscript a2ps lp lpr cupsfilter espeak ispell aspell yelp evince zathura whois finger dig host nslookup rpcclient smbclient smbmap net ldapsearch snmpwalk watchman xmllint xsltproc asterisk freeswitch minicom picocom cu crash genie gtester hping iftop htop top btop atop glances ncdu nethogs',
+  'init telinit systemd service rc-service initctl modprobe insmod kmod depmod udevadm debugfs mount umount losetup dmsetup cryptsetup lvm fsck mkfs ldconfig ld.so ld-linux.so ld-linux-x86-64.so ld-linux-aarch64.so ld-musl-x86_64.so locale-gen iconvconfig dialog whiptail mail mailx mutt sendmail exim exim4 postfix procmail fetchmail formail mutt xdg-open xdg-email run-mailcap see mailcap x-terminal-emulator xterm uxterm urxvt gnome-terminal konsole xdotool xvfb-run xinit startx dbus-monitor ssh-askpass groff troff nroff tbl eqn pic soelim zsoelim tex latex pdftex pdflatex xetex xelatex luatex lualatex dvips pandoc ghostscript gs convert magick imagemagick ffmpeg exiftool enscript a2ps lp lpr cupsfilter espeak ispell aspell yelp evince zathura rpcclient smbclient smbmap net watchman xmllint xsltproc asterisk freeswitch minicom picocom cu crash genie gtester hping iftop htop top btop atop glances ncdu nethogs',
 ];
 
 const WRAPPERS: ReadonlySet<string> = new Set(LISTS.join(' ').split(' '));
+/** A number that a shell may compute: names of arrays run what is in their brackets, and assignments change variables (PATH). */
+const COMPUTED = /[[$`(]|[A-Za-z_][A-Za-z0-9_]*\s*([-+*/%&|^<>]*=|\+\+|--)/;
+const computes = (words: readonly string[]): boolean => words.some((word) => COMPUTED.test(word));
+const counts = (words: readonly string[]): boolean => !words.every((word) => /^[0-9]{1,9}$/.test(word));
+const has = (option: RegExp) => (words: readonly string[]) => words.some((word) => option.test(word));
+
+/** Programs that are harmless, but with some words. Long options may be shortened. */
+const WITH: ReadonlyMap<string, (words: readonly string[]) => boolean> = new Map([
+  ['test', computes],
+  ['printf', (words) => words[0]?.startsWith('-') === true || computes(words.slice(1))],
+  ...['exit', 'return', 'break', 'continue', 'shift', 'wait'].map((name) => [name, counts] as const),
+  ['sort', has(/^--c/)],
+  ['install', has(/^--s/)],
+  ['split', has(/^--f/)],
+]);
+
 /** git-upload-pack runs hooks, and so do its siblings. */
 const FAMILIES =
   /^(git|python|perl|ruby|php|lua|node|pip|java|ld-linux|ld-musl|qemu|ansible|docker|systemd|ssh|zsh|bash)-/;
@@ -31,9 +47,12 @@ const FAMILIES =
 /**
  * Whether a program is one of them, by the last part of its path, without its version (`python3.11`, `bash-5.2`, `perl5.36-x86_64`), in
  * any case: there are file systems that do not tell `SUDO` from `sudo`.
+ * @param words what follows the program
  */
-export function isWrapper(program: string): boolean {
+export function isWrapper(program: string, words: readonly string[]): boolean {
   const base = program.slice(program.lastIndexOf('/') + 1).toLowerCase();
+  const sometimes = WITH.get(base);
+  if (sometimes !== undefined) return sometimes(words);
   if (WRAPPERS.has(base) || FAMILIES.test(base)) return true;
   const plain = base.replace(/\.(exe|sh|py|pl|rb)$/, '').replace(/[-.]?[0-9]+([.-][0-9]+)*[a-z]?$/, '');
   return WRAPPERS.has(plain) || WRAPPERS.has(/^[a-z+]+(?=[0-9.])/.exec(base)?.[0] ?? '');

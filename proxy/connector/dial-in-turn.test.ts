@@ -58,3 +58,25 @@ test('one that refuses is told, and the next is dialled at once; each is told on
   expect(await second).toMatchObject({ value: { address: 'b', error: new Error('b refused') } });
   expect(await turns.next()).toEqual({ done: true, value: undefined });
 });
+
+test('when nobody answers, those that are there by now are dialled too', async () => {
+  const net = network();
+  let asked = 0;
+  const more = async () => (++asked < 3 ? ['a'] : ['a', 'new']);
+  const turns = dialInTurn(['a'], net.dial, 1, NEVER, more);
+  const first = turns.next();
+  while (!net.log.includes('dial new')) await new Promise(setImmediate);
+  net.accept('new');
+  expect(await first).toMatchObject({ value: { address: 'new', socket: {} } });
+  await turns.return();
+  expect(net.log.slice(0, 2)).toEqual(['dial a', 'dial new']);
+});
+
+test('an end of the signal ends it', async () => {
+  const net = network();
+  const stop = new AbortController();
+  const turns = dialInTurn(['a'], net.dial, 60_000, stop.signal);
+  const first = turns.next();
+  stop.abort();
+  expect(await first).toEqual({ done: true, value: undefined });
+});

@@ -125,7 +125,8 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
       const tried = new Set<string>();
       for (const delay of ROUNDS_MS) {
         await pause(delay, signal);
-        for await (const dialled of dialInTurn(await replicas.inOrder(), dial, HEAD_START_MS, signal)) {
+        const first = await replicas.inOrder();
+        for await (const dialled of dialInTurn(first, dial, HEAD_START_MS, signal, replicas.afresh)) {
           signal.throwIfAborted();
           const { address } = dialled;
           tried.add(address);
@@ -143,6 +144,7 @@ export function createProxyLink(options: ProxyLinkOptions): ProxyLink {
           }
         }
       }
+      signal.throwIfAborted();
       throw new ConnectorError('SPN007', [name, tried.size]);
     },
     async refreshIdentity(signal) {

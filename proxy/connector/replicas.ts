@@ -4,6 +4,8 @@ import { ConnectorError, reasonOf } from './errors.ts';
 export interface Replicas {
   /** The one that is kept to comes first. @throws ConnectorError SPN004 when none is known */
   inOrder(): Promise<readonly string[]>;
+  /** As `inOrder`, by what DNS says now. */
+  afresh(): Promise<readonly string[]>;
   /** New connections go there from now on. */
   keepTo(address: string): void;
   /** It failed or is about to stop: new connections go elsewhere while there is an elsewhere. */
@@ -52,16 +54,22 @@ export function createReplicas({ name, lookup, random, now }: ReplicasOptions): 
       .map(({ address }) => address);
   }
 
+  async function inOrder(): Promise<readonly string[]> {
+    if (now() - askedAt >= FRESH_MS) {
+      asking ??= ask();
+      await asking;
+    }
+    const at = now();
+    for (const [address, since] of avoided) if (at - since >= AVOID_MS) avoided.delete(address);
+    const rank = (address: string): number => (avoided.has(address) ? 2 : address === kept ? 0 : 1);
+    return shuffled(known).sort((a, b) => rank(a) - rank(b));
+  }
+
   return {
-    async inOrder() {
-      if (now() - askedAt >= FRESH_MS) {
-        asking ??= ask();
-        await asking;
-      }
-      const at = now();
-      for (const [address, since] of avoided) if (at - since >= AVOID_MS) avoided.delete(address);
-      const rank = (address: string): number => (avoided.has(address) ? 2 : address === kept ? 0 : 1);
-      return shuffled(known).sort((a, b) => rank(a) - rank(b));
+    inOrder,
+    afresh() {
+      askedAt = Number.NEGATIVE_INFINITY;
+      return inOrder();
     },
     keepTo(address) {
       kept = address;

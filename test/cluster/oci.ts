@@ -65,8 +65,10 @@ export async function writeImage(layer: string, name: string, config: ImageConfi
       path.join(layout, 'index.json'),
       JSON.stringify({ schemaVersion: 2, manifests: [{ ...manifest, annotations }] }),
     );
-    await run('tar', ['--create', '--file', `${archive}.part`, '-C', layout, '.']);
-    await rename(`${archive}.part`, archive);
+    // Two tests may make it at once: each has a file of its own until it is whole.
+    const part = `${layout}.part`;
+    await run('tar', ['--create', '--file', part, '-C', layout, '.']);
+    await rename(part, archive);
   } finally {
     await rm(layout, { recursive: true, force: true });
   }

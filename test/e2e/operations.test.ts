@@ -70,7 +70,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'operations, on a real node', () => 
     inPod(
       AGENTS,
       'deploy/agent',
-      `psql "host=${DATABASE_HOST} dbname=orders user=anybody connect_timeout=10 application_name=${application}" -At ${statements
+      `psql "host=${DATABASE_HOST} dbname=orders user=anybody connect_timeout=30 application_name=${application}" -At ${statements
         .map((sql) => `-c "${sql}"`)
         .join(' ')}`,
     );

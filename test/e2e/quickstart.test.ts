@@ -169,7 +169,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
   test('the plugin shows the record and the request through the API server alone', async () => {
     const sessions = await plugin('sessions', 'list', '--namespace', SHOP, '-o', 'json');
     expect(sessions).toContain(`system:serviceaccount:${AGENTS}:agent`);
-    const denied = sessions.split('\n').find((line) => line.includes('"denied":1'));
+    const denied = sessions.split('\n').find((line) => /"connection":"shop\/orders".*"denied":1/.test(line));
     const { session } = JSON.parse(denied ?? '{}') as { session: string };
     const replayed = await plugin('sessions', 'replay', session, '--namespace', SHOP, '--speed', '1000');
     expect(replayed).toContain('DROP TABLE orders');
@@ -190,15 +190,6 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     );
   });
 
-  test('a host beside the database is one more connection, with a host certificate of its own', async () => {
-    await cluster.apply(edgeManifests(SHOP_IMAGE));
-    await cluster.kubectl([
-      ...['wait', '-n', SHOP, 'accessconnection/edge', '--for=condition=Ready', '--timeout=120s'],
-    ]);
-    // Its credential has the proxies start anew; pods of agents get those that stay.
-    await cluster.kubectl(['rollout', 'status', '-n', SHOP, 'deploy/sallyport-proxy', '--timeout=120s']);
-  });
-
   test('says that egress is closed once it is', async () => {
     const [database] = await list<Pod>('pods', SHOP, 'app=orders-db');
     const proxies = await list<Pod>('pods', SHOP, 'app.kubernetes.io/name=sallyport-proxy');
@@ -217,10 +208,23 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     await cluster.kubectl(['delete', 'pod', '-n', AGENTS, '-l', 'app=agent']);
     await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);
     await untilCondition('EgressEnforced', 'True');
-    expect(await plugin('doctor')).toMatch(/\n0 broken, /);
     const direct = psql('SELECT 1', `host=${database?.status.podIP} user=postgres connect_timeout=2`);
     await expect(direct).rejects.toThrow(/timeout expired/);
     expect(await psql('SELECT count(*) FROM orders')).toBe('15\n');
+    // Until then it says that egress is open, as soon as a connector has found it so.
+    expect(await plugin('doctor')).toMatch(/\n0 broken, /);
+  });
+
+  test('a host beside the database is one more connection, with a certificate for the names that agents dial', async () => {
+    await cluster.apply(edgeManifests(SHOP_IMAGE));
+    // Its credential has the proxies start anew; pods of agents get those that stay.
+    const first = '{.spec.template.spec.volumes[?(@.name=="credentials")].projected.sources[0].secret.name}';
+    const proxies = ['-n', SHOP, 'deploy/sallyport-proxy', '--timeout=120s'];
+    await cluster.kubectl(['wait', ...proxies, `--for=jsonpath=${first}=edge-ca`]);
+    await cluster.kubectl(['rollout', 'status', ...proxies]);
+    await cluster.kubectl(['wait', '-n', SHOP, 'accessconnection/edge', '--for=condition=Ready', '--timeout=120s']);
+    await cluster.kubectl(['rollout', 'restart', '-n', AGENTS, 'deploy/agent']);
+    await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);
   });
 
   const ssh = (...command: string[]): Promise<string> =>
@@ -272,7 +276,8 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);
     const [pod] = await list<Pod>('pods', AGENTS, 'app=agent');
     expect(pod?.spec.initContainers ?? []).toEqual([]);
-    await cluster.kubectl(['delete', 'namespace', AGENTS, SHOP, OPERATOR_NAMESPACE, '--timeout=120s']);
+    // A proxy whose last lines the archive has not taken goes on trying for 50 s, though that went with it.
+    await cluster.kubectl(['delete', 'namespace', AGENTS, SHOP, OPERATOR_NAMESPACE, '--timeout=180s']);
     await expect(cluster.kubectl(['get', 'namespace', SHOP])).rejects.toBeInstanceOf(CommandError);
-  });
+  }, 300_000);
 });

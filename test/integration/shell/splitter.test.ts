@@ -50,9 +50,9 @@ describeWith(shells, 'against real shells', () => {
   afterAll(() => oracle[Symbol.asyncDispose]());
 
   /** Nothing is written elsewhere, and no built-in runs what its words say: that is not for the splitter to see. */
-  const mayRun = ({ argv: [program = ''], redirections }: SimpleCommand): boolean =>
+  const mayRun = ({ argv: [program = '', ...words], redirections }: SimpleCommand): boolean =>
     redirections.every(({ path }) => path.startsWith(`${oracle.files}/`)) &&
-    (MARKERS.includes(program) || !isWrapper(program));
+    (MARKERS.includes(program) || !isWrapper(program, words));
 
   /** Each line with a folder of its own to write to. */
   async function judgedLines(): Promise<readonly { readonly line: string; readonly folder: string }[]> {

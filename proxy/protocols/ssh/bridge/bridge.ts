@@ -4,6 +4,7 @@
  */
 import { DisconnectReason } from '../transport/port.ts';
 import { type Channel, createChannelTable, type Deferred, type Held, isGone, other } from './channel.ts';
+import { createGlobalRequests } from './globals.ts';
 import { answer, createLeg, type Leg, setPaused } from './leg.ts';
 import {
   DATA_HEADER,
@@ -17,11 +18,9 @@ import {
   openFailure,
   openSession,
   type RequestMessage,
-  readGlobal,
   readOpen,
   readRequest,
   recipientOf,
-  requestFailure,
   Violation,
 } from './messages.ts';
 import { createOwnedChannel, type OwnedContext } from './owned.ts';
@@ -30,13 +29,13 @@ import {
   type BridgeEnd,
   type BridgeOptions,
   type ChannelInfo,
-  type GlobalVerdict,
   OpenFailure,
   type OpenVerdict,
   type RequestCall,
   type RequestVerdict,
   type Side,
 } from './port.ts';
+import { expectReply, repliesAfter, replyInOrder } from './replies.ts';
 
 /** Largest piece of data that either leg is told it may send: what OpenSSH tells. */
 const MAX_PACKET = 32_768;
@@ -45,12 +44,9 @@ const MIN_PACKET = 256;
 const MAX_WINDOW = 2 ** 32 - 1;
 /** Kept of a client's window for texts of ours, where it is large enough not to miss it. */
 const RESERVE = 4096;
-/** Requests of one kind that may wait for their answers, and answers of ours that may wait behind them. */
-const MAX_UNANSWERED = 1024;
 /** What may wait behind a request that is held. */
 const MAX_HELD_MESSAGES = 256;
 const MAX_HELD_BYTES = 1024 * 1024;
-const MAX_HELD_GLOBALS = 64;
 /** What a client with a terminal may type meanwhile, in bytes, and Ctrl-C as its terminal sends it. */
 const TYPED = 1024;
 const INTERRUPT = 0x03;
@@ -66,7 +62,6 @@ const UNASKED: ReadonlySet<string> = new Set([
   'eow@openssh.com',
   'keepalive@openssh.com',
 ]);
-const KEEPALIVE = 'keepalive@openssh.com';
 
 const toError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
 
@@ -78,10 +73,6 @@ export function createBridge(options: BridgeOptions): Bridge {
   const targets = new Set<Leg>(mainTarget === undefined ? [] : [mainTarget]);
   const channels = createChannelTable();
   const bytes = { client: 0, target: 0 };
-  /** Answers to the global requests of each side, in order: null comes from the other side. */
-  const globalReplies: Record<Side, (null | (() => void))[]> = { client: [], target: [] };
-  /** Global requests of the client behind one that is held. */
-  let heldGlobals: Buffer[] | undefined;
   let serial = 0;
   let over = false;
   let finish: (end: BridgeEnd) => void = () => {};
@@ -133,6 +124,11 @@ export function createBridge(options: BridgeOptions): Bridge {
 
   const end = (text: string, reason: number, error: Error | undefined): void => {
     if (over) return;
+    // A client that shares the connection with others never sees the reason of the disconnect.
+    for (const channel of channels.all()) {
+      const { info, client: to, ended } = channel;
+      if (info.type === 'session' && to.peer >= 0 && !to.closeSent && !ended) writeText(channel, `${text}\n`);
+    }
     conclude({ by: 'gateway', text, error });
     client.layer.disconnect(reason, text);
     for (const leg of targets) leg.layer.disconnect(DisconnectReason.BY_APPLICATION, 'bye');
@@ -203,22 +199,6 @@ export function createBridge(options: BridgeOptions): Bridge {
     }
     return length;
   }
-
-  // ---- Replies
-
-  function replyInOrder(queue: (null | (() => void))[], run: () => void): void {
-    if (queue.length === 0) run();
-    else if (queue.push(run) > 2 * MAX_UNANSWERED) throw new Violation('too many requests without an answer');
-  }
-
-  /** The answer to the oldest request that was passed on has come: those of our own that waited for it follow. */
-  function repliesAfter(queue: (null | (() => void))[]): void {
-    while (typeof queue[0] === 'function') queue.shift()?.();
-  }
-
-  const expectReply = (queue: (null | (() => void))[]): void => {
-    if (queue.push(null) > MAX_UNANSWERED) throw new Violation('too many requests without an answer');
-  };
 
   // ---- Channels: opening
 
@@ -780,64 +760,10 @@ export function createBridge(options: BridgeOptions): Bridge {
     settlePauses();
   };
 
-  // ---- Global requests
-
-  const onGlobal = (leg: Leg, payload: Buffer): void => {
-    const { name, wantReply, request } = readGlobal(payload);
-    if (leg.side === 'target') {
-      if (name === KEEPALIVE && leg === mainTarget) passGlobal(leg, client, payload, wantReply);
-      else if (wantReply) failGlobal(leg);
-      return;
-    }
-    if (heldGlobals !== undefined) {
-      if (heldGlobals.push(payload) > MAX_HELD_GLOBALS) throw new Violation('too many requests without an answer');
-      return;
-    }
-    if (name === KEEPALIVE) {
-      applyGlobal(payload, wantReply, { verdict: 'forward' });
-      return;
-    }
-    const verdict = gatekeeper.globalRequest(request);
-    if (!(verdict instanceof Promise)) {
-      applyGlobal(payload, wantReply, verdict);
-      return;
-    }
-    heldGlobals = [];
-    verdict
-      .then((settled) => {
-        const waiting = heldGlobals ?? [];
-        heldGlobals = undefined;
-        if (over) return;
-        applyGlobal(payload, wantReply, settled);
-        for (const later of waiting) onGlobal(client, later);
-      })
-      .catch(failed);
-  };
-
-  const applyGlobal = (payload: Buffer, wantReply: boolean, { verdict }: GlobalVerdict): void => {
-    if (verdict === 'forward' && mainTarget !== undefined) passGlobal(client, mainTarget, payload, wantReply);
-    else if (wantReply) failGlobal(client);
-  };
-
-  const passGlobal = (from: Leg, to: Leg, payload: Buffer, wantReply: boolean): void => {
-    if (wantReply) expectReply(globalReplies[from.side]);
-    pass(to, payload);
-  };
-
-  function failGlobal(leg: Leg): void {
-    if (leg.side === 'target' && leg !== mainTarget) respond(leg, requestFailure());
-    else replyInOrder(globalReplies[leg.side], () => respond(leg, requestFailure()));
-  }
-
-  const onGlobalReply = (leg: Leg, payload: Buffer): void => {
-    const to = leg.side === 'client' ? mainTarget : client;
-    const queue = globalReplies[other(leg.side)];
-    if (to === undefined || queue[0] !== null || (leg.side === 'target' && leg !== mainTarget))
-      throw new Violation('an answer to no request');
-    queue.shift();
-    pass(to, payload);
-    repliesAfter(queue);
-  };
+  const globals = createGlobalRequests({
+    ...{ client, target: mainTarget, gatekeeper, pass, respond, failed },
+    isOver: () => over,
+  });
 
   // ---- Dispatch
 
@@ -875,11 +801,11 @@ export function createBridge(options: BridgeOptions): Bridge {
         onReply(leg, payload);
         return;
       case Message.GLOBAL_REQUEST:
-        onGlobal(leg, payload);
+        globals.request(leg, payload);
         return;
       case Message.REQUEST_SUCCESS:
       case Message.REQUEST_FAILURE:
-        onGlobalReply(leg, payload);
+        globals.reply(leg, payload);
         return;
       default:
         leg.layer.unimplemented();

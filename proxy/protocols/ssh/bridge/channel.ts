@@ -1,6 +1,7 @@
 import type { Leg } from './leg.ts';
 import type { OwnedChannel } from './owned.ts';
 import type { ChannelInfo, ChannelObserver, Side } from './port.ts';
+import type { ReplyQueue } from './replies.ts';
 
 /** What one side of a channel has said and may say. */
 export interface ChannelEnd {
@@ -16,7 +17,7 @@ export interface ChannelEnd {
   closeReceived: boolean;
   closeSent: boolean;
   /** Answers to this side's requests, in the order of the requests: null comes from the other side, the rest is ours. */
-  readonly replies: (null | (() => void))[];
+  readonly replies: ReplyQueue;
 }
 
 /** What the client sent behind a request that waits for its verdict. */
