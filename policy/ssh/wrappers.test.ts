@@ -36,6 +36,8 @@ test.each([
   'builtin',
   'export',
   'redirect',
+  'pager',
+  'patch',
   'hash',
   'systemd-run',
   'docker',

@@ -6,7 +6,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { describeWith } from '../support/requires.ts';
-import { type SshGround, startSshGround } from '../support/ssh-ground.ts';
+import { type RunningClient, type SshGround, startSshGround } from '../support/ssh-ground.ts';
 import { runClient, sshServer } from '../support/sshd.ts';
 
 const policy = (name: string, connection: string, rules: string): string => `
@@ -50,6 +50,10 @@ const RESOURCES = {
     `    - name: web
       effect: Allow
       ssh: {operations: [LocalForward, RemoteForward], loginUsers: [deploy], destinations: ["127.0.0.1:*", "localhost:*"]}
+    - name: brief
+      effect: Allow
+      ssh: {operations: [LocalForward], loginUsers: [deploy], destinations: ["127.0.0.2:*"]}
+      limits: {maxDuration: 1s, maxBytesReturned: 10000}
     - name: agent
       effect: Allow
       ssh: {operations: [AgentForward], loginUsers: [deploy]}
@@ -234,6 +238,29 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
     expect(events.find((event) => event['operation'] === 'LocalForward' && event['verdict'] === 'Allow')).toMatchObject(
       { destination: `127.0.0.1:${port}`, verdict: 'Allow' },
     );
+  });
+
+  test('a forward ends at the limits of its rule', async () => {
+    const echo = net.createServer((socket) => socket.pipe(socket).on('error', () => {}));
+    echo.listen(0, '127.0.0.2');
+    await once(echo, 'listening');
+    const { port } = echo.address() as net.AddressInfo;
+    const through = (bytes: number): RunningClient => {
+      const run = g.start([], { connection: 'forwards', flags: ['-W', `127.0.0.2:${port}`] });
+      run.child.stdin?.on('error', () => {});
+      run.child.stdin?.write(Buffer.alloc(bytes, 'x'));
+      return run;
+    };
+    try {
+      const slow = through(10);
+      await slow.ended;
+      expect(slow.stdout()).toBe('xxxxxxxxxx');
+      await through(20_000).ended;
+    } finally {
+      echo.close();
+    }
+    for (const code of ['SPS010', 'SPS011'])
+      await g.recorded((event) => event.e === 'command.failed' && event['code'] === code && 'bytesIn' in event);
   });
 
   test('the target listens for the client where a rule names it', async () => {

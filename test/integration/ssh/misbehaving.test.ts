@@ -102,6 +102,13 @@ async function between(own: Partial<Gatekeeper> = {}, limits = { channels: 10 })
 
 const exec = (channel: number, command: string): Buffer =>
   Buffer.concat([numbers(Message.CHANNEL_REQUEST, channel), string('exec'), Buffer.of(1), string(command)]);
+const resize = (channel: number, columns: number): Buffer =>
+  Buffer.concat([
+    numbers(Message.CHANNEL_REQUEST, channel),
+    string('window-change'),
+    Buffer.of(0),
+    numbers(0, columns, 24, 0, 0).subarray(1),
+  ]);
 const globalRequest = (name: string, wantReply: boolean): Buffer =>
   Buffer.concat([Buffer.of(Message.GLOBAL_REQUEST), string(name), Buffer.of(wantReply ? 1 : 0)]);
 
@@ -254,13 +261,8 @@ describe('packets of no size', () => {
 });
 
 describe('behind an owner that is busy', () => {
-  const resize = (channel: number, columns: number): Buffer =>
-    Buffer.concat([
-      numbers(Message.CHANNEL_REQUEST, channel),
-      string('window-change'),
-      Buffer.of(0),
-      numbers(0, columns, 24, 0, 0).subarray(1),
-    ]);
+  const signal = (channel: number): Buffer =>
+    Buffer.concat([numbers(Message.CHANNEL_REQUEST, channel), string('signal'), Buffer.of(0), string('USR1')]);
 
   async function busy() {
     const pieces: Buffer[] = [];
@@ -282,9 +284,12 @@ describe('behind an owner that is busy', () => {
     return { ...ground, atClient, pieces, free, ended };
   }
 
-  test('only so many requests wait', async () => {
+  test('only so many requests wait, and of a window that is dragged the last size', async () => {
     const ground = await busy();
-    for (let i = 0; i < 1200; i++) ground.client.layer.send(resize(ground.atClient, i));
+    for (let i = 0; i < 5000; i++) ground.client.layer.send(resize(ground.atClient, i));
+    ground.client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await ground.target.next(Message.GLOBAL_REQUEST);
+    for (let i = 0; i < 1200; i++) ground.client.layer.send(signal(ground.atClient));
     expect(await ground.bridge.ended).toMatchObject({ text: 'too many requests wait' });
   });
 
@@ -309,6 +314,7 @@ test('behind a held command only so much may be sent', async () => {
   const ground = await between({ request: () => verdict.promise });
   const { atClient } = await session(ground);
   ground.client.layer.send(exec(atClient, 'held'));
+  for (let i = 0; i < 300; i++) ground.client.layer.send(resize(atClient, i));
   for (let i = 0; i < 300; i++) ground.client.layer.send(dataMessage(atClient, 'data', Buffer.alloc(1)));
   expect(await ground.bridge.ended).toMatchObject({ text: 'too much was sent behind a command that waits' });
   verdict.resolve({ verdict: 'forward' });

@@ -3,7 +3,7 @@
  * ends, and what is decided is decided on the way. Channel numbers are our own towards both sides.
  */
 import { DisconnectReason } from '../transport/port.ts';
-import { type Channel, createChannelTable, type Deferred, isGone, other } from './channel.ts';
+import { type Channel, createChannelTable, type Deferred, type Held, isGone, other } from './channel.ts';
 import { createGlobalRequests } from './globals.ts';
 import { answer, createLeg, type Leg, setPaused } from './leg.ts';
 import {
@@ -259,6 +259,7 @@ export function createBridge(options: BridgeOptions): Bridge {
       return;
     }
     channel.observer = verdict.observer;
+    verdict.until?.addEventListener('abort', () => stop(channel), { once: true });
     const receiver = channel[to.side];
     receiver.allowance = shownWindow(channel, opener.window, leg.side);
     payload.writeUInt32BE(channel.id, at);
@@ -267,6 +268,10 @@ export function createBridge(options: BridgeOptions): Bridge {
     channel.offered = true;
     pass(to, payload);
   };
+
+  function stop(channel: Channel): void {
+    if (!over && channels.get(channel.id) === channel) close(channel);
+  }
 
   /** What the other side is told of a window. */
   function shownWindow(channel: Channel, window: number, from: Side): number {
@@ -310,6 +315,8 @@ export function createBridge(options: BridgeOptions): Bridge {
     payload.writeUInt32BE(answering.maxPacket, 13);
     const to = legOf(channel, other(leg.side));
     if (to !== undefined) pass(to, payload);
+    // Its time was over before it was open.
+    if (channel.ended) sendClose(channel, leg.side);
   };
 
   // ---- Channels: what is said on them
@@ -340,6 +347,14 @@ export function createBridge(options: BridgeOptions): Bridge {
     if (held.messages.push(payload) > MAX_HELD_MESSAGES || held.bytes > MAX_HELD_BYTES)
       throw new Violation('too much was sent behind a command that waits');
   };
+
+  /** Of sizes that follow one another the last counts: whoever drags a window while it waits is no flood. */
+  function forgetSize(held: Held): void {
+    const last = held.messages.at(-1);
+    if (last?.[0] !== Message.CHANNEL_REQUEST || readRequest(last).request.type !== 'window-change') return;
+    held.messages.pop();
+    held.bytes -= last.length;
+  }
 
   const observe = (leg: Leg, done: void | Promise<void>): void => {
     if (done === undefined) return;
@@ -510,6 +525,7 @@ export function createBridge(options: BridgeOptions): Bridge {
     const { request } = message;
     const from = leg.side;
     if (from === 'client' && channel.held !== undefined) {
+      if (request.type === 'window-change') forgetSize(channel.held);
       hold(channel, payload);
       if (request.type === 'signal' || request.type === 'eow@openssh.com') channel.held.withdraw();
       return;

@@ -196,6 +196,10 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
     const queue = incoming[from];
     const last = queue.at(-1);
     if (item.type === 'data' && last?.type === 'data' && merge(last, item)) return;
+    if (item.type === 'request' && last?.type === 'request' && isSize(item) && isSize(last)) {
+      queue[queue.length - 1] = item;
+      return;
+    }
     if (item.type === 'request' && ++requests[from] > MAX_REQUESTS) throw new Violation('too many requests wait');
     if (queue.push(item) > MAX_WAITING) throw new Violation('too much waits in too small pieces');
     if (from === 'client' && isWithdrawal(item)) owner.withdrawn?.();
@@ -232,6 +236,9 @@ function merge(into: WaitingData, { piece, stream }: WaitingData): boolean {
   into.piece = into.room.subarray(0, whole);
   return true;
 }
+
+/** Of sizes that follow one another the last counts. */
+const isSize = ({ request }: Extract<Incoming, { type: 'request' }>): boolean => request.type === 'window-change';
 
 function isWithdrawal(item: Incoming): boolean {
   return item.type === 'end' ? item.close : item.type === 'request' && item.request.type === 'eow@openssh.com';

@@ -107,7 +107,8 @@ export interface ChannelOwner {
 export type OwnChannel = (outlet: ChannelOutlet) => ChannelOwner;
 
 export type OpenVerdict =
-  | { readonly verdict: 'forward'; readonly observer?: ChannelObserver }
+  /** `until`: both sides get CLOSE once it is aborted. */
+  | { readonly verdict: 'forward'; readonly observer?: ChannelObserver; readonly until?: AbortSignal }
   /**
    * Answered by the bridge: the target learns of the channel when a request that starts a program is forwarded with `via`. For sessions
    * of clients.

@@ -1,7 +1,7 @@
 import type { SshCommand } from '../../../../policy/command.ts';
 import { destinationOf, type ForwardAddress, forwardCommand } from '../../../../policy/ssh/commands.ts';
 import type { ChannelInfo, ChannelObserver, ChannelPurpose, GlobalRequest, Side } from '../bridge/port.ts';
-import type { SshReport } from '../errors.ts';
+import { Refused, type SshReport, sshError } from '../errors.ts';
 import { type Admission, type Admitted, admitCommand } from './run.ts';
 import type { Session } from './session.ts';
 
@@ -10,27 +10,45 @@ const NO_SETTINGS = { environment: new Map<string, string>(), terminal: undefine
 /** One thing that was granted without a program: a forwarded port or socket, a display, an agent. */
 export interface Granted {
   readonly observer: ChannelObserver;
+  /** Aborted at the limits of the rule that granted it. */
+  readonly until: AbortSignal;
   close(): void;
 }
 
-/** Counts what passes, and tells the record at the end. */
-export function followForward(session: Session, channel: number, { seq, grant }: Admitted): Granted {
+/** Counts what passes, ends it at its limits, and tells the record at the end. */
+export function followForward(session: Session, channel: number, { seq, grant, limits }: Admitted): Granted {
+  const { maxDurationMs, maxBytesReturned = Number.POSITIVE_INFINITY } = limits;
+  const ending = new AbortController();
+  let code: string | undefined;
+  const stop = (report: SshReport): void => {
+    code ??= report.code;
+    ending.abort(new Refused(report));
+  };
+  const timer =
+    maxDurationMs === undefined
+      ? undefined
+      : setTimeout(() => stop(sshError('SPS010', maxDurationMs / 1000)), maxDurationMs).unref();
   const startedAt = performance.now();
   let bytesIn = 0;
   let bytesOut = 0;
   let over = false;
   return {
+    until: ending.signal,
     observer: {
       data(piece: Buffer, from: Side) {
         if (from === 'client') bytesIn += piece.length;
         else bytesOut += piece.length;
+        // Told within the bridge's own work on this piece.
+        if (bytesOut > maxBytesReturned) setImmediate(() => stop(sshError('SPS011', maxBytesReturned)));
       },
     },
     close() {
       if (over) return;
       over = true;
+      clearTimeout(timer);
       const durationMicros = (performance.now() - startedAt) * 1000;
-      session.record.ended(seq, { channel, bytesIn, bytesOut, durationMicros });
+      const said = code === undefined ? {} : { code };
+      session.record.ended(seq, { channel, ...said, bytesIn, bytesOut, durationMicros });
       if (grant !== undefined) session.holding.settle(grant, 'Executed');
     },
   };
@@ -101,7 +119,16 @@ export function createRemoteForwards(session: Session): RemoteForwards {
       const admission = await admitWithoutProgram(session, command, NO_CHANNEL);
       if ('report' in admission) return admission.report;
       granted.get(destination)?.close();
-      granted.set(destination, followForward(session, NO_CHANNEL, admission.admitted));
+      const forward = followForward(session, NO_CHANNEL, admission.admitted);
+      granted.set(destination, forward);
+      forward.until.addEventListener(
+        'abort',
+        () => {
+          forward.close();
+          if (granted.get(destination) === forward) granted.delete(destination);
+        },
+        { once: true },
+      );
       return undefined;
     },
     covers(_channel, purpose) {

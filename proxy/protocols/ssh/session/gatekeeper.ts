@@ -107,13 +107,13 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
       if ('report' in admission) return refuse(admission.report);
       const forward = followForward(session, channel.serial, admission.admitted);
       granted.set(channel, forward);
-      return { verdict: 'forward', observer: forward.observer };
+      return { verdict: 'forward', observer: forward.observer, until: forward.until };
     }, refuse);
   }
 
   function openedByTarget(channel: ChannelInfo, purpose: ChannelPurpose): OpenVerdict {
     const forward = remote.covers(channel, purpose);
-    if (forward !== undefined) return { verdict: 'forward', observer: forward.observer };
+    if (forward !== undefined) return { verdict: 'forward', observer: forward.observer, until: forward.until };
     if ((purpose.type === 'x11' || purpose.type === 'auth-agent@openssh.com') && offered.has(purpose.type))
       return { verdict: 'forward' };
     return refuse(sshError('SPS023', purpose.type === 'other' ? purpose.name : purpose.type));
