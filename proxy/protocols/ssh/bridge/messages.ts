@@ -302,3 +302,17 @@ export function exitStatus(recipient: number, status: number): Buffer {
 }
 
 export const requestFailure = (): Buffer => Buffer.from([Message.REQUEST_FAILURE]);
+
+/** exit-signal (RFC 4254, section 6.10) without the words that may come with it. */
+export function exitSignal(recipient: number, signal: string, coreDumped: boolean): Buffer {
+  const text = (value: string): Buffer[] => [numbers(0, value.length).subarray(1), Buffer.from(value, 'latin1')];
+  return Buffer.concat([
+    numbers(Message.CHANNEL_REQUEST, recipient),
+    ...text('exit-signal'),
+    Buffer.from([0]),
+    ...text(signal),
+    Buffer.from([coreDumped ? 1 : 0]),
+    ...text(''),
+    ...text(''),
+  ]);
+}

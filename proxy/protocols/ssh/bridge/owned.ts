@@ -1,6 +1,6 @@
 /** A channel whose data is somebody's own: windows of ours towards both sides, and order kept between what is sent and what passes. */
 import { type Channel, type ChannelEnd, other } from './channel.ts';
-import { dataMessage, exitStatus, Message, numbers, Violation } from './messages.ts';
+import { dataMessage, exitSignal, exitStatus, Message, numbers, Violation } from './messages.ts';
 import type { ChannelOutlet, ChannelOwner, ChannelRequest, DataStream, OwnChannel, Side } from './port.ts';
 
 /** What a sender may have under way to us. */
@@ -154,7 +154,7 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
       }
       case 'request':
         owner.request?.(item.request, from);
-        behind(other(from), () => context.passRequest(from, item.payload, item.request));
+        behind(other(from), () => context.passRequest(from, withoutWords(item.payload, item.request), item.request));
         return undefined;
       case 'end': {
         const pass = (): void =>
@@ -236,6 +236,10 @@ function merge(into: WaitingData, { piece, stream }: WaitingData): boolean {
   into.piece = into.room.subarray(0, whole);
   return true;
 }
+
+/** What a target says beside a signal would pass by the owner. */
+const withoutWords = (payload: Buffer, request: ChannelRequest): Buffer =>
+  request.type === 'exit-signal' ? exitSignal(0, request.name, request.coreDumped) : payload;
 
 /** Of sizes that follow one another the last counts. */
 const isSize = ({ request }: Extract<Incoming, { type: 'request' }>): boolean => request.type === 'window-change';

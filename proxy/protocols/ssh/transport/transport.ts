@@ -89,6 +89,8 @@ export class PeerDisconnect extends Error {
 
 const BY_APPLICATION = 11;
 const PROTOCOL_ERROR = 2;
+/** Messages that may wait for the end of a key exchange: bulk data stops by itself, answers to a peer that goes on asking do not. */
+const MAX_QUEUED = 16_384;
 /** As much as may come between our wish for new keys and the peer's answer: more than any window of a peer that honours it. */
 const KEX_BYTES = 64 * 1024 * 1024;
 const KEX_MS = 60_000;
@@ -401,7 +403,8 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
       if (leaving || closed) return;
       if (protocol._kexinit !== undefined) {
         protocol._queue ??= [];
-        protocol._queue.push(payload);
+        if (protocol._queue.push(payload) > MAX_QUEUED)
+          transport.disconnect(PROTOCOL_ERROR, 'too much waits for new keys');
         return;
       }
       encrypt(payload);
