@@ -95,6 +95,8 @@ const MAX_QUEUED = 16_384;
 const KEX_BYTES = 64 * 1024 * 1024;
 const KEX_MS = 60_000;
 const GOODBYE_MS = 2_000;
+/** For a client that speaks something else; the words are OpenSSH's. */
+const NO_SSH = Buffer.from('Invalid SSH identification string.\r\n', 'latin1');
 /** Of this size on, what was gathered goes out at once: up to it, the packets of one read become one write. */
 const WRITE_SIZE = 131_072;
 /** A payload of this size is bulk data, of which more is likely to follow within the turn. */
@@ -453,6 +455,7 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
     } catch (error) {
       const failed = error instanceof Error ? error : new Error(String(error));
       if (leaving) return;
+      if (role.side === 'server' && peerVersion === '') wire.write(NO_SSH);
       if (decipher !== undefined) sayGoodbye(PROTOCOL_ERROR, failed.message);
       leave(failed);
       return;
