@@ -427,3 +427,15 @@ describe('clients that do not sign in as they should', () => {
     expect(await failure).toMatchObject({ code: 'attempts', rejected: [{}, {}, {}] });
   });
 });
+
+test('a client that speaks something else is told so', async () => {
+  const port = await listen((socket) => {
+    accept(socket).catch(() => socket.destroy());
+  });
+  const client = net.connect({ port, host: '127.0.0.1' });
+  closings.push(() => client.destroy());
+  client.write('GET / HTTP/1.1\r\n\r\n');
+  let said = '';
+  for await (const chunk of client) said += String(chunk);
+  expect(said).toMatch(/^SSH-2\.0-[^\r]+\r\nInvalid SSH identification string\.\r\n$/);
+});
