@@ -146,8 +146,9 @@ printf %s "$TOKEN" | tail -c "+$f" | head -c 1023
     expect((await ssh(key(user.privateKeyPath), ['echo', 'bot'])).stdout.toString()).toBe('bot\n');
 
     expect((await ssh(key(g.keys.agent.privateKeyPath), ['echo', 'key'])).stdout.toString()).toBe('key\n');
-    const master = g.start(['-N'], { options: ['ControlMaster=yes', `ControlPath=${g.folder}/m`] });
-    await g.recorded(({ e, method }) => e === 'session.authenticated' && method === 'publickey');
+    const options = ['ControlMaster=yes', `ControlPath=${g.folder}/m`, 'LogLevel=DEBUG1'];
+    const master = g.start(['-N'], { options });
+    await master.says(/Entering interactive session/);
     await g.edit('connection-host.yaml', trusted.replaceAll(/^.*account: agent.*$|^.*name: agent}.*$/gm, ''));
     expect((await master.ended).status).toBe(255);
     expect(master.stderr()).toContain('was taken out of default/host');
