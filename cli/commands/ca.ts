@@ -1,5 +1,5 @@
 import { writeFile } from 'node:fs/promises';
-import { resolve } from 'node:path';
+import { basename, isAbsolute, join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { knownHostsLine } from '../../proxy/identity/ssh-host-keys.ts';
 import { openAuthority, openSshAuthority } from '../../proxy/standalone/authority.ts';
@@ -90,19 +90,24 @@ async function written(file: string | undefined, text: string, io: CliIo): Promi
 /** Where sshd looks for the principals that may log in as a user; `%u` is that user. */
 const PRINCIPALS_FILE = '/etc/ssh/sallyport_principals/%u';
 
+/** Where the host has the public key: sshd wants absolute paths, and a relative one is of this machine. */
+function keysFile(out = 'sallyport_ca.pub'): string {
+  return isAbsolute(out) ? out : join('/etc/ssh', basename(out));
+}
+
 async function printSsh(secret: { namespace: string; name: string }, options: SshOptions, io: CliIo): Promise<void> {
   const publicKey = await openSshAuthority(resolve(io.cwd, options.state), secret.namespace, secret.name);
   await written(options.out, `${publicKey}\n`, io);
   const { principal } = options;
   const sshdConfig = [
-    `TrustedUserCAKeys ${options.out ?? '/etc/ssh/sallyport_ca.pub'}`,
+    `TrustedUserCAKeys ${keysFile(options.out)}`,
     ...(principal.length === 0 ? [] : [`AuthorizedPrincipalsFile ${PRINCIPALS_FILE}`]),
   ];
   const files = Object.fromEntries(principal.map((user) => [PRINCIPALS_FILE.replace('%u', user), user]));
   switch (options.output) {
     case 'text': {
       const lines = Object.entries(files).map(([file, user]) => `# ${file}: ${user}\n`);
-      io.stdout.write(`${options.out === undefined ? `${publicKey}\n` : ''}# The server trusts this authority for users: sshd_config
+      io.stdout.write(`${options.out === undefined ? `# ${keysFile()}:\n${publicKey}\n` : `# Copy ${options.out} to the host: ${keysFile(options.out)}\n`}# The server trusts this authority for users: sshd_config
 ${sshdConfig.join('\n')}
 # A certificate names one user and lets in nobody else. With AuthorizedPrincipalsFile only users with such a file are let in:
 ${principal.length === 0 ? '# name them with --principal\n' : lines.join('')}`);

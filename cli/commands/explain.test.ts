@@ -281,6 +281,19 @@ describe('SSH', () => {
     expect((await web('unix:/run/x', '--operation', 'RemoteForward')).out).toContain('RemoteForward on unix:/run/x');
   });
 
+  it('wants a text only where something is asked for by one', async () => {
+    const words = [
+      'explain',
+      '-f',
+      join(EXAMPLES, 'ssh-hosts.yaml'),
+      '--as',
+      'system:serviceaccount:default:ops-agent',
+    ];
+    const bare = (operation: string) => run(...words, '--connection', 'web-1', '--operation', operation);
+    expect((await bare('Shell')).out).toContain('needs 1 approval(s)');
+    expect((await bare('ReadFile')).error).toMatchObject({ code: 'commander.error' });
+  });
+
   it('says what is missing', async () => {
     expect((await web('app.log', '--operation', 'ReadFile')).error).toMatchObject({ code: 'SPC036' });
     expect((await web('nowhere', '--operation', 'LocalForward')).error).toMatchObject({ code: 'SPC036' });

@@ -5,16 +5,19 @@ import type { PlaceOptions } from '../places/place-options.ts';
 import { folderPolicies, type PolicyPlace } from '../places/policies.ts';
 import { explanation, explanationJson, painter } from './explain-format.ts';
 import { decideOffline } from './offline-decision.ts';
-import { ASKED_OPERATIONS, type SshQuestion } from './ssh-question.ts';
+import { ASKED_OPERATIONS, type AskedOperation, type SshQuestion } from './ssh-question.ts';
 import { addClaim, addGroup, parseTime, type SubjectOptions, subjectOf } from './subject-options.ts';
 
 interface ExplainOptions extends SubjectOptions, PlaceOptions, SshQuestion {
   readonly file?: readonly string[];
   readonly connection: string;
-  readonly command: string;
+  readonly command?: string;
   readonly at?: Date;
   readonly output: Output;
 }
+
+/** What is asked for without a text. */
+const WITHOUT_TEXT: ReadonlySet<AskedOperation> = new Set(['Shell', 'AgentForward', 'X11Forward', 'Tunnel']);
 
 const EXAMPLES = `
 Exit status: 0 when the command is allowed, 1 when it is denied, held, or cannot be decided, 2 for wrong usage.
@@ -34,7 +37,7 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
     .options(
       program
         .command('explain')
-        .description('Show what would be decided on a command, and by which rule; no database is needed'),
+        .description('Show what would be decided on a command, and by which rule; no target is needed'),
     )
     .requiredOption('--as <subject>', 'system:serviceaccount:NAMESPACE:NAME, or ALIAS:SUBJECT')
     .option('--group <group>', 'a group, such as okta:dba; may be repeated', addGroup, [])
@@ -45,12 +48,12 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
       new Map(),
     )
     .requiredOption('--connection <namespace/name>', 'the AccessConnection; namespace default if left out')
-    .requiredOption('--command <text>', 'what the agent sends: SQL, or a line of shell')
+    .option('--command <text>', 'what the agent sends: SQL, or a line of shell')
     .option('--login-user <user>', "SSH: the user on the target (default: the connection's only one)")
     .addOption(
       new Option(
         '--operation <operation>',
-        'SSH: what is asked for; --command is then a path, host:port or unix:/path, a subsystem, or nothing ("")',
+        'SSH: what is asked for; --command is then a path, host:port or unix:/path, a subsystem, or left out',
       )
         .choices(ASKED_OPERATIONS)
         .default('Exec'),
@@ -59,13 +62,17 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
     .option('--at <time>', 'when it is sent, such as 2026-03-07T20:00:00Z (default: now)', parseTime)
     .addOption(new Option('-o, --output <format>', 'output format').choices(OUTPUTS).default('text'))
     .addHelpText('after', EXAMPLES)
-    .action((options: ExplainOptions) => explain(place, options, io));
+    .action((options: ExplainOptions, command: Command) => {
+      if (options.command === undefined && !WITHOUT_TEXT.has(options.operation ?? 'Exec'))
+        command.error("error: required option '--command <text>' not specified");
+      return explain(place, options, io);
+    });
 }
 
 async function explain(place: PolicyPlace, options: ExplainOptions, io: CliIo): Promise<void> {
   const subject = subjectOf(options);
   const { bundle, homeNamespace } = await place.open(options, io);
-  const { command, loginUser, operation, terminal, at = new Date() } = options;
+  const { command = '', loginUser, operation, terminal, at = new Date() } = options;
   const connection = options.connection.includes('/') ? options.connection : `${homeNamespace}/${options.connection}`;
   const offline = decideOffline(
     { bundle },

@@ -1,5 +1,6 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Server } from 'node:http';
+import { join } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AggregatorRegistry } from 'prom-client';
 import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration, parseAddress } from '../../api/configuration.ts';
@@ -130,9 +131,12 @@ function announcer(options: RunOptions, io: CliIo) {
         const how = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
         io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}${how}\n`);
       }
-      io.stdout.write(
-        `metrics ${metrics}\nstate   ${state}\n${caFile === undefined ? '' : `trust   ${caFile}\n`}ready\n`,
-      );
+      const trusted = [
+        ...(caFile !== undefined && connections.some(({ protocol }) => protocol !== 'SSH') ? [caFile] : []),
+        ...(connections.some(({ protocol }) => protocol === 'SSH') ? [join(state, 'ssh', 'known_hosts')] : []),
+      ];
+      const trust = trusted.map((file) => `trust   ${file}\n`).join('');
+      io.stdout.write(`metrics ${metrics}\nstate   ${state}\n${trust}ready\n`);
     },
     reload({ changed, hash, findings }: { changed: boolean; hash: string; findings: readonly Finding[] }): void {
       if (json) line({ event: 'reload', changed, hash, findings });

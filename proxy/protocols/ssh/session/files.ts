@@ -65,7 +65,7 @@ export function createFileJudge(
       },
       denied(seq, verdict, { code, message }) {
         const event = { ...eventOf(request, verdict ?? judged(request)), code, message };
-        record.event('file.denied', fileDenied(record.session, seq, event, record.level));
+        record.fileDenied(fileDenied(record.session, seq, event, record.level));
       },
     };
   }

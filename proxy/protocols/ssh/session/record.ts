@@ -40,6 +40,8 @@ export interface SessionRecord {
     report: SshReport,
     received: boolean,
   ): void;
+  /** @param members those of `file.denied` */
+  fileDenied(members: string): void;
   held(seq: number, ticket: ApprovalTicket, asked: readonly ApprovalRequirement[]): void;
   released(
     seq: number,
@@ -82,6 +84,10 @@ export function createSessionRecord(
       // The message quotes what was asked for.
       const said = level === 'Metadata' ? { code, rules } : { code, message, rules };
       stream.append('command.denied', commandDenied(session, seq, said));
+    },
+    fileDenied(members) {
+      denials++;
+      stream.append('file.denied', members);
     },
     held(seq, { name, hash }, asked) {
       stream.append('command.held', commandHeld(session, seq, name, asked, hash));

@@ -57,3 +57,15 @@ it.each<[AuditLevel, boolean]>([
   expect(lines.some((line) => line.includes('hunter2'))).toBe(quoted);
   expect(lines[1]).toContain('"code":"SPS001"');
 });
+
+it('a denied file counts among the denials of its session, as a denied command does', () => {
+  const lines: string[] = [];
+  const stream = {
+    append: (event: string) => lines.push(event),
+    flush: () => undefined,
+    sync: async () => undefined,
+  };
+  const record = createSessionRecord(stream, 's', { level: 'Commands', maxResponseBytes: 0, retentionDays: 1 });
+  record.fileDenied('"session":"s"');
+  expect([lines, record.denials]).toEqual([['file.denied'], 1]);
+});

@@ -145,7 +145,7 @@ export async function acceptClient(wire: Wire, options: AcceptOptions): Promise<
     transport.onClose = (error) => {
       settle();
       const failure = new ClientFailure(
-        error === undefined ? 'closed' : 'protocol',
+        error === undefined || isReset(error) ? 'closed' : 'protocol',
         error?.message ?? 'the client left before it was signed in',
         rejected,
         error,
@@ -208,6 +208,11 @@ export async function acceptClient(wire: Wire, options: AcceptOptions): Promise<
       }
     };
   });
+}
+
+/** Who closes without having read the version that it was sent, as a look at the port does, resets the connection. */
+function isReset(error: Error): boolean {
+  return 'code' in error && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
 }
 
 function sendBanner(transport: Transport, text: string): void {
