@@ -208,7 +208,8 @@ describeWith([...nodeNeeds, ...imageNeeds], 'the quick start, on a real node', (
     await cluster.kubectl(['delete', 'pod', '-n', AGENTS, '-l', 'app=agent']);
     await cluster.kubectl(['rollout', 'status', '-n', AGENTS, 'deploy/agent', '--timeout=120s']);
     await untilCondition('EgressEnforced', 'True');
-    const direct = () => psql('SELECT 1', `host=${database?.status.podIP} user=postgres connect_timeout=2`).catch(String);
+    const direct = () =>
+      psql('SELECT 1', `host=${database?.status.podIP} user=postgres connect_timeout=2`).catch(String);
     // The Deployment may still name a pod that is about to go.
     await expect.poll(direct, { timeout: 60_000 }).toMatch(/timeout expired/);
     expect(await psql('SELECT count(*) FROM orders')).toBe('15\n');
