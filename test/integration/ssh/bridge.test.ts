@@ -87,7 +87,7 @@ describeWith(sshServer, 'the SSH bridge, with stock clients', () => {
   });
 
   // It hung twice with larger reads and writes, which are taken back; once more tells a hang from a slow machine.
-  test('a denial is text and status 126, and the connection lives on', { timeout: 60_000, retry: 1 }, async () => {
+  test('a denial is text and status 126, and the connection lives on', { timeout: 60_000 }, async () => {
     await using bridge = await bridged({
       gatekeeper: deciding(({ request }) =>
         request.type === 'exec' && request.command === 'reboot'
