@@ -48,6 +48,10 @@ export const API_ERRORS = {
     message: 'the Secret {} has a key {} that cannot be used: {}',
     fix: 'Put a private key without a passphrase there, such as from ssh-keygen -t ed25519 -N "".',
   },
+  SPA030: {
+    message: 'the kubeconfig in the Secret {} cannot be used: {}',
+    fix: 'Put one there that is whole in itself: one server, which is the target of the connection, authorities, and a token or a client certificate.',
+  },
 } as const;
 
 export type ApiErrorCode = keyof typeof API_ERRORS;

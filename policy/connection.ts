@@ -1,5 +1,12 @@
 import type { AccessConnection } from '../api/resources.ts';
-import type { ClientCertificate, CompiledConnection, PostgresRole, SshCertificate, SshSubject } from './bundle.ts';
+import type {
+  ClientCertificate,
+  CompiledConnection,
+  PostgresRole,
+  ServiceAccountToken,
+  SshCertificate,
+  SshSubject,
+} from './bundle.ts';
 import { durationMs } from './duration.ts';
 
 const DEFAULT_STALENESS_MS = 300_000;
@@ -51,17 +58,23 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
 
 const DEFAULT_ROLE_TTL_MS = 900_000;
 const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
+const DEFAULT_TOKEN_TTL_MS = 600_000;
 const DEFAULT_SSH_TTL_MS = 120_000;
 const DEFAULT_SSH_CERTIFICATE_LIFETIME_MS = 86_400_000;
 const DEFAULT_SSH_CONNECTIONS = 64;
 
 function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
-  const { postgresRole, clientCertificate, sshCertificate, ...rest } = credential ?? {};
+  const { postgresRole, clientCertificate, sshCertificate, serviceAccountToken, impersonate, ...rest } =
+    credential ?? {};
   return {
     ...rest,
     ...(postgresRole === undefined ? {} : { postgresRole: compileRole(postgresRole) }),
     ...(clientCertificate === undefined ? {} : { clientCertificate: compileCertificate(clientCertificate) }),
     ...(sshCertificate === undefined ? {} : { sshCertificate: compileSshCertificate(sshCertificate) }),
+    ...(serviceAccountToken === undefined ? {} : { serviceAccountToken: compileToken(serviceAccountToken) }),
+    ...(impersonate === undefined
+      ? {}
+      : { impersonate: impersonate.secretRef === undefined ? {} : { secretRef: impersonate.secretRef } }),
   };
 }
 
@@ -92,6 +105,14 @@ function compileSshCertificate(certificate: NonNullable<Written['sshCertificate'
     scope: certificate.scope ?? 'Connection',
     sourceAddresses: certificate.sourceAddresses ?? [],
     ttlMs: (certificate.ttl === undefined ? undefined : durationMs(certificate.ttl)) ?? DEFAULT_SSH_TTL_MS,
+  };
+}
+
+function compileToken(token: NonNullable<Written['serviceAccountToken']>): ServiceAccountToken {
+  return {
+    name: token.name,
+    audiences: token.audiences ?? [],
+    ttlMs: (token.ttl === undefined ? undefined : durationMs(token.ttl)) ?? DEFAULT_TOKEN_TTL_MS,
   };
 }
 
