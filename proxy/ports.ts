@@ -268,7 +268,9 @@ export interface HeldCommand {
 /** Where behind the connection a command runs: what the protocol names there. */
 export type HeldTarget =
   | { readonly database: string; readonly loginUser?: never }
-  | { readonly loginUser: string; readonly database?: never };
+  | { readonly loginUser: string; readonly database?: never }
+  /** The connection and the command say it all. */
+  | { readonly database?: never; readonly loginUser?: never };
 
 /** Bytes that go with a command, and how the target reads them. */
 export interface HeldValue {
