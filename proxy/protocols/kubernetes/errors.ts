@@ -52,7 +52,12 @@ export const KUBERNETES_ERRORS = {
     hint: 'Nobody approves unseen: send less than 64 KiB.',
   },
   SPL011: { status: 403, reason: 'Forbidden', message: 'the client withdrew', hint: '' },
-  SPL012: { status: 401, reason: 'Unauthorized', message: 'the session ends: {}', hint: 'Come again with a fresh token.' },
+  SPL012: {
+    status: 401,
+    reason: 'Unauthorized',
+    message: 'the session ends: {}',
+    hint: 'Come again with a fresh token.',
+  },
   SPL013: {
     status: 403,
     reason: 'Forbidden',
