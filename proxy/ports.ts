@@ -239,8 +239,10 @@ export interface HeldCommand {
 
 /** Where behind the connection a command runs: what the protocol names there. */
 export type HeldTarget =
-  | { readonly database: string; readonly loginUser?: never }
-  | { readonly loginUser: string; readonly database?: never };
+  | { readonly database: string; readonly loginUser?: never; readonly host?: never }
+  | { readonly loginUser: string; readonly database?: never; readonly host?: never }
+  /** A request over HTTP: `HOST[:PORT]` that it goes to. Its text is the request's line and headers, its one value the body. */
+  | { readonly host: string; readonly database?: never; readonly loginUser?: never };
 
 /** Bytes that go with a command, and how the target reads them. */
 export interface HeldValue {
