@@ -117,6 +117,31 @@ export type StoredSshCredential =
   | { readonly type: 'key'; readonly username: string | undefined; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string | undefined; readonly password: string };
 
+/** What goes with requests to an HTTP target. Several members where the Secret has them: a client certificate goes with any of them. */
+export interface StoredHttpCredential {
+  /** A field with a secret value: `authorization` for bearer tokens and basic authentication. */
+  readonly header?: {
+    /** In lower case. */
+    readonly name: string;
+    readonly value: string;
+    /** Parts of the value that are secret by themselves, such as the password of basic authentication. */
+    readonly secrets: readonly string[];
+    /** How it signs in, for the record. */
+    readonly type: 'header' | 'basic' | 'bearer';
+    /** Whom it signs in as, where that is no secret. */
+    readonly username?: string;
+  };
+  /** The client of credential.oauthClientCredentials. */
+  readonly oauthClient?: {
+    readonly id: string;
+    readonly secret: string;
+    /** PEM of oauthClientCredentials.caRef; undefined: the system's. */
+    readonly certificateAuthorities: string | undefined;
+  };
+  /** Both PEM. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+}
+
 /** Stored secrets and keys: a folder standalone, mounted files in a cluster. Read again when they changed. */
 export interface CredentialSource {
   /**
@@ -134,6 +159,11 @@ export interface CredentialSource {
    * leaves it to the client. @throws as `postgres`
    */
   ssh(connection: CompiledConnection): Promise<StoredSshCredential>;
+  /**
+   * What an HTTP connection sends: of credential.secretRef, httpHeader or oauthClientCredentials. Undefined: it has no credential.
+   * @throws as `postgres`
+   */
+  http(connection: CompiledConnection): Promise<StoredHttpCredential | undefined>;
   /** The key of credential.sshCertificate.caSecretRef that user certificates are signed with. @throws as `postgres` */
   sshAuthority(connection: CompiledConnection, secret: string): Promise<KeyObject>;
   /** PEM of `target.tls.caRef`, or undefined for the system's authorities. */

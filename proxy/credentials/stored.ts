@@ -5,6 +5,7 @@ import { OpenSshError } from '../../certificate/openssh/errors.ts';
 import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
+import { storedHttp } from './stored-http.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
 export interface StoredValues {
@@ -122,6 +123,8 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       throw new ApiError('SPA007', [label, `${SSH_PRIVATE_KEY} or password`]);
     },
 
+    http: (connection) => storedHttp(connection, value),
+
     async sshAuthority({ namespace }, secret) {
       const label = `${namespace}/${secret}`;
       const key = await value('Secret', namespace, secret, SSH_PRIVATE_KEY);
@@ -166,8 +169,11 @@ export async function readCredential(connection: CompiledConnection, credentials
       if (sshCertificate === undefined) await credentials.ssh(connection);
       else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
       return;
-    case 'Kubernetes':
     case 'HTTP':
+      await credentials.http(connection);
+      await credentials.certificateAuthorities(connection);
+      return;
+    case 'Kubernetes':
       // Not served yet, which is told elsewhere.
       return;
     default:
