@@ -52,6 +52,10 @@ export const API_ERRORS = {
     message: 'the Secret {} has a key {} that cannot be used: {}',
     fix: 'Put the value alone there, as the target wants it, without quotes and line feeds.',
   },
+  SPA030: {
+    message: 'the kubeconfig in the Secret {} cannot be used: {}',
+    fix: 'Put one there that is whole in itself: one server, which is the target of the connection, authorities, and a token or a client certificate.',
+  },
 } as const;
 
 export type ApiErrorCode = keyof typeof API_ERRORS;

@@ -49,6 +49,8 @@ export interface CompiledConnection {
     readonly sshCertificate?: SshCertificate;
     readonly httpHeader?: HttpHeaderCredential;
     readonly oauthClientCredentials?: OAuthClientCredentials;
+    readonly impersonate?: Impersonation;
+    readonly serviceAccountToken?: ServiceAccountToken;
   } & Readonly<Record<string, unknown>>;
   /** How SSH clients may prove who they are besides tokens and connectors. Empty for other protocols. */
   readonly ssh: {
@@ -101,6 +103,20 @@ export interface ClientCertificate {
   readonly caSecretRef: { readonly name: string };
   /** Its common name: the role that it signs in as. */
   readonly role: string;
+  readonly ttlMs: number;
+}
+
+/** Kubernetes: requests are made in the caller's name. */
+export interface Impersonation {
+  /** Who may impersonate. Absent: Sallyport's own service account. */
+  readonly secretRef?: { readonly name: string };
+}
+
+/** A token of a service account in the connection's namespace, made when it is needed. */
+export interface ServiceAccountToken {
+  readonly name: string;
+  /** Empty: the API server's own. */
+  readonly audiences: readonly string[];
   readonly ttlMs: number;
 }
 

@@ -4,6 +4,7 @@ import type {
   CompiledConnection,
   OAuthClientCredentials,
   PostgresRole,
+  ServiceAccountToken,
   SshCertificate,
   SshSubject,
 } from './bundle.ts';
@@ -57,13 +58,15 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
 
 const DEFAULT_ROLE_TTL_MS = 900_000;
 const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
+const DEFAULT_TOKEN_TTL_MS = 600_000;
 const DEFAULT_SSH_TTL_MS = 120_000;
 const DEFAULT_SSH_CERTIFICATE_LIFETIME_MS = 86_400_000;
 const DEFAULT_SSH_CONNECTIONS = 64;
 
 function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
-  const { postgresRole, clientCertificate, sshCertificate, httpHeader, oauthClientCredentials, ...rest } =
+  const { postgresRole, clientCertificate, sshCertificate, serviceAccountToken, impersonate, ...others } =
     credential ?? {};
+  const { httpHeader, oauthClientCredentials, ...rest } = others;
   return {
     ...rest,
     ...(postgresRole === undefined ? {} : { postgresRole: compileRole(postgresRole) }),
@@ -78,6 +81,10 @@ function compileCredential(credential: AccessConnection['spec']['credential']): 
           },
         }),
     ...(oauthClientCredentials === undefined ? {} : { oauthClientCredentials: compileOAuth(oauthClientCredentials) }),
+    ...(serviceAccountToken === undefined ? {} : { serviceAccountToken: compileToken(serviceAccountToken) }),
+    ...(impersonate === undefined
+      ? {}
+      : { impersonate: impersonate.secretRef === undefined ? {} : { secretRef: impersonate.secretRef } }),
   };
 }
 
@@ -136,6 +143,14 @@ function compileHttp(http: AccessConnection['spec']['http'] = {}, signsIn: boole
     cookies: http.cookies ?? (signsIn ? 'Remove' : 'Pass'),
     responseTimeoutMs:
       (http.responseTimeout === undefined ? undefined : durationMs(http.responseTimeout)) ?? DEFAULT_RESPONSE_MS,
+  };
+}
+
+function compileToken(token: NonNullable<Written['serviceAccountToken']>): ServiceAccountToken {
+  return {
+    name: token.name,
+    audiences: token.audiences ?? [],
+    ttlMs: (token.ttl === undefined ? undefined : durationMs(token.ttl)) ?? DEFAULT_TOKEN_TTL_MS,
   };
 }
 

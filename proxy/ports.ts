@@ -112,6 +112,29 @@ export interface ScramDerived {
   readonly serverKey: Buffer;
 }
 
+/** What signs in to an API server of Kubernetes. */
+export interface KubernetesCredential {
+  /** Sent as a bearer token. */
+  readonly token?: string;
+  /** Both PEM. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+  /** Of a kubeconfig: PEM of whom to trust, and the name that is verified, where the connection says neither. */
+  readonly certificateAuthorities?: string;
+  readonly serverName?: string;
+}
+
+/** Sallyport's own place in the cluster that it runs in. */
+export interface ClusterIdentity {
+  /** What Sallyport itself signs in with at the API server, read anew as it is rotated. @throws an error with a stable code */
+  signIn(signal?: AbortSignal): Promise<KubernetesCredential>;
+  /** A token of a service account (TokenRequest), made now. @throws an error with a stable code; the signal's reason */
+  serviceAccountToken(
+    account: { readonly namespace: string; readonly name: string },
+    asked: { readonly audiences: readonly string[]; readonly ttlSeconds: number },
+    signal: AbortSignal,
+  ): Promise<{ readonly token: string; readonly expiresAt: Date }>;
+}
+
 /** As in the Secret, which may leave the login user to the client. */
 export type StoredSshCredential =
   | { readonly type: 'key'; readonly username: string | undefined; readonly privateKey: KeyObject }
@@ -166,6 +189,11 @@ export interface CredentialSource {
   http(connection: CompiledConnection): Promise<StoredHttpCredential | undefined>;
   /** The key of credential.sshCertificate.caSecretRef that user certificates are signed with. @throws as `postgres` */
   sshAuthority(connection: CompiledConnection, secret: string): Promise<KeyObject>;
+  /**
+   * Of a Secret in the connection's namespace: `token`, `tls.crt` with `tls.key`, or a `kubeconfig` for the target of the connection.
+   * @throws as `postgres`
+   */
+  kubernetes(connection: CompiledConnection, secret: string): Promise<KubernetesCredential>;
   /** PEM of `target.tls.caRef`, or undefined for the system's authorities. */
   certificateAuthorities(connection: CompiledConnection): Promise<string | undefined>;
   /** Key bytes for tokenize; makes and keeps one per namespace when `ref` is absent. */

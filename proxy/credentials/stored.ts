@@ -5,6 +5,7 @@ import { OpenSshError } from '../../certificate/openssh/errors.ts';
 import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
+import { kubeconfigCredential } from './kubeconfig.ts';
 import { storedHttp } from './stored-http.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
@@ -132,6 +133,19 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       return sshKey(label, key);
     },
 
+    async kubernetes(connection, secret) {
+      const { namespace } = connection;
+      const label = `${namespace}/${secret}`;
+      const [kubeconfig, token, certificate, key] = await Promise.all(
+        ['kubeconfig', 'token', 'tls.crt', 'tls.key'].map((each) => value('Secret', namespace, secret, each)),
+      );
+      if (kubeconfig !== undefined) return kubeconfigCredential(label, kubeconfig, connection.target);
+      if (token !== undefined) return { token: trimmed(token) };
+      if (certificate === undefined) throw new ApiError(key === undefined ? 'SPA008' : 'SPA007', [label, 'tls.crt']);
+      if (key === undefined) throw new ApiError('SPA007', [label, 'tls.key']);
+      return { clientCertificate: { certificate: certificate.toString('utf8'), key: key.toString('utf8') } };
+    },
+
     async certificateAuthorities(connection) {
       const reference = connection.target.tls.caRef;
       if (reference === undefined) return undefined;
@@ -169,12 +183,16 @@ export async function readCredential(connection: CompiledConnection, credentials
       if (sshCertificate === undefined) await credentials.ssh(connection);
       else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
       return;
+    case 'Kubernetes': {
+      const { secretRef, impersonate } = connection.credential;
+      const secret = secretRef?.name ?? impersonate?.secretRef?.name;
+      if (secret !== undefined) await credentials.kubernetes(connection, secret);
+      await credentials.certificateAuthorities(connection);
+      return;
+    }
     case 'HTTP':
       await credentials.http(connection);
       await credentials.certificateAuthorities(connection);
-      return;
-    case 'Kubernetes':
-      // Not served yet, which is told elsewhere.
       return;
     default:
       connection.protocol satisfies never;

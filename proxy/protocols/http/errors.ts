@@ -1,5 +1,5 @@
-import { ruleName } from '../../../policy/rule.ts';
 import type { RuleRef } from '../../../policy/decision.ts';
+import { ruleName } from '../../../policy/rule.ts';
 import type { HttpReport } from './core/errors.ts';
 
 /**
@@ -37,7 +37,8 @@ export const HTTP_LANE_ERRORS = {
   },
   SPE108: {
     status: 502,
-    message: 'the target compressed its answer, though it was asked not to, so that nobody could look for secrets in it',
+    message:
+      'the target compressed its answer, though it was asked not to, so that nobody could look for secrets in it',
     hint: 'The platform team turns compression off at the target for Sallyport.',
   },
   SPE109: {
