@@ -47,6 +47,8 @@ export interface CompiledConnection {
     readonly postgresRole?: PostgresRole;
     readonly clientCertificate?: ClientCertificate;
     readonly sshCertificate?: SshCertificate;
+    readonly httpHeader?: HttpHeaderCredential;
+    readonly oauthClientCredentials?: OAuthClientCredentials;
     readonly impersonate?: Impersonation;
     readonly serviceAccountToken?: ServiceAccountToken;
   } & Readonly<Record<string, unknown>>;
@@ -56,6 +58,15 @@ export interface CompiledConnection {
     readonly trustedUserCAs: readonly TrustedUserCA[];
     /** Open connections of one subject at one time, on each proxy. */
     readonly maxConnectionsPerSubject: number;
+  };
+  /** How requests over HTTP are passed on; for other protocols what stands here means nothing. */
+  readonly http: {
+    /** Longest request body that is read before it is decided on. */
+    readonly maxBodyBytes: number;
+    /** Of the target: taken out of requests and answers, or passed. */
+    readonly cookies: 'Pass' | 'Remove';
+    /** Until an answer begins. */
+    readonly responseTimeoutMs: number;
   };
   readonly limits: {
     readonly maxSessions?: number;
@@ -119,6 +130,23 @@ export interface SshCertificate {
   /** Addresses or CIDR ranges that it may be used from. Empty: the proxy's own address on the way to the target. */
   readonly sourceAddresses: readonly string[];
   readonly ttlMs: number;
+}
+
+/** A header with a secret value. */
+export interface HttpHeaderCredential {
+  readonly name: string;
+  readonly secretRef: { readonly name: string; readonly key: string };
+}
+
+/** Access tokens by the client credentials grant (RFC 6749, section 4.4). */
+export interface OAuthClientCredentials {
+  readonly tokenURL: string;
+  readonly secretRef: { readonly name: string };
+  readonly scopes: readonly string[];
+  readonly audience?: string;
+  readonly resource?: string;
+  readonly clientAuthentication: 'Basic' | 'Post';
+  readonly caRef?: { readonly kind: 'ConfigMap' | 'Secret'; readonly name: string; readonly key: string };
 }
 
 /** Whom an SSH key or certificate stands for: a service account, or `ALIAS:SUBJECT` of an identity provider. */

@@ -140,6 +140,31 @@ export type StoredSshCredential =
   | { readonly type: 'key'; readonly username: string | undefined; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string | undefined; readonly password: string };
 
+/** What goes with requests to an HTTP target. Several members where the Secret has them: a client certificate goes with any of them. */
+export interface StoredHttpCredential {
+  /** A field with a secret value: `authorization` for bearer tokens and basic authentication. */
+  readonly header?: {
+    /** In lower case. */
+    readonly name: string;
+    readonly value: string;
+    /** Parts of the value that are secret by themselves, such as the password of basic authentication. */
+    readonly secrets: readonly string[];
+    /** How it signs in, for the record. */
+    readonly type: 'header' | 'basic' | 'bearer';
+    /** Whom it signs in as, where that is no secret. */
+    readonly username?: string;
+  };
+  /** The client of credential.oauthClientCredentials. */
+  readonly oauthClient?: {
+    readonly id: string;
+    readonly secret: string;
+    /** PEM of oauthClientCredentials.caRef; undefined: the system's. */
+    readonly certificateAuthorities: string | undefined;
+  };
+  /** Both PEM. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+}
+
 /** Stored secrets and keys: a folder standalone, mounted files in a cluster. Read again when they changed. */
 export interface CredentialSource {
   /**
@@ -157,6 +182,11 @@ export interface CredentialSource {
    * leaves it to the client. @throws as `postgres`
    */
   ssh(connection: CompiledConnection): Promise<StoredSshCredential>;
+  /**
+   * What an HTTP connection sends: of credential.secretRef, httpHeader or oauthClientCredentials. Undefined: it has no credential.
+   * @throws as `postgres`
+   */
+  http(connection: CompiledConnection): Promise<StoredHttpCredential | undefined>;
   /** The key of credential.sshCertificate.caSecretRef that user certificates are signed with. @throws as `postgres` */
   sshAuthority(connection: CompiledConnection, secret: string): Promise<KeyObject>;
   /**
@@ -267,10 +297,10 @@ export interface HeldCommand {
 
 /** Where behind the connection a command runs: what the protocol names there. */
 export type HeldTarget =
-  | { readonly database: string; readonly loginUser?: never }
-  | { readonly loginUser: string; readonly database?: never }
-  /** The connection and the command say it all. */
-  | { readonly database?: never; readonly loginUser?: never };
+  | { readonly database: string; readonly loginUser?: never; readonly host?: never }
+  | { readonly loginUser: string; readonly database?: never; readonly host?: never }
+  /** A request over HTTP: `HOST[:PORT]` that it goes to. Its text is the request's line and headers, its one value the body. */
+  | { readonly host: string; readonly database?: never; readonly loginUser?: never };
 
 /** Bytes that go with a command, and how the target reads them. */
 export interface HeldValue {

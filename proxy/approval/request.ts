@@ -67,8 +67,9 @@ function requirementOf({ rule, requiredApprovals, approvers, message }: Approval
 }
 
 function targetOf({ target }: HeldCommand) {
+  if (target.host !== undefined) return { host: shown(target.host) };
   if (target.loginUser !== undefined) return { loginUser: shown(target.loginUser) };
-  return target.database === undefined || target.database === '' ? {} : { database: target.database };
+  return target.database === '' ? {} : { database: target.database };
 }
 
 /** What a second process that gets the same command can compare; a preview is each look's own. */

@@ -6,6 +6,7 @@ import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
 import { kubeconfigCredential } from './kubeconfig.ts';
+import { storedHttp } from './stored-http.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
 export interface StoredValues {
@@ -123,6 +124,8 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       throw new ApiError('SPA007', [label, `${SSH_PRIVATE_KEY} or password`]);
     },
 
+    http: (connection) => storedHttp(connection, value),
+
     async sshAuthority({ namespace }, secret) {
       const label = `${namespace}/${secret}`;
       const key = await value('Secret', namespace, secret, SSH_PRIVATE_KEY);
@@ -188,7 +191,8 @@ export async function readCredential(connection: CompiledConnection, credentials
       return;
     }
     case 'HTTP':
-      // Not served yet, which is told elsewhere.
+      await credentials.http(connection);
+      await credentials.certificateAuthorities(connection);
       return;
     default:
       connection.protocol satisfies never;
