@@ -96,7 +96,13 @@ const APIS = [
     spec: {
       connections: { names: ['cluster'] },
       subjects: [{ serviceAccount: { namespace: AGENTS, name: 'agent' } }],
-      rules: [{ name: 'read', effect: 'Allow', kubernetes: { verbs: ['get', 'list'], resources: ['pods'] } }],
+      rules: [
+        {
+          name: 'read',
+          effect: 'Allow',
+          kubernetes: { verbs: ['get', 'list'], resources: ['pods'], namespaces: ['agents'] },
+        },
+      ],
     },
   },
   ...['agent', 'other'].map((name) => ({
