@@ -56,6 +56,22 @@ const CONNECTIONS: readonly AccessConnection[] = [
     target: { host: 'payments.example.com', port: 443, addresses: ['198.51.100.32/28'] },
     credential: { httpHeader: { name: 'X-Api-Key', secretRef: { name: 'payments' } } },
   }),
+  connection('parcels', {
+    protocol: 'HTTP',
+    target: { host: 'parcels.example.com', port: 8080, addresses: ['198.51.100.48/28'], tls: { mode: 'Disable' } },
+    credential: {
+      oauthClientCredentials: {
+        tokenURL: 'https://issuer.identity.svc:9443/token',
+        secretRef: { name: 'parcels' },
+        caRef: { name: 'issuer-ca' },
+      },
+    },
+  }),
+  connection('production', {
+    protocol: 'Kubernetes',
+    target: { host: 'api.production.example.com', port: 6443, addresses: ['198.51.100.64/32'] },
+    credential: { impersonate: { secretRef: { name: 'production' } } },
+  }),
 ];
 
 export const IMPERSONATION: Impersonation = { accounts: ['agent', 'deployer'], proxies: ['platform', 'shop'] };
