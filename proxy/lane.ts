@@ -8,6 +8,7 @@ import type {
   AdmissionGate,
   ApprovalStore,
   BundleSource,
+  ClusterIdentity,
   CredentialSource,
   Proof,
   SshHostKeys,
@@ -55,6 +56,8 @@ export interface LaneContext {
   readonly approvals: ApprovalStore;
   readonly credentials: CredentialSource;
   readonly verifier: TokenVerifier;
+  /** Undefined: Sallyport does not run in a cluster. */
+  readonly cluster: ClusterIdentity | undefined;
   readonly recorder: RecordingSink;
   readonly turn: Turn;
   readonly observer: LaneObserver;

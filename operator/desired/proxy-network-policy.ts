@@ -1,5 +1,6 @@
 import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
+import { isOwnApiServer } from '../targets/api-server.ts';
 import { clusterNamespaceOf } from '../targets/in-cluster.ts';
 import { labelsOf, podLabels } from './labels.ts';
 import {
@@ -65,9 +66,12 @@ function ingress(inputs: ProxyInputs): IngressRule[] {
 
 function egress(inputs: ProxyInputs): EgressRule[] {
   const { operatorNamespace, connections, apiServer, configuration } = inputs;
-  const targets = connections.flatMap(({ metadata, spec }): EgressRule[] => {
+  const targets = connections.flatMap((connection): EgressRule[] => {
+    const { metadata, spec } = connection;
     const { host, port, addresses } = spec.target;
     if (addresses !== undefined) return [{ to: ranges([...addresses].sort()), ports: tcp(port) }];
+    // Proxies need the API server of their own cluster anyway, and its addresses are known.
+    if (isOwnApiServer(connection)) return [];
     const inside = clusterNamespaceOf(host, metadata.namespace);
     return [
       { ports: tcp(port) },

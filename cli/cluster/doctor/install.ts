@@ -19,6 +19,7 @@ export const FENCES = [
   'sallyport-approval-status',
   'sallyport-approvals',
   'sallyport-connection-secrets',
+  'sallyport-granted-rights',
   'sallyport-masking-secrets',
   'sallyport-objects',
   'sallyport-proxy-pods',
