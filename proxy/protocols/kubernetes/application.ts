@@ -20,8 +20,8 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
     const info = parseRequestInfo(head);
     if ('refusal' in info) return refuseUnread(exchange, ports, kubernetesError('SPL008', info.refusal), info.refusal);
     const kind = streamKind(info);
-    if (kind !== undefined) return handleStream(exchange, info, kind, ports);
-    const body = await bodyOf(exchange);
+    // The body of a stream begins once it is one.
+    const body = kind === undefined ? await bodyOf(exchange) : undefined;
     const understanding = understand(
       { ...head, contentType: field(head.headers, 'content-type') },
       info,
@@ -31,6 +31,7 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
       const report = kubernetesError('SPL008', understanding.refusal);
       return refuseUnread(exchange, ports, report, understanding.refusal, statusObject(info));
     }
+    if (kind !== undefined) return handleStream(exchange, understanding, kind, ports);
     return handleRequest({ exchange, understanding, body }, ports);
   }
 
@@ -66,4 +67,3 @@ async function bodyOf(exchange: Exchange): Promise<Buffer | undefined> {
 function asError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
-

@@ -80,8 +80,13 @@ export function createLongRequests(bundles: Pick<BundleSource, 'onChange'>): Lon
         const now = judge(session, command);
         if (now.decision.verdict !== 'Allow' && verdict.decision.verdict === 'Allow') {
           const why = now.denial ?? kubernetesError('SPL002', 'policy asks for it now');
-          end({ ...kubernetesError('SPL022', why.message), ...(why.detail === undefined ? {} : { detail: why.detail }), hint: why.hint });
-        } else if (now.denial !== undefined) end(kubernetesError('SPL022', now.denial.message, { hint: now.denial.hint }));
+          end({
+            ...kubernetesError('SPL022', why.message),
+            ...(why.detail === undefined ? {} : { detail: why.detail }),
+            hint: why.hint,
+          });
+        } else if (now.denial !== undefined)
+          end(kubernetesError('SPL022', now.denial.message, { hint: now.denial.hint }));
         else if (masked || !session.scope.masks.empty) beginAnew();
       }
 

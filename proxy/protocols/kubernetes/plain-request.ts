@@ -4,7 +4,7 @@ import { HttpRefused } from '../http/core/errors.ts';
 import { eachField, field, withField } from '../http/core/headers.ts';
 import type { Exchange, HeaderFields, ResponseHead, Rewritten, UpstreamPool } from '../http/core/port.ts';
 import { acceptJson } from './accept.ts';
-import { type Admitted, admitRequest, type AskedRequest } from './admission/admit.ts';
+import { type Admitted, type AskedRequest, admitRequest } from './admission/admit.ts';
 import type { Verdict } from './admission/verdict.ts';
 import { approvedWarning } from './admission/words.ts';
 import { type KubernetesReport, kubernetesError, reportOf } from './errors.ts';
@@ -12,12 +12,13 @@ import { ofHttp } from './http-report.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
 import type { SubjectMasks } from './masks.ts';
 import type { AskApiServer, MeaningAnswer, Understanding } from './meaning/port.ts';
-import { differenceOf } from './preview-text.ts';
 import { present } from './present.ts';
+import { differenceOf } from './preview-text.ts';
 import { createRequestRecord, type RequestEnd, type RequestRecord } from './record.ts';
 import type { RequestInfo } from './request/request-info.ts';
 import { refusalOf, type StatusObject } from './status.ts';
 import { withParameter } from './target.ts';
+import { notUnderstood } from './understanding.ts';
 import { passedHeaders } from './upstream/headers.ts';
 import type { SignIn } from './upstream/sign-in.ts';
 
@@ -43,7 +44,6 @@ const SECRET_RESOURCES: ReadonlySet<string> = new Set([
   '/secrets',
   'authentication.k8s.io/tokenreviews',
   '/serviceaccounts/token',
-  '/configmaps/cluster-info',
 ]);
 
 function holdsSecrets({ apiGroup, resource, subresource }: RequestInfo): boolean {
@@ -59,6 +59,35 @@ export function answerRefusal(
 ): Promise<void> {
   const { status, headers, body } = refusalOf(report, exchange.session.id, object);
   return exchange.answer(status, headers.flat(), body);
+}
+
+/** What is not understood is in the record, and goes no further. @throws RecorderError */
+export async function refuseUnread(
+  exchange: Exchange,
+  ports: KubernetesPorts,
+  report: KubernetesReport,
+  reason: string,
+  object?: StatusObject,
+): Promise<void> {
+  const { head, session } = exchange;
+  const understanding = notUnderstood(head, reason);
+  const record = createRequestRecord({
+    exchange,
+    target: head.target,
+    audit: {
+      ...{ auditID: randomUUID(), target: head.target, info: undefined, method: head.method },
+      ...{ identity: exchange.identity, impersonates: false, peer: session.peer },
+      ...{ userAgent: field(head.headers, 'user-agent'), session: session.id, receivedAt: exchange.startedAt },
+    },
+    contentType: field(head.headers, 'content-type'),
+    body: undefined,
+    withoutBodies: true,
+    syncReads: ports.syncReads,
+  });
+  session.denied();
+  record.denied(undefined, understanding, report, false);
+  await record.sync();
+  await answerRefusal(exchange, report, object);
 }
 
 /** Decides, holds, records, forwards and masks one request that is no stream. @throws RecorderError */
@@ -137,7 +166,6 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
         ...{ peer: session.peer, userAgent, session: session.id, receivedAt: exchange.startedAt },
       },
       contentType,
-      userAgent,
       body,
       withoutBodies: holdsSecrets(info) || !info.isResourceRequest,
       syncReads: ports.syncReads,
@@ -209,6 +237,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
         head: headOut,
         ...(masked.body === 'masked' ? { transform: masked.transform } : {}),
         sent(chunk) {
+          long.sent(chunk);
           returned += chunk.length;
           if (returned > maxBytesReturned) {
             ours = kubernetesError('SPL017', maxBytesReturned);
@@ -273,14 +302,13 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
     if (status === 0 || (!complete && status >= 500)) return;
     approval.grant
       .settle(status < 400 ? 'Executed' : 'Failed')
-      .catch((error: unknown) => ports.failed(session.id, 'the outcome of an approved request is not kept', asError(error)));
+      .catch((error: unknown) =>
+        ports.failed(session.id, 'the outcome of an approved request is not kept', asError(error)),
+      );
   }
 }
 
-function withWarning(
-  head: ResponseHead,
-  { grant, ticket }: NonNullable<Admitted['approval']>,
-): ResponseHead {
+function withWarning(head: ResponseHead, { grant, ticket }: NonNullable<Admitted['approval']>): ResponseHead {
   const warning = approvedWarning(
     ticket,
     grant.votes.map(({ voter }) => voter),
@@ -291,7 +319,11 @@ function withWarning(
 /** A question of ours, in the caller's name. */
 function askOf(exchange: Exchange, pool: UpstreamPool, identity: HeaderFields): AskApiServer {
   return async ({ method, target, contentType, body }) => {
-    const { status, headers, body: said } = await exchange.ask({
+    const {
+      status,
+      headers,
+      body: said,
+    } = await exchange.ask({
       ...{ pool, method, target, limit: ASK_BYTES },
       headers: [
         ...['accept', 'application/json', 'accept-encoding', 'identity', 'user-agent', 'sallyport'],

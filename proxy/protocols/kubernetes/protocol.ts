@@ -24,7 +24,7 @@ export function createKubernetesProtocol(context: LaneContext): Lane {
     discovery(connection) {
       let discovery = discoveries.get(connection);
       if (discovery === undefined) {
-        discovery = createDiscovery();
+        discovery = createDiscovery(Date.now);
         discoveries.set(connection, discovery);
       }
       return discovery;

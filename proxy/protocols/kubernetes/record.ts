@@ -45,7 +45,6 @@ export interface RecordedRequest {
   readonly target: string;
   readonly audit: Omit<AuditedRequest, 'verdict'>;
   readonly contentType: string | undefined;
-  readonly userAgent: string | undefined;
   /** What the client sent, where it was read. */
   readonly body: Buffer | undefined;
   /** Nothing of the bodies is kept: Secrets, tokens, and what is not worth it. */
