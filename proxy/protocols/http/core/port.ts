@@ -1,4 +1,5 @@
 import type { Duplex, Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
 import type { Bundle, CompiledConnection, PolicyScope, SessionFacts } from '../../../../policy/bundle.ts';
 import type { RecordStream } from '../../../../record/port.ts';
 import type { Lane } from '../../../lane.ts';
@@ -268,7 +269,13 @@ export interface UpstreamTarget {
 /** Connections to one target, HTTP/1.1, kept alive. */
 export interface UpstreamPool {
   readonly target: UpstreamTarget;
-  /** A connection of its own, verified, for whoever speaks over it himself. @throws HttpRefused; the signal's reason */
+  /** For this folder: lanes send through an exchange. */
+  readonly dispatcher: Dispatcher;
+  /** Connections opened so far. */
+  readonly opened: number;
+  /** Ask for another: this one takes no more requests. */
+  readonly closed: boolean;
+  /** A connection of its own, verified, for whoever speaks over it himself. @throws UpstreamError; the signal's reason */
   dial(signal: AbortSignal): Promise<Duplex>;
 }
 
