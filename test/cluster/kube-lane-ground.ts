@@ -170,7 +170,7 @@ spec:
   subjects: [{serviceAccount: {name: agent}}]
   rules:
     - name: all
-      action: Allow
+      effect: Allow
       kubernetes: {verbs: ["*"], apiGroups: ["*"], resources: ["*"], namespaces: ["*"]}
 `;
 

@@ -1,13 +1,14 @@
+import { tokenOf } from '../http/core/connection.ts';
 import { field } from '../http/core/headers.ts';
 import type { Exchange, HttpApplication } from '../http/core/port.ts';
 import { kubernetesError, reportOf } from './errors.ts';
 import { ofHttp } from './http-report.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
-import { understand } from './meaning/understand.ts';
 import { answerRefusal, handleRequest, refuseUnread, statusObject } from './plain-request.ts';
 import { parseRequestInfo } from './request/request-info.ts';
 import { refusalOf } from './status.ts';
 import { handleStream, streamKind } from './stream-request.ts';
+import { understand } from './understanding.ts';
 import { websocketToken } from './upstream/headers.ts';
 
 /** Longest body of a request, in bytes: the API server's own limit (k8s.io/apiserver, MaxRequestBodyBytes). */
@@ -55,7 +56,7 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
       const own = headers.filter(([name]) => !others.includes(name));
       return { status, headers: [...own.flat(), ...others], body };
     },
-    token: websocketToken,
+    token: (fields) => websocketToken(fields) ?? tokenOf(fields),
   };
 }
 

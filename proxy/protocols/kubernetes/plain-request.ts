@@ -1,14 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { KubernetesCommand } from '../../../policy/command.ts';
 import { HttpRefused } from '../http/core/errors.ts';
-import { eachField, field, withField } from '../http/core/headers.ts';
+import { field, withField } from '../http/core/headers.ts';
 import type { Exchange, HeaderFields, ResponseHead, Rewritten, UpstreamPool } from '../http/core/port.ts';
 import { acceptJson } from './accept.ts';
 import { type Admitted, type AskedRequest, admitRequest } from './admission/admit.ts';
-import type { Verdict } from './admission/verdict.ts';
 import { approvedWarning } from './admission/words.ts';
 import { type KubernetesReport, kubernetesError, reportOf } from './errors.ts';
-import { ofHttp } from './http-report.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
 import type { SubjectMasks } from './masks.ts';
 import type { AskApiServer, MeaningAnswer, Understanding } from './meaning/port.ts';
