@@ -15,6 +15,8 @@ import type { Path } from './pointer.ts';
 import {
   autoscalerDirection,
   autoscalerOf,
+  count,
+  type Direction,
   direction,
   isCustom,
   replicasIn,
@@ -127,22 +129,28 @@ function autoscalerEffects(info: RequestInfo, change: Change): readonly Kubernet
   ];
 }
 
+/** How many more or less a controller that is not known here may make of its object. */
+function customDirection({ before, after, scales }: Change): Direction | undefined {
+  const [previous, next] = [before, after].map((object) => member(object, 'spec', 'replicas'));
+  if (before === undefined) return (count(next) ?? 0) > 1 ? 'ScaleOut' : undefined;
+  // Which field it is that its Scale stands for is written in a definition that callers may not read.
+  if (scales !== false) return unknownFieldDirection(before, after);
+  if (previous === undefined && next === undefined) return undefined;
+  return direction(count(previous ?? 1), count(next ?? 1));
+}
+
 /** What a controller that is not known here may make of its object. */
 function customEffects(info: RequestInfo, change: Change): readonly KubernetesEffect[] {
-  const { before, after, scales } = change;
+  const { before, after } = change;
   const spec = member(after, 'spec');
-  const changed = !same(member(before, 'spec'), spec);
-  if (info.subresource !== '' || !changed) return [];
-  const replicas = scaleEffects(info, ['spec', 'replicas'], {
-    before: member(before, 'spec', 'replicas') === undefined && before !== undefined ? undefined : before,
-    after,
-  });
-  const plain = member(after, 'spec', 'replicas') === undefined && member(before, 'spec', 'replicas') === undefined;
-  const byReplicas = plain ? [] : replicas;
-  const byAny = scales !== false && before !== undefined ? unknownFieldDirection(before, after) : undefined;
-  const scaling: readonly KubernetesEffect[] =
-    byReplicas.length > 0 || byAny === undefined ? byReplicas : [{ ...itself(info, after), operation: byAny }];
-  return holdsPrivileged(spec) ? [...scaling, { ...itself(info, after), operation: 'PrivilegedPod' }] : scaling;
+  if (info.subresource !== '' || same(member(before, 'spec'), spec)) return [];
+  const way = customDirection(change);
+  const replicas = count(member(spec, 'replicas'));
+  const scaling = { ...itself(info, after), ...(replicas === undefined ? {} : { replicas }) };
+  return [
+    ...(way === undefined ? [] : [{ ...scaling, operation: way }]),
+    ...(holdsPrivileged(spec) ? [{ ...itself(info, after), operation: 'PrivilegedPod' } as const] : []),
+  ];
 }
 
 /** What opens a door of another kind: a volume on the host's disk, a Secret that becomes the token of a service account. */

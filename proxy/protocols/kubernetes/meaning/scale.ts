@@ -17,17 +17,37 @@ const REPLICAS: ReadonlyMap<string, Path> = new Map([
   ['batch/cronjobs', ['spec', 'jobTemplate', 'spec', 'parallelism']],
 ]);
 
-/** Groups of Kubernetes itself: what can be scaled in them stands above. All others come with custom resources or other servers. */
-const BUILT_IN = /^(|apps|batch|autoscaling|policy|extensions|(.+\.)?k8s\.io)$/;
-/** Such groups that are made of custom resources all the same. */
-const CUSTOM =
-  /(^|\.)(x-k8s|snapshot\.storage\.k8s|gateway\.networking\.k8s|cluster\.x-k8s|autoscaling\.k8s|metrics\.k8s)\.io$/;
-const BUILT_IN_K8S_IO =
-  /^(admissionregistration|apiextensions|apiregistration|authentication|authorization|certificates|coordination|discovery|events|flowcontrol\.apiserver|internal\.apiserver|networking|node|rbac\.authorization|resource|scheduling|storage|storagemigration)\.k8s\.io$/;
+/** Groups of Kubernetes itself: what can be scaled in them stands above. */
+const BUILT_IN: ReadonlySet<string> = new Set([
+  '',
+  'apps',
+  'batch',
+  'autoscaling',
+  'policy',
+  'extensions',
+  'admissionregistration.k8s.io',
+  'apiextensions.k8s.io',
+  'apiregistration.k8s.io',
+  'authentication.k8s.io',
+  'authorization.k8s.io',
+  'certificates.k8s.io',
+  'coordination.k8s.io',
+  'discovery.k8s.io',
+  'events.k8s.io',
+  'flowcontrol.apiserver.k8s.io',
+  'internal.apiserver.k8s.io',
+  'networking.k8s.io',
+  'node.k8s.io',
+  'rbac.authorization.k8s.io',
+  'resource.k8s.io',
+  'scheduling.k8s.io',
+  'storage.k8s.io',
+  'storagemigration.k8s.io',
+]);
 
+/** Whether a resource comes with a custom resource definition, or with another server behind the API server. */
 export function isCustom({ apiGroup }: Pick<RequestInfo, 'apiGroup'>): boolean {
-  if (CUSTOM.test(apiGroup) || !BUILT_IN.test(apiGroup)) return true;
-  return apiGroup.endsWith('k8s.io') && !BUILT_IN_K8S_IO.test(apiGroup);
+  return !BUILT_IN.has(apiGroup);
 }
 
 /** Where the number of replicas stands in an object; of a Scale it is the same place for all. Undefined: it has none. */
