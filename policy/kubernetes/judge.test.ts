@@ -92,6 +92,20 @@ describe('scaling', () => {
     expect(verdict([mayScale], asked('update', 'pay/deployments/web/scale'))).toBe('Deny');
   });
 
+  it('is part of making something anew, by apply too, but rules about it count', () => {
+    const made = asked('patch', 'shop/deployments/web', {
+      effects: [scaled('ScaleOut', { replicas: 3, previousReplicas: 0 })],
+      also: ['create'],
+    });
+    expect(verdict([may], made)).toBe('Allow');
+    expect(verdict([may, hold('people', { kubernetes: { operations: ['ScaleOut'] } })], made)).toBe('RequireApproval');
+    expect(verdict([inShop({ verbs: ['patch'], resources: ['deployments'] })], made)).toBe('Deny');
+    const woken = asked('patch', 'shop/deployments/web', {
+      effects: [scaled('ScaleOut', { replicas: 3, previousReplicas: 0 })],
+    });
+    expect(verdict([may], woken)).toBe('Deny');
+  });
+
   it('in one direction is not scaling in the other, and an unknown direction is both', () => {
     const command = (operation: 'Scale' | 'ScaleOut' | 'ScaleIn') =>
       asked('patch', 'shop/deployments/web/scale', { effects: [scaled(operation)] });
