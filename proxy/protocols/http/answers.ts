@@ -20,7 +20,9 @@ export interface AnswerRules {
   /** Milliseconds since 1970; after it nothing more is passed on. */
   readonly deadline: number;
   /** Of a dialect, before masking. */
-  readonly respond: ((head: ResponseHead) => { readonly head: ResponseHead; readonly transform: BodyTransform } | undefined) | undefined;
+  readonly respond:
+    | ((head: ResponseHead) => { readonly head: ResponseHead; readonly transform: BodyTransform } | undefined)
+    | undefined;
 }
 
 /**
@@ -99,11 +101,7 @@ function checkLength(headers: HeaderFields, most: number | undefined): void {
 }
 
 /** Counts what goes out. What it throws breaks the answer off. */
-function limited(
-  most: number | undefined,
-  durationMs: number | undefined,
-  deadline: number,
-): (chunk: Buffer) => void {
+function limited(most: number | undefined, durationMs: number | undefined, deadline: number): (chunk: Buffer) => void {
   let bytes = 0;
   return ({ length }) => {
     bytes += length;

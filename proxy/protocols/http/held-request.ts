@@ -117,12 +117,7 @@ function present({ headers, asked, verdict, masks, session }: HeldInit): Present
 }
 
 /** All of it: text as it is, JSON indented, anything else in base64. */
-function bodyText(
-  body: Buffer | undefined,
-  headers: HeaderFields,
-  masks: BodyMasks,
-  redactions: Set<string>,
-): string {
+function bodyText(body: Buffer | undefined, headers: HeaderFields, masks: BodyMasks, redactions: Set<string>): string {
   if (body === undefined || body.length === 0) return '(no body)';
   const shown = maskedBody(body, headers, masks, redactions);
   if (!isUtf8(shown)) return `(${body.length} bytes in base64)\n${shown.toString('base64')}`;
@@ -146,7 +141,9 @@ function maskedBody(body: Buffer, headers: HeaderFields, masks: BodyMasks, redac
     case 'untouched':
       return body;
     case 'refused':
-      throw new HttpRefused(laneError('SPE113', 'masking lets nobody see the body of this request, so nobody can approve it'));
+      throw new HttpRefused(
+        laneError('SPE113', 'masking lets nobody see the body of this request, so nobody can approve it'),
+      );
     case 'masked': {
       const { transform } = made;
       const parts = [transform.write(Buffer.from(body)), transform.end()];

@@ -1,8 +1,8 @@
+import type { CompiledConnection } from '../../../policy/bundle.ts';
+import type { BodyMasks } from '../../masking/body/port.ts';
 import { filterFields, withField } from './core/headers.ts';
 import type { HeaderFields, RequestHead } from './core/port.ts';
 import type { SignIn } from './credentials/sign-in.ts';
-import type { CompiledConnection } from '../../../policy/bundle.ts';
-import type { BodyMasks } from '../../masking/body/port.ts';
 
 /**
  * The fields of a request as they go to the target, but for the credential: without the target's cookies where these are ours to keep,
