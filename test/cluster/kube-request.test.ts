@@ -480,12 +480,14 @@ describeWith(controlPlaneNeeds, 'a request to an API server', () => {
     const below = numbers(11);
     const before = await read(WEB);
     let changed = 0;
-    for (let round = 0; round < 150; round++) {
+    for (let round = 0; round < 500; round++) {
       const sent: Sent = { method: 'PATCH', target: `${WEB}?dryRun=All`, ...randomPatch(below) };
       const worst = words(understood(sent).command);
-      const { status, body } = await send(sent);
-      if (status !== 200) continue;
-      const after: unknown = JSON.parse(body.toString('utf8'));
+      // Some make its handler panic, which ends the connection: nothing comes of those either.
+      const answer = await send(sent).catch((error: Error) => error);
+      if (answer instanceof Error) expect(answer.message).toMatch(/socket hang up|ECONNRESET/);
+      if (answer instanceof Error || answer.status !== 200) continue;
+      const after: unknown = JSON.parse(answer.body.toString('utf8'));
       const [was, is] = [before, after].map((object) => [
         member(object, 'spec', 'replicas'),
         JSON.stringify(member(object, 'spec', 'template', 'spec')),
@@ -500,7 +502,7 @@ describeWith(controlPlaneNeeds, 'a request to an API server', () => {
         expect(worst, where).toContain('unknown deployments/web');
       }
     }
-    expect(changed).toBeGreaterThan(15);
+    expect(changed).toBeGreaterThan(25);
   });
 
   describe('that changes pods', () => {

@@ -21,7 +21,7 @@ function shown(object: unknown): string {
     : metadata;
   const { apiVersion, kind, metadata: _whole, status: _seen, ...rest } = object;
   const ordered = { apiVersion, kind, metadata: kept, ...rest };
-  return stringify(ordered, { lineWidth: 0, aliasDuplicateObjects: false, sortMapEntries: false });
+  return stringify(ordered, { lineWidth: 0, aliasDuplicateObjects: false, sortMapEntries: false }).trimEnd();
 }
 
 /**
@@ -29,7 +29,9 @@ function shown(object: unknown): string {
  * masks the objects before.
  */
 export function objectDifference(before: unknown, after: unknown): string {
-  const lines = lineDiff(shown(before), shown(after)).filter(({ sign, text }) => sign === ' ' || text !== '');
+  const [was, is] = [shown(before), shown(after)];
+  // A text without lines has one that is empty.
+  const lines = lineDiff(was, is).filter(({ sign }) => (sign === '-' ? was !== '' : sign === ' ' || is !== ''));
   if (lines.every(({ sign }) => sign === ' ')) return '';
   return withContext(lines, CONTEXT)
     .map(({ sign, text }) => `${sign} ${text}`.trimEnd())
