@@ -177,7 +177,12 @@ function followedLines(
 ): string | undefined {
   const denial = event.e === 'command.denied' || event.e === 'file.denied' || event.e === 'session.refused';
   if (options.output === 'json') {
-    if (event.e === 'result.chunk' || event.e === 'output.chunk' || (options.denied === true && !denial))
+    if (
+      event.e === 'request.chunk' ||
+      event.e === 'result.chunk' ||
+      event.e === 'output.chunk' ||
+      (options.denied === true && !denial)
+    )
       return undefined;
     const { result: _result, parts: _parts, ...shown } = event;
     return `${safeJson({ connection, ...shown })}\n`;
