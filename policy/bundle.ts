@@ -207,6 +207,13 @@ export interface PolicyScope {
    * all. For what has to be settled before a command is known, such as the extensions of a certificate; it grants nothing by itself.
    */
   operations(loginUser: string): ReadonlySet<SshOperation>;
+  /**
+   * What conditions look at that costs something to have: `body` the JSON body of an HTTP request (`HttpFacts.body`), `object` the object
+   * of a Kubernetes request as it will be (`KubernetesFacts.object`). Where it is not needed it may be left out.
+   */
+  readonly needs: { readonly body: boolean; readonly object: boolean };
+  /** MCP: whether some rule may let this subject call the tool at the path, with whatever arguments; it grants nothing by itself. */
+  offersTool(path: string, tool: string): boolean;
   decide(command: Command, context: DecideContext): Decision;
   /** What this subject may do here, as rows for `SHOW sallyport.permissions`. */
   permissions(): readonly PermissionRow[];

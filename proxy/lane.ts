@@ -117,7 +117,7 @@ export interface LaneObserver {
 /** For logs and metrics: called, never waited for. */
 export interface CredentialObserver {
   /** A credential that was made here is gone, or ends by itself. @param lifetimeSeconds from its issue */
-  ended(connection: CompiledConnection, type: 'role' | 'certificate', lifetimeSeconds: number): void;
+  ended(connection: CompiledConnection, type: 'role' | 'certificate' | 'token', lifetimeSeconds: number): void;
   /** Logins that nobody had dropped. */
   swept(connection: CompiledConnection, count: number): void;
   warn(detail: object, message: string): void;

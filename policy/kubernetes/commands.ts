@@ -26,7 +26,10 @@ export interface KubernetesRequest extends KubernetesTarget {
   readonly dryRun?: boolean;
 }
 
-/** What the body does beyond the verb. */
+/**
+ * What the body does beyond the verb. The target is what it is done to: of an autoscaler the workload that it scales, of a pod that runs
+ * as another service account that account (`serviceaccounts`), else the object of the request.
+ */
 export interface KubernetesEffect extends Omit<KubernetesTarget, 'subresource'> {
   readonly operation: OperationTuple['operation'];
   readonly replicas?: number;
@@ -87,12 +90,16 @@ export function kubernetesCommand(
   const unknown = (reason: string): void => {
     tuples.push({ type: 'unknown', verb, ...target, reason, statement: fact('Opaque', target, {}) });
   };
-  const operate = (effect: Omit<KubernetesEffect, keyof KubernetesTarget>, at: KubernetesTarget): void => {
+  const operate = (
+    effect: Omit<KubernetesEffect, keyof KubernetesTarget>,
+    at: KubernetesTarget,
+    does: string = verb,
+  ): void => {
     const { operation, replicas, previousReplicas } = effect;
     if (operation === 'Exec') {
       for (const exec of execsOf(effect.argv ?? [])) {
         const rest = { argv: exec.argv, ...(effect.container === undefined ? {} : { container: effect.container }) };
-        tuples.push({ type: 'operation', operation, verb, ...at, exec, statement: fact(operation, at, rest) });
+        tuples.push({ type: 'operation', operation, verb: does, ...at, exec, statement: fact(operation, at, rest) });
       }
       return;
     }
@@ -100,7 +107,7 @@ export function kubernetesCommand(
       ...(replicas === undefined ? {} : { replicas }),
       ...(previousReplicas === undefined ? {} : { previousReplicas }),
     };
-    tuples.push({ type: 'operation', operation, verb, ...at, statement: fact(operation, at, rest) });
+    tuples.push({ type: 'operation', operation, verb: does, ...at, statement: fact(operation, at, rest) });
   };
 
   if (request.path !== undefined) {
@@ -117,7 +124,7 @@ export function kubernetesCommand(
   const own = operationOf(verb, target);
   // The body says it better: a scale subresource whose direction is known, a debug container with its command.
   const told = own !== undefined && meaning.effects.some(({ operation }) => isOneOf(own.operation, operation));
-  if (own !== undefined && !told) operate({ ...own, argv: request.argv ?? [] }, target);
+  if (own !== undefined && !told) operate({ operation: own.operation, argv: request.argv ?? [] }, target);
   if (own?.also !== false && meaning.only !== true) {
     tuples.push({ type: 'api', verb, ...target, statement: fact('', target, {}) });
   }
@@ -126,8 +133,16 @@ export function kubernetesCommand(
   }
   for (const effect of meaning.effects) {
     const { group, resource, namespace, name } = effect;
-    const itself = group === target.group && resource === target.resource;
-    operate(effect, { group, resource, subresource: itself ? target.subresource : '', namespace, name });
+    if (group === target.group && resource === target.resource) operate(effect, { ...target, namespace, name });
+    else {
+      const scales = isOneOf('Scale', effect.operation);
+      // What will be done to the other object, in the words of RBAC where there are some.
+      operate(
+        effect,
+        { group, resource, subresource: scales ? 'scale' : '', namespace, name },
+        scales ? 'update' : 'use',
+      );
+    }
   }
   if (meaning.unknown !== undefined) unknown(meaning.unknown);
   return { protocol: 'Kubernetes', text: request.text, statements, tuples };

@@ -1,4 +1,4 @@
-import type { KubernetesOperation, KubernetesTarget } from '../command.ts';
+import type { KubernetesOperation, KubernetesTarget, OperationTuple } from '../command.ts';
 
 /** What a verb and a resource mean by themselves. */
 export interface ImpliedOperation {
@@ -46,4 +46,42 @@ const alone = (operation: ImpliedOperation['operation']): ImpliedOperation => ({
 function readsSecret(verb: string): ImpliedOperation | undefined {
   if (verb === 'create') return undefined;
   return { operation: 'ReadSecret', also: WRITES.has(verb) };
+}
+
+export const SCALES: readonly KubernetesOperation[] = ['Scale', 'ScaleOut', 'ScaleIn'];
+
+export function isScale(operation: KubernetesOperation): boolean {
+  return SCALES.includes(operation);
+}
+
+/**
+ * The requests, in the words of RBAC, by which the same could have been done: a rule that takes away one of them hits the operation by
+ * every route. An exec begins with POST or, over WebSocket, with GET; a list shows what a get shows.
+ */
+export function sameRequests(tuple: OperationTuple): readonly (KubernetesTarget & { readonly verb: string })[] {
+  const { operation } = tuple;
+  switch (operation) {
+    case 'Scale':
+    case 'ScaleOut':
+    case 'ScaleIn':
+      return [
+        tuple,
+        { ...tuple, verb: 'update', subresource: 'scale' },
+        { ...tuple, verb: 'patch', subresource: 'scale' },
+      ];
+    case 'Exec':
+    case 'PortForward':
+      return [tuple, { ...tuple, verb: 'create' }, { ...tuple, verb: 'get' }];
+    case 'ReadSecret':
+      return [tuple, { ...tuple, verb: 'get' }];
+    case 'Evict':
+      return [tuple, { ...tuple, verb: 'delete', subresource: '' }];
+    case 'ChangeRBAC':
+    case 'Impersonate':
+    case 'PrivilegedPod':
+    case 'UseServiceAccount':
+      return [tuple];
+    default:
+      return operation satisfies never;
+  }
 }

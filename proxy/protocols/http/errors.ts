@@ -22,8 +22,8 @@ export const HTTP_LANE_ERRORS = {
   },
   SPE105: {
     status: 400,
-    message: 'the header {} would change what the request means',
-    hint: 'Send the method and the path themselves: policy decides on these.',
+    message: 'the body of the request cannot be judged: {}',
+    hint: 'A rule looks at bodies here: send JSON in UTF-8 (application/json) whose objects name nothing twice.',
   },
   SPE106: {
     status: 502,
