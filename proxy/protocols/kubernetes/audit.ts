@@ -67,7 +67,14 @@ export interface AuditedRequest {
 /** MicroTime of Kubernetes. */
 const time = (at: number): string => new Date(at).toISOString().replace('Z', '000Z');
 
-export function auditObject({ resource, namespace, name, apiGroup, apiVersion, subresource }: RequestInfo): AuditObject {
+export function auditObject({
+  resource,
+  namespace,
+  name,
+  apiGroup,
+  apiVersion,
+  subresource,
+}: RequestInfo): AuditObject {
   return {
     resource,
     ...(namespace === '' ? {} : { namespace }),

@@ -56,7 +56,14 @@ export function describeRequest(
       return line('kubectl logs', name, ofNamespace, container, isTrue(first('follow')) ? '--follow' : '');
     case 'scale':
       if (verb === 'get') break;
-      return line('kubectl scale', what, name, ofNamespace, replicas === undefined ? '' : `--replicas=${replicas}`, dry);
+      return line(
+        'kubectl scale',
+        what,
+        name,
+        ofNamespace,
+        replicas === undefined ? '' : `--replicas=${replicas}`,
+        dry,
+      );
     case 'eviction':
       return line('kubectl evict', name, ofNamespace, dry);
     case 'token':

@@ -49,9 +49,5 @@ export function effectsOf({ decision }: Verdict, hidden: (text: string) => strin
     const text = tupleWords(tuple);
     return hidden(text.charAt(0).toUpperCase() + text.slice(1));
   };
-  return [
-    ...new Set(
-      decision.tuples.filter(({ because }) => because !== 'harmless').map(({ tuple }) => words(tuple)),
-    ),
-  ];
+  return [...new Set(decision.tuples.filter(({ because }) => because !== 'harmless').map(({ tuple }) => words(tuple)))];
 }

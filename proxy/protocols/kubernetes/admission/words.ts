@@ -60,10 +60,7 @@ export function notApproved(ticket: ApprovalTicket, state: string, message: stri
 }
 
 /** The store takes no request, or gives no right to run it. */
-export function storeRefused(
-  refusal: ApprovalRefusal,
-  requirements: readonly ApprovalRequirement[],
-): KubernetesReport {
+export function storeRefused(refusal: ApprovalRefusal, requirements: readonly ApprovalRequirement[]): KubernetesReport {
   const said = [refusal.message, ...requirements.map(({ message }) => message)].filter((part) => part);
   return kubernetesError('SPL004', said.join('. '), {
     detail: `rule ${requirements.map(({ rule }) => ruleName(rule)).join(', ')}, ${refusal.code}`,

@@ -128,7 +128,8 @@ function headerToken(token: string): string {
  */
 function impersonation({ username, groups, serviceAccount }: Subject, session: string): HeaderFields {
   const named = ['impersonate-user', headerName(username)];
-  const listed = serviceAccount === undefined ? groups.flatMap((group) => ['impersonate-group', headerName(group)]) : [];
+  const listed =
+    serviceAccount === undefined ? groups.flatMap((group) => ['impersonate-group', headerName(group)]) : [];
   return [...named, ...listed, SESSION_EXTRA, session];
 }
 
