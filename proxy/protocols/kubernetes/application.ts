@@ -4,11 +4,11 @@ import type { Exchange, HttpApplication } from '../http/core/port.ts';
 import { kubernetesError, reportOf } from './errors.ts';
 import { ofHttp } from './http-report.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
+import { understand } from './meaning/understand.ts';
 import { answerRefusal, handleRequest, refuseUnread, statusObject } from './plain-request.ts';
 import { parseRequestInfo } from './request/request-info.ts';
 import { refusalOf } from './status.ts';
 import { handleStream, streamKind } from './stream-request.ts';
-import { understand } from './understanding.ts';
 import { websocketToken } from './upstream/headers.ts';
 
 /** Longest body of a request, in bytes: the API server's own limit (k8s.io/apiserver, MaxRequestBodyBytes). */

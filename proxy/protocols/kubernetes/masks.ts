@@ -3,7 +3,7 @@ import { type ContentDetectors, createContentDetectors } from '../../masking/det
 import type { CredentialSource } from '../../ports.ts';
 import { bringTokenKeys } from '../../session/token-keys.ts';
 import type { HttpSession } from '../http/core/port.ts';
-import { kubernetesError, Refused } from './errors.ts';
+import { createObjectMasks } from './masking/objects.ts';
 import type { ObjectMasks } from './masking/port.ts';
 
 /** Everything that is masked for one subject under one bundle. */
@@ -18,10 +18,9 @@ export function createMasks(credentials: CredentialSource): (session: HttpSessio
   const known = new WeakMap<PolicyScope, Promise<SubjectMasks>>();
 
   async function make({ scope, connection }: HttpSession): Promise<SubjectMasks> {
-    if (!scope.masks.empty) throw new Refused(kubernetesError('SPL021', 'objects of Kubernetes are not masked yet'));
     const tokenKey = await bringTokenKeys(scope.masks, connection, credentials);
     return {
-      objects: NO_MASKS,
+      objects: createObjectMasks(scope.masks, tokenKey),
       content: createContentDetectors(scope.masks.content, tokenKey),
     };
   }
@@ -38,11 +37,3 @@ export function createMasks(credentials: CredentialSource): (session: HttpSessio
     return masks;
   };
 }
-
-const NO_MASKS: ObjectMasks = {
-  empty: true,
-  wantsObjectsInTables: () => false,
-  request: (headers) => headers,
-  answer: (head) => ({ body: 'untouched', head }),
-  write: () => undefined,
-};

@@ -1,9 +1,12 @@
+import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { Lane, LaneContext } from '../../lane.ts';
 import { createHttpLane } from '../http/core/lane.ts';
 import { createUpstreams } from '../http/core/upstream/pools.ts';
 import { createKubernetesApplication } from './application.ts';
 import { createLongRequests } from './long-requests.ts';
 import { createMasks } from './masks.ts';
+import { createDiscovery } from './meaning/discovery.ts';
+import type { Discovery } from './meaning/port.ts';
 import { createSignIns } from './upstream/sign-in.ts';
 
 /** The Kubernetes lane of a process. */
@@ -11,6 +14,7 @@ export function createKubernetesProtocol(context: LaneContext): Lane {
   const { credentials, cluster, connectTimeoutMs } = context;
   const upstreams = createUpstreams({ connectTimeoutMs });
   const long = createLongRequests(context.bundles);
+  const discoveries = new WeakMap<CompiledConnection, Discovery>();
   const application = createKubernetesApplication({
     ...context,
     signIns: createSignIns({ credentials, cluster, now: Date.now }),
@@ -18,7 +22,9 @@ export function createKubernetesProtocol(context: LaneContext): Lane {
     long,
     masks: createMasks(credentials),
     discovery(connection) {
-      throw new Error(`nobody asks ${connection.name}`);
+      const discovery = discoveries.get(connection) ?? createDiscovery(Date.now);
+      discoveries.set(connection, discovery);
+      return discovery;
     },
   });
   const lane = createHttpLane(context, application);

@@ -22,27 +22,3 @@ function unknownCommand({ verb, path }: RequestInfo, text: string, reason: strin
     { effects: [], unknown: reason },
   );
 }
-
-/** Until bodies are understood: what has one is refused. */
-export function understand(
-  request: Pick<RequestHead, 'method' | 'target' | 'query'> & { readonly contentType: string | undefined },
-  info: RequestInfo,
-  body: Buffer,
-): Understanding | { readonly refusal: string } {
-  if (body.length > 0) return { refusal: 'bodies are not understood yet' };
-  const of = (name: string): readonly string[] =>
-    request.query.flatMap(([known, value]) => (known === name ? [value] : []));
-  const command = kubernetesCommand({
-    text: `${request.method} ${request.target}`,
-    verb: info.verb,
-    version: info.apiVersion,
-    group: info.apiGroup,
-    resource: info.resource,
-    subresource: info.subresource,
-    namespace: info.namespace,
-    name: info.name,
-    ...(info.isResourceRequest ? {} : { path: info.path }),
-    argv: of('command'),
-  });
-  return { info, command };
-}
