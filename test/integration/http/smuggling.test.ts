@@ -16,7 +16,7 @@ afterAll(async () => {
 });
 
 /** Everything that the origin ever got. */
-const arrived = (): string => origin.received.join('');
+const arrived = (): string => origin.log();
 const HOST = 'Host: api.example.com';
 const lines = (...parts: string[]): string => parts.join('\r\n');
 const auth = (): string => `Authorization: Bearer ${token}`;
