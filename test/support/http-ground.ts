@@ -97,7 +97,7 @@ export const OPEN_SCOPE: PolicyScope = {
   perCommand: false,
   rights: {} as PolicyScope['rights'],
   operations: () => new Set(),
-  needs: { body: false, object: false },
+  needs: { body: false, headers: false, object: false },
   offersTool: () => false,
   decide: unused('a decision'),
   permissions: () => [],
