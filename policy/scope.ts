@@ -82,7 +82,7 @@ function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask
       return ({ content, files }) => content.length > 0 || files.length > 0;
     case 'Kubernetes':
     case 'HTTP':
-      return ({ content, object }) => content.length > 0 || (object.spec.fields ?? []).length > 0;
+      return ({ content, fields }) => content.length > 0 || fields.length > 0;
     case 'Postgres':
       return () => true;
     default:
