@@ -137,7 +137,7 @@ describe('conditions', () => {
   });
 
   it('say what has to be read, and how long a decision lasts', () => {
-    expect(scope([everything]).needs).toEqual({ body: false, object: false });
+    expect(scope([everything]).needs).toEqual({ body: false, headers: false, object: false });
     expect(scope([everything, deny('no', { when: 'has(command.http.body.x)' })]).needs.body).toBe(true);
     const reuse = (when: string) => decide(may(when), sent('GET', '/')).reuse;
     expect(reuse('command.http.query == {} || true')).toBe('text');

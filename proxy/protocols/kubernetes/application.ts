@@ -1,3 +1,4 @@
+import { tokenOf } from '../http/core/connection.ts';
 import { field } from '../http/core/headers.ts';
 import type { Exchange, HttpApplication } from '../http/core/port.ts';
 import { kubernetesError, reportOf } from './errors.ts';
@@ -55,7 +56,7 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
       const own = headers.filter(([name]) => !others.includes(name));
       return { status, headers: [...own.flat(), ...others], body };
     },
-    token: websocketToken,
+    token: (fields) => websocketToken(fields) ?? tokenOf(fields),
   };
 }
 

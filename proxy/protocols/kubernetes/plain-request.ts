@@ -1,14 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import type { KubernetesCommand } from '../../../policy/command.ts';
 import { HttpRefused } from '../http/core/errors.ts';
-import { eachField, field, withField } from '../http/core/headers.ts';
-import type { Exchange, HeaderFields, ResponseHead, Rewritten, UpstreamPool } from '../http/core/port.ts';
+import { field, withField, withoutFields } from '../http/core/headers.ts';
+import type { AskAnswer, Exchange, HeaderFields, ResponseHead, Rewritten, UpstreamPool } from '../http/core/port.ts';
 import { acceptJson } from './accept.ts';
-import { type Admitted, type AskedRequest, admitRequest } from './admission/admit.ts';
-import type { Verdict } from './admission/verdict.ts';
+import { type Admitted, type AskedRequest, admitRequest, judge } from './admission/admit.ts';
 import { approvedWarning } from './admission/words.ts';
 import { type KubernetesReport, kubernetesError, reportOf } from './errors.ts';
-import { ofHttp } from './http-report.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
 import type { SubjectMasks } from './masks.ts';
 import type { AskApiServer, MeaningAnswer, Understanding } from './meaning/port.ts';
@@ -24,6 +21,17 @@ import type { SignIn } from './upstream/sign-in.ts';
 
 /** Longest answer of the API server to a question of ours, in bytes: an object is no longer than 3 MiB in JSON, with room for its Status. */
 const ASK_BYTES = 4 * 1024 * 1024;
+
+/** How often a write is tried whose object others write too. */
+const WRITES = 5;
+const CONFLICT = 409;
+const LENGTH: ReadonlySet<string> = new Set(['content-length']);
+
+interface WriteInit {
+  readonly understanding: Understanding;
+  readonly masks: SubjectMasks;
+  readonly approval: Admitted['approval'];
+}
 
 /** One request that is understood, on its way from the client to the API server and back. */
 export interface PlainRequest {
@@ -141,7 +149,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
         body,
         withoutBody: holdsSecrets(info),
         hidden: (text, count) => content?.maskText(text, count) ?? text,
-        difference: holdsSecrets(info) ? '' : differenceOf(current, objects),
+        difference: holdsSecrets(info) ? '' : differenceOf(current, objects, () => undefined),
       });
     },
     recording: record,
@@ -201,6 +209,10 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
 
   async function forward({ verdict, understanding: decided, limits, approval }: Admitted): Promise<void> {
     const masks = await masksNow();
+    if (decided.body?.pinned === true) {
+      await write({ understanding: decided, masks, approval });
+      return;
+    }
     const sent = decided.body?.bytes ?? body;
     const long = ports.long.begin({ exchange, command: decided.command, verdict });
     const counts = new Map<string, number>();
@@ -279,6 +291,69 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
       clearTimeout(timer);
       long.close();
     }
+  }
+
+  /**
+   * A write that was judged on one version of its object, which its body names. Where somebody else has written meanwhile the API server
+   * says so, and all of it is asked and decided anew: the client has done nothing wrong.
+   */
+  async function write({ understanding: first, masks, approval }: WriteInit): Promise<void> {
+    let current = first;
+    for (let left = approval === undefined ? WRITES : 1; ; left--) {
+      const sent = current.body?.bytes ?? Buffer.alloc(0);
+      let answer: AskAnswer;
+      try {
+        answer = await exchange.ask({
+          ...{ pool, method: head.method, target: targetOf(masks), limit: ASK_BYTES, body: sent },
+          headers: [...headersOf(masks, current), 'accept-encoding', 'identity', 'audit-id', auditID, ...identity],
+        });
+      } catch (error) {
+        end({ code: reportOf(error).code, bytes: 0, requestBytes: sent.length });
+        throw error;
+      }
+      const again = answer.status === CONFLICT && left > 1 ? await decideAnew() : undefined;
+      if (again === undefined) {
+        await answerWrite(answer, sent.length, masks, approval);
+        return;
+      }
+      current = again;
+    }
+  }
+
+  /** Undefined: it is not what was allowed any more, so the conflict is the client's. */
+  async function decideAnew(): Promise<Understanding | undefined> {
+    const refined = await asked.refine(understanding);
+    const allowed = judge(session, refined.command).decision.verdict === 'Allow' && refined.refused === undefined;
+    return allowed && refined.body?.pinned === true ? refined : undefined;
+  }
+
+  async function answerWrite(
+    answer: AskAnswer,
+    requestBytes: number,
+    { objects }: SubjectMasks,
+    approval: Admitted['approval'],
+  ): Promise<void> {
+    const counts = new Map<string, number>();
+    const count = (name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
+    const { status } = answer;
+    if (status === 401) ports.signIns.refused(session.connection);
+    const masked = objects.answer({ status, headers: answer.headers }, info, count);
+    settle(approval, status, true);
+    if (status === 401 || masked.body === 'refused') {
+      const ours =
+        masked.body === 'refused'
+          ? unmaskableReport(masked.error)
+          : kubernetesError('SPL014', 'the API server does not know it');
+      end({ status: ours.status, code: ours.code, bytes: 0, requestBytes });
+      await answerRefusal(exchange, ours, object);
+      return;
+    }
+    const shown = masked.body === 'untouched' ? answer.body : whole(masked.transform, answer.body);
+    const headOut = approval === undefined ? masked.head : withWarning(masked.head, approval);
+    const headers = withoutFields(headOut.headers, LENGTH);
+    record.answerBegins(headers)?.(shown);
+    end({ status, bytes: shown.length, requestBytes, headers, masked: counts });
+    await exchange.answer(status, headers, shown);
   }
 
   function targetOf({ objects }: SubjectMasks): string {

@@ -22,11 +22,8 @@ export function createKubernetesProtocol(context: LaneContext): Lane {
     long,
     masks: createMasks(credentials),
     discovery(connection) {
-      let discovery = discoveries.get(connection);
-      if (discovery === undefined) {
-        discovery = createDiscovery(Date.now);
-        discoveries.set(connection, discovery);
-      }
+      const discovery = discoveries.get(connection) ?? createDiscovery(Date.now);
+      discoveries.set(connection, discovery);
       return discovery;
     },
   });

@@ -114,6 +114,7 @@ export async function admitRequest(
       const verdict = judge(session, understanding.command);
       // Where it depends on what is there already, the worst was said: now it is found out.
       if (verdict.decision.verdict !== 'Allow' && understanding.refine !== undefined) {
+        if (certainlyDenied()) continue;
         const failure = await refine();
         if (failure !== undefined) return refuse(failure, verdict);
         continue;
@@ -161,6 +162,14 @@ export async function admitRequest(
   function suspended(): KubernetesReport | undefined {
     const kept = session.suspended();
     return kept === undefined ? undefined : ofHttp(kept);
+  }
+
+  /** It is denied whatever its body does: nothing has to be found out, and the denial says only what is certain. */
+  function certainlyDenied(): boolean {
+    const { certain, refine: _open, ...known } = understanding;
+    if (certain === undefined || judge(session, certain).denial === undefined) return false;
+    understanding = { ...known, command: certain };
+    return true;
   }
 
   async function refine(): Promise<KubernetesReport | undefined> {

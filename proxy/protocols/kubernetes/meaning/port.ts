@@ -79,7 +79,12 @@ export interface Understanding {
    * Goes to the API server in place of the client's body, with this media type: what was judged, written in one way only, or narrowed to
    * the state that it was judged on (`metadata.resourceVersion`), so that the API server refuses it (409) when that has changed.
    */
-  readonly body?: { readonly bytes: Buffer; readonly contentType: string };
+  readonly body?: {
+    readonly bytes: Buffer;
+    readonly contentType: string;
+    /** The version in it is ours: a client that gets 409 for it has done nothing wrong, and may have all of it asked and decided anew. */
+    readonly pinned?: true;
+  };
   readonly dryRun?: DryRun;
   /**
    * The API server refused the dry run, as it would refuse the request. `command` says then only what is certain of the request: where

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { WebSocket, WebSocketServer } from 'ws';
-import { eachField } from '../../http/core/headers.ts';
+import { eachField, field } from '../../http/core/headers.ts';
 import type { HeaderFields } from '../../http/core/port.ts';
 import type { StreamExchange, StreamUpstream } from './port.ts';
 
@@ -100,17 +100,20 @@ export function openMessages(socket: WebSocket, handlers: MessageHandlers): Mess
   };
 }
 
-/** Upgrades a client whose request was checked by `negotiate`. */
+/**
+ * Upgrades a client whose request was checked by `negotiate`. The subprotocol is agreed on here and in `dialWebSocket`, not by `ws`: the
+ * name of the tunnel is no token, which `ws` insists on.
+ */
 export function acceptWebSocket(exchange: StreamExchange, protocol: string): WebSocket {
   const server = new WebSocketServer({
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: MOST_MESSAGE_BYTES,
-    handleProtocols: () => protocol,
   });
-  const headers: Record<string, string> = { upgrade: 'websocket' };
-  for (const [name, value] of eachField(exchange.head.headers)) headers[name] ??= value;
+  server.on('headers', (answer) => answer.push(`Sec-WebSocket-Protocol: ${protocol}`));
+  const key = field(exchange.head.headers, 'sec-websocket-key');
+  const headers = { upgrade: 'websocket', 'sec-websocket-version': '13', 'sec-websocket-key': key };
   let accepted: WebSocket | undefined;
   const request = { method: 'GET', headers } as unknown as IncomingMessage;
   server.handleUpgrade(request, exchange.takeOver(), Buffer.alloc(0), (socket) => {
@@ -144,36 +147,37 @@ export async function dialWebSocket(
   const connection = await pool.dial(signal);
   const { host, port } = pool.target;
   const { promise, resolve, reject } = Promise.withResolvers<Dialled>();
-  const socket = new WebSocket(`ws://${host.includes(':') ? `[${host}]` : host}:${port}${target}`, [...protocols], {
+  const socket = new WebSocket(`ws://${host.includes(':') ? `[${host}]` : host}:${port}${target}`, {
     // TLS is in the connection already.
     createConnection: () => connection,
-    headers: identity,
+    headers: { ...identity, 'sec-websocket-protocol': protocols.join(', ') },
     perMessageDeflate: false,
     maxPayload: MOST_MESSAGE_BYTES,
     handshakeTimeout: HANDSHAKE_MS,
     followRedirects: false,
   });
-  const abort = (): void => {
-    reject(signal.reason);
+  const abortWith = (reason: unknown): void => {
+    reject(reason);
     socket.terminate();
   };
+  const abort = (): void => abortWith(signal.reason);
   socket.on('error', reject);
+  let protocol: string | undefined;
+  socket.once('upgrade', (response: IncomingMessage) => {
+    protocol = response.headers['sec-websocket-protocol'];
+    delete response.headers['sec-websocket-protocol'];
+  });
   socket.once('open', () => {
     // Whoever waits for this takes over before anything is read.
     socket.pause();
-    resolve({ socket, protocol: socket.protocol });
+    if (protocol !== undefined && protocols.includes(protocol)) resolve({ socket, protocol });
+    else abortWith(new Error('the API server agreed to none of the subprotocols'));
   });
   socket.once('unexpected-response', (_request, response: IncomingMessage) => {
-    refusalOf(response).then(
-      (refusal) => {
-        resolve(refusal);
-        socket.terminate();
-      },
-      (error: unknown) => {
-        reject(error);
-        socket.terminate();
-      },
-    );
+    refusalOf(response).then((refusal) => {
+      resolve(refusal);
+      socket.terminate();
+    }, abortWith);
   });
   if (signal.aborted) abort();
   signal.addEventListener('abort', abort, { once: true });
