@@ -8,6 +8,7 @@ import type {
   AdmissionGate,
   ApprovalStore,
   BundleSource,
+  ClusterIdentity,
   CredentialSource,
   Proof,
   SshHostKeys,
@@ -55,6 +56,8 @@ export interface LaneContext {
   readonly approvals: ApprovalStore;
   readonly credentials: CredentialSource;
   readonly verifier: TokenVerifier;
+  /** Undefined: Sallyport does not run in a cluster. */
+  readonly cluster: ClusterIdentity | undefined;
   readonly recorder: RecordingSink;
   readonly turn: Turn;
   readonly observer: LaneObserver;
@@ -68,6 +71,8 @@ export interface LaneContext {
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held, in milliseconds. */
   readonly holdNoticeMs: number;
+  /** How long a request of a client that cannot be told anything meanwhile is held before it is asked to come again, in milliseconds. */
+  readonly holdInBandMs: number;
   /** How long the target may take until it is ready, in milliseconds. */
   readonly connectTimeoutMs: number;
   /** Commands of this subject on this connection in the running minute, this one included. */
@@ -114,7 +119,7 @@ export interface LaneObserver {
 /** For logs and metrics: called, never waited for. */
 export interface CredentialObserver {
   /** A credential that was made here is gone, or ends by itself. @param lifetimeSeconds from its issue */
-  ended(connection: CompiledConnection, type: 'role' | 'certificate', lifetimeSeconds: number): void;
+  ended(connection: CompiledConnection, type: 'role' | 'certificate' | 'token', lifetimeSeconds: number): void;
   /** Logins that nobody had dropped. */
   swept(connection: CompiledConnection, count: number): void;
   warn(detail: object, message: string): void;
