@@ -45,7 +45,8 @@ export function serveHttp2(
       initialWindowSize: STREAM_WINDOW,
     },
   } as http2.ServerSessionOptions);
-  session.setLocalWindowSize(SESSION_WINDOW);
+  // Over TLS it gets its handle a moment later.
+  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW));
   session.on('error', nothing);
   session.on('close', closed);
   // Typings have the event without its fourth argument.
