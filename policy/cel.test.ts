@@ -25,7 +25,8 @@ function evaluate(
 ): boolean | { readonly error: string } {
   const scope = scopeVariables({ ...agent, claims, ...subject }, target);
   const what = command([], [facts('Delete', sql)], body);
-  return compileCondition(text).evaluate(commandVariables(scope, what, 0, context(now)));
+  const condition = compileCondition(text);
+  return condition.evaluate(commandVariables(scope, what, 0, context(now), condition.paths));
 }
 
 const errorOf = (text: string): string | undefined => compileCondition(text).error;

@@ -241,6 +241,171 @@ export interface SshCommand {
   readonly transfer?: SshTransfer;
 }
 
-/** Other lanes add their members here. */
-export type Command = SqlCommand | SshCommand;
-export type Tuple = SqlTuple | SshTuple;
+/** What `kubernetes.operations` may name, exactly the CRD's enum (AccessPolicy.spec.rules[].kubernetes.operations). */
+export const KUBERNETES_OPERATIONS = [
+  'Scale',
+  'ScaleOut',
+  'ScaleIn',
+  'Exec',
+  'PortForward',
+  'ReadSecret',
+  'ChangeRBAC',
+  'Evict',
+  'Impersonate',
+  'PrivilegedPod',
+  'UseServiceAccount',
+  'Opaque',
+] as const;
+export type KubernetesOperation = (typeof KUBERNETES_OPERATIONS)[number];
+
+/**
+ * The object, or the collection, that something is done to. Everything as the API server's RequestInfo has it: `group` empty for the
+ * core group, `namespace` empty for cluster-scoped objects and for all namespaces (but its own name for a Namespace), `name` empty for
+ * a collection. Only for `create` the name is that of the body, which RequestInfo does not know; empty with generateName.
+ */
+export interface KubernetesTarget {
+  readonly group: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** A request on a resource, in the words of RBAC. */
+export interface ApiTuple extends OfStatement, KubernetesTarget {
+  readonly type: 'api';
+  /** `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` or `deletecollection`. */
+  readonly verb: string;
+}
+
+/** A URL that is no resource: `/version`, `/apis/apps/v1`, `/metrics`. */
+export interface PathTuple extends OfStatement {
+  readonly type: 'path';
+  /** The HTTP method in lower case, as RBAC has it. */
+  readonly verb: string;
+  /** Decoded, as RequestInfo has it. */
+  readonly path: string;
+}
+
+/**
+ * What a request means beyond its verb. Where the request is nothing else (exec, the scale subresource, a patch that changes only
+ * replicas), this tuple stands alone; where it does more, it stands beside the `api` tuple and both have to be covered.
+ */
+export interface OperationTuple extends OfStatement, KubernetesTarget {
+  readonly type: 'operation';
+  /** `Scale`: one whose direction is not known; `ScaleOut` and `ScaleIn`: one whose direction is. */
+  readonly operation: Exclude<KubernetesOperation, 'Opaque'>;
+  /** Of the request: rules with verbs hit operations too. The target is what the operation acts on: of an autoscaler, what it scales. */
+  readonly verb: string;
+  /** Exec, always; else never. */
+  readonly exec?: KubernetesExec;
+}
+
+/** One simple command that is run in a container. */
+export interface KubernetesExec {
+  /** Empty: what runs cannot be known (attach, a debug container without a command). */
+  readonly argv: readonly string[];
+  /** It runs what its words say, as in `ExecTuple`. */
+  readonly wrapper: boolean;
+  /** Set for a command of a script: the words of the shell that runs it, `sh -c SCRIPT`. */
+  readonly shell?: readonly string[];
+}
+
+/** What was not understood: it could do anything. Members of the target are empty where even they are not known. */
+export interface UnknownTuple extends OfStatement, KubernetesTarget {
+  readonly type: 'unknown';
+  readonly verb: string;
+  /** In words that complete "cannot be judged: ...". */
+  readonly reason: string;
+}
+
+export type KubernetesTuple = ApiTuple | PathTuple | OperationTuple | UnknownTuple;
+
+/** What CEL sees as `command.kubernetes` for one tuple. Members without `?` are always present. */
+export interface KubernetesFacts extends KubernetesTarget {
+  /** Empty for what is no operation. */
+  readonly operation: KubernetesOperation | '';
+  readonly verb: string;
+  readonly version: string;
+  /** Of a URL that is no resource; else empty. */
+  readonly path: string;
+  /** Of exec, attach, logs and debug; empty where the request leaves it to the API server. */
+  readonly container: string;
+  /** Words of the command in question; empty for everything but Exec. */
+  readonly argv: readonly string[];
+  readonly stdin: boolean;
+  readonly tty: boolean;
+  /** `dryRun=All`: nothing is changed. It is judged all the same. */
+  readonly dryRun: boolean;
+  /** Of scaling, where they are known: what is asked for, and what is there. */
+  readonly replicas?: number;
+  readonly previousReplicas?: number;
+  /** JSON of the object as it will be; absent where there is none, or it was not read. */
+  readonly object?: unknown;
+}
+
+export interface KubernetesCommand {
+  readonly protocol: 'Kubernetes';
+  /** Method and URL, shown in CEL as `command.text`: `PATCH /apis/apps/v1/namespaces/shop/deployments/web`. */
+  readonly text: string;
+  readonly statements: readonly KubernetesFacts[];
+  readonly tuples: readonly KubernetesTuple[];
+}
+
+/** One request of HTTP. */
+export interface HttpTuple extends OfStatement {
+  readonly type: 'http';
+  readonly method: string;
+  /** `host[:port]` in lower case. */
+  readonly host: string;
+  /** Decoded once: begins with a slash, without dot segments and doubled slashes. */
+  readonly path: string;
+}
+
+/** One message of the Model Context Protocol, at a path that the connection declares for it. */
+export interface McpTuple extends OfStatement {
+  readonly type: 'mcp';
+  /** Of HTTP: POST; GET for the stream of the server's messages, DELETE for the end of the session. */
+  readonly httpMethod: string;
+  readonly host: string;
+  readonly path: string;
+  /** Of JSON-RPC, such as `tools/call`; empty where there is no message, and for an answer to a request of the server. */
+  readonly method: string;
+  /** `params.name` of `tools/call`; else empty. */
+  readonly tool: string;
+}
+
+export type WebTuple = HttpTuple | McpTuple;
+
+/** What CEL sees as `command.http` for one tuple, and as `command.mcp`. Members without `?` are always present. */
+export interface HttpFacts {
+  readonly method: string;
+  readonly host: string;
+  readonly path: string;
+  /** Each name with its values, in order. */
+  readonly query: Readonly<Record<string, readonly string[]>>;
+  /** Lower-case names, repeated ones joined by `, `; without what identifies the caller. */
+  readonly headers: Readonly<Record<string, string>>;
+  /** The media type in lower case, without parameters; empty where there is none. */
+  readonly contentType: string;
+  /** JSON; absent where it is not JSON, or was not read (`PolicyScope.needs`). */
+  readonly body?: unknown;
+  readonly mcp?: {
+    readonly method: string;
+    readonly tool: string;
+    /** `params.arguments` of `tools/call`; else absent. */
+    readonly arguments?: unknown;
+  };
+}
+
+export interface HttpCommand {
+  readonly protocol: 'HTTP';
+  /** Method and URL, shown in CEL as `command.text`: `GET https://api.example.com/v1/charges?limit=3`. */
+  readonly text: string;
+  /** One, but for a batch of MCP messages. */
+  readonly statements: readonly HttpFacts[];
+  readonly tuples: readonly WebTuple[];
+}
+
+export type Command = SqlCommand | SshCommand | KubernetesCommand | HttpCommand;
+export type Tuple = SqlTuple | SshTuple | KubernetesTuple | WebTuple;

@@ -33,8 +33,7 @@ export function decide(scope: DecisionScope, command: Command, context: DecideCo
   const judged = command.tuples.map((tuple) => judge.judge(tuple));
   const tuples = judged.map((one) => one.verdict);
   const ceiling = ceilingOf(connection);
-  // The shape of SQL is its text without literals; nothing else has one.
-  const reuse = command.protocol === 'SSH' && judge.reuse === 'shape' ? 'text' : judge.reuse;
+  const { reuse } = judge;
 
   const denied = judged.filter((one) => one.verdict.verdict === 'Deny');
   const firm = denied.filter((one) => one.firm);

@@ -2,11 +2,9 @@ import type { DecideContext } from './bundle.ts';
 import { type CelVariables, commandVariables, type ScopeVariables } from './cel-variables.ts';
 import type { Command, Tuple } from './command.ts';
 import type { Reuse, TupleVerdict } from './decision.ts';
-import { isOpaque } from './kinds.ts';
 import type { MaskPlan } from './masking.ts';
-import { coversTuple, hitsTuple, isOpaqueTuple } from './match-tuple.ts';
+import { coversTuple, hitsTuple, isHarmlessTuple, isOpaqueTuple, reuseOfCommand } from './match-tuple.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
-import { grantsFiles } from './ssh/match.ts';
 import { opaqueAdvice, uncoveredAdvice } from './words.ts';
 
 /** What one subject faces on one connection: the rules that are about both, in a fixed order. */
@@ -16,6 +14,8 @@ export interface Candidates {
   readonly requireApproval: readonly CompiledRule[];
   /** `NAMESPACE/NAME` of the masking rules in force. */
   readonly maskingRules: readonly string[];
+  /** Paths that conditions of these rules read. */
+  readonly reads: ReadonlySet<string>;
   /** How masking rules protect what is read of a file, or of anything below a folder. */
   readonly protects?: MaskPlan['file'];
 }
@@ -36,20 +36,20 @@ const EMPTY: readonly CompiledRule[] = [];
 /** Judges the tuples of one command at one time; conditions are evaluated once per rule and sub-statement. */
 export class TupleJudge {
   /** How long the verdicts may be reused, from the conditions that were looked at so far. */
-  reuse: Reuse = 'shape';
+  reuse: Reuse;
   readonly #candidates: Candidates;
   readonly #variables: ScopeVariables;
   readonly #command: Command;
   readonly #context: DecideContext;
   #bindings: Map<number, CelVariables> | undefined;
   #results: Map<CompiledRule, Map<number, boolean | { readonly error: string }>> | undefined;
-  #harmlessStatements: Set<number> | undefined;
 
   constructor(candidates: Candidates, variables: ScopeVariables, command: Command, context: DecideContext) {
     this.#candidates = candidates;
     this.#variables = variables;
     this.#command = command;
     this.#context = context;
+    this.reuse = reuseOfCommand(command);
   }
 
   judge(tuple: Tuple): Judged {
@@ -81,7 +81,7 @@ export class TupleJudge {
 
     const holds =
       requireApproval.length === 0 ? EMPTY : requireApproval.filter((rule) => this.#hits(rule, tuple, opaque, errors));
-    const harmless = allow.length > 0 && this.#harmless(tuple);
+    const harmless = isHarmlessTuple(tuple, this.#command, allow);
     const covering = harmless ? EMPTY : this.#covering(tuple, errors);
     if (!harmless && covering.length === 0) {
       const message = uncoveredAdvice(tuple);
@@ -176,53 +176,10 @@ export class TupleJudge {
     this.#bindings ??= new Map();
     let bindings = this.#bindings.get(statement);
     if (bindings === undefined) {
-      bindings = commandVariables(this.#variables, this.#command, statement, this.#context);
+      bindings = commandVariables(this.#variables, this.#command, statement, this.#context, this.#candidates.reads);
       this.#bindings.set(statement, bindings);
     }
     return bindings;
-  }
-
-  /** Semantics 8. A built-in function is harmless where everything else that its sub-statement does is. */
-  #harmless(tuple: Tuple): boolean {
-    switch (tuple.type) {
-      case 'kind':
-        return tuple.harmless === true && !isOpaque(tuple.kind);
-      case 'relation':
-        return tuple.harmlessCatalog === true && tuple.kind === 'Select';
-      case 'function':
-        if (tuple.judgement !== 'safe' && tuple.judgement !== 'volatile') return false;
-        this.#harmlessStatements ??= this.#findHarmlessStatements();
-        return this.#harmlessStatements.has(tuple.statement);
-      case 'subsystem': {
-        const { loginUser } = this.#command.protocol === 'SSH' ? this.#command : { loginUser: '' };
-        // Nothing has happened yet: each of its requests is decided.
-        return (
-          tuple.name === 'sftp' &&
-          this.#candidates.allow.some(({ ssh }) => ssh !== undefined && grantsFiles(ssh, loginUser))
-        );
-      }
-      case 'exec':
-      case 'file':
-      case 'forward':
-      case 'channel':
-      case 'opaque':
-        return false;
-      default: {
-        const never: never = tuple;
-        throw new Error(`tuple of unknown type ${JSON.stringify(never)}`);
-      }
-    }
-  }
-
-  #findHarmlessStatements(): Set<number> {
-    const harmless = new Set<number>();
-    const others = new Set<number>();
-    for (const tuple of this.#command.tuples) {
-      if (tuple.type === 'function') continue;
-      (this.#harmless(tuple) ? harmless : others).add(tuple.statement);
-    }
-    for (const statement of others) harmless.delete(statement);
-    return harmless;
   }
 }
 
@@ -240,11 +197,15 @@ function readsCommand(rule: CompiledRule): boolean {
   return false;
 }
 
+/** What of a command is not in its text: the body of a request, its headers, what is there already. */
+const BESIDE_TEXT =
+  /^command\.(kubernetes\.(object|replicas|previousReplicas)|http\.(headers|contentType|body)|mcp\..*)$/;
+
 /** How long a verdict holds that looked at these paths. */
 export function reuseOf(paths: ReadonlySet<string>): Reuse {
   let reuse: Reuse = 'shape';
   for (const path of paths) {
-    if (path === 'now' || path.startsWith('session.')) return 'never';
+    if (path === 'now' || path.startsWith('session.') || BESIDE_TEXT.test(path)) return 'never';
     if (path === 'command.text' || path === 'command.sql.hasLiterals') reuse = 'text';
   }
   return reuse;

@@ -4,7 +4,9 @@ import type { SqlCommand, SqlTuple, StatementKind } from './command.ts';
 import type { ApprovalRequirement, EffectiveLimits, RuleRef } from './decision.ts';
 import { durationMs } from './duration.ts';
 import { compileQualifiedGlobs, type QualifiedGlobs } from './glob.ts';
+import { compileHttp, type HttpMatcher } from './http/match.ts';
 import { expandStatements, isOpaque } from './kinds.ts';
+import { compileKubernetes, type KubernetesMatcher } from './kubernetes/match.ts';
 import { compileSsh, type SshMatcher } from './ssh/match.ts';
 
 export type RuleSpec = AccessPolicy['spec']['rules'][number];
@@ -19,6 +21,8 @@ export interface CompiledRule {
   readonly protocol: Protocol | undefined;
   readonly sql: SqlMatcher | undefined;
   readonly ssh: SshMatcher | undefined;
+  readonly kubernetes: KubernetesMatcher | undefined;
+  readonly http: HttpMatcher | undefined;
   readonly when: Condition | undefined;
   readonly message: string | undefined;
   readonly limits: EffectiveLimits;
@@ -55,6 +59,8 @@ export function compileRule(policy: AccessPolicy, spec: RuleSpec, conditions: Ma
       functions: spec.sql.functions && compileQualifiedGlobs(spec.sql.functions),
     },
     ssh: spec.ssh && compileSsh(spec.ssh),
+    kubernetes: spec.kubernetes && compileKubernetes(spec.kubernetes),
+    http: spec.http && compileHttp(spec.http),
     when: spec.when === undefined ? undefined : conditionFor(spec.when, conditions),
     message: spec.message,
     limits: limitsOf(spec),

@@ -1,8 +1,9 @@
 import type { CompiledConnection, DecideContext, PermissionRow, PolicyScope } from './bundle.ts';
 import { scopeVariables } from './cel-variables.ts';
-import { type Command, SSH_OPERATIONS, type SshOperation } from './command.ts';
+import { type Command, type McpTuple, SSH_OPERATIONS, type SshOperation } from './command.ts';
 import { decide } from './decide.ts';
 import type { Decision } from './decision.ts';
+import { coversHttp, hitsHttp } from './http/match.ts';
 import type { Candidates } from './judge-tuple.ts';
 import { READ_ONLY_KINDS } from './kinds.ts';
 import { type CompiledMask, planMasks } from './mask-plan.ts';
@@ -33,6 +34,7 @@ export function createScope(parts: ScopeParts): PolicyScope {
     allow,
     deny,
     requireApproval,
+    reads: readsOf([...allow, ...deny, ...requireApproval]),
     maskingRules: masks.empty ? [] : parts.masks.filter(concerns(connection.protocol)).map((mask) => mask.rule),
     ...(masks.hasFiles ? { protects: masks.file } : {}),
   };
@@ -59,6 +61,12 @@ export function createScope(parts: ScopeParts): PolicyScope {
       rights ??= rightsOf(candidates);
       return rights;
     },
+    needs: {
+      body: candidates.reads.has('command.http.body'),
+      headers: candidates.reads.has('command.http.headers') || candidates.reads.has('command.http.contentType'),
+      object: candidates.reads.has('command.kubernetes.object'),
+    },
+    offersTool: (path, tool) => offersTool(candidates, path, tool),
     operations: (loginUser) => operationsOf(loginUser, allow, mayConnect && connection.mode === 'Observe'),
     decide: (command: Command, context: DecideContext): Decision => decide(scope, command, context),
     permissions: () => {
@@ -68,9 +76,35 @@ export function createScope(parts: ScopeParts): PolicyScope {
   };
 }
 
-/** Columns and fields are not what a command on a host shows, so they say nothing about one that cannot be understood. */
+/** Rules about what the protocol never shows say nothing about a command that cannot be understood. */
 function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask) => boolean {
-  return protocol === 'SSH' ? ({ content, files }) => content.length > 0 || files.length > 0 : () => true;
+  switch (protocol) {
+    case 'SSH':
+      return ({ content, files }) => content.length > 0 || files.length > 0;
+    case 'Kubernetes':
+    case 'HTTP':
+      return ({ content, fields }) => content.length > 0 || fields.length > 0;
+    case 'Postgres':
+      return () => true;
+    default:
+      return protocol satisfies never;
+  }
+}
+
+function readsOf(rules: readonly CompiledRule[]): ReadonlySet<string> {
+  return new Set(rules.flatMap(({ when }) => [...(when?.paths ?? [])]));
+}
+
+/** By lists alone, since conditions look at the arguments. */
+function offersTool({ allow, deny }: Candidates, path: string, tool: string): boolean {
+  const tuple: McpTuple = { type: 'mcp', httpMethod: 'POST', host: '', path, method: 'tools/call', tool, statement: 0 };
+  const always = deny.filter(({ when }) => when === undefined || when.error !== undefined);
+  const takes = (rule: CompiledRule): boolean =>
+    rule.protocol === undefined || (rule.http !== undefined && hitsHttp(rule.http, tuple));
+  return (
+    allow.some(({ http, when }) => when?.error === undefined && http !== undefined && coversHttp(http, tuple)) &&
+    !always.some(takes)
+  );
 }
 
 function operationsOf(loginUser: string, allow: readonly CompiledRule[], all: boolean): ReadonlySet<SshOperation> {

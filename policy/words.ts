@@ -1,11 +1,75 @@
-import type { StatementKind, Tuple } from './command.ts';
-import { isSshTuple } from './match-tuple.ts';
-import { type CompiledRule, ruleName } from './rule.ts';
+import type { SqlTuple, StatementKind, Tuple } from './command.ts';
+import { httpGrantWords, httpTupleWords, httpUncoveredAdvice } from './http/words.ts';
+import {
+  kubernetesGrantWords,
+  kubernetesOpaqueAdvice,
+  kubernetesTupleWords,
+  kubernetesUncoveredAdvice,
+} from './kubernetes/words.ts';
+import { isTupleOf, protocolOf, type TupleOf } from './protocol-rules.ts';
+import { type CompiledRule, type Protocol, ruleName } from './rule.ts';
 import { sshGrantWords, sshOpaqueAdvice, sshTupleWords, sshUncoveredAdvice } from './ssh/words.ts';
+
+/** How one protocol speaks of its tuples. */
+interface ProtocolWords<T = Tuple> {
+  tuple(tuple: T): string;
+  /** What to send in place of something opaque that a Deny rule hit. */
+  opaqueAdvice(tuple: T): string;
+  /** Why no Allow rule covers a tuple where that is not plain from its words. */
+  uncoveredAdvice(tuple: T): string | undefined;
+}
+
+function forAnyTuple<P extends Protocol>(protocol: P, words: ProtocolWords<TupleOf[P]>): ProtocolWords {
+  const own = (tuple: Tuple): TupleOf[P] => {
+    if (isTupleOf(protocol, tuple)) return tuple;
+    throw new Error(`a tuple ${tuple.type} is none of ${protocol}`);
+  };
+  return {
+    tuple: (tuple) => words.tuple(own(tuple)),
+    opaqueAdvice: (tuple) => words.opaqueAdvice(own(tuple)),
+    uncoveredAdvice: (tuple) => words.uncoveredAdvice(own(tuple)),
+  };
+}
+
+const WORDS: Readonly<Record<Protocol, ProtocolWords>> = {
+  Postgres: forAnyTuple('Postgres', {
+    tuple: sqlTupleWords,
+    opaqueAdvice: () => 'send plain statements instead',
+    uncoveredAdvice: () => undefined,
+  }),
+  SSH: forAnyTuple('SSH', {
+    tuple: sshTupleWords,
+    opaqueAdvice: sshOpaqueAdvice,
+    uncoveredAdvice: sshUncoveredAdvice,
+  }),
+  Kubernetes: forAnyTuple('Kubernetes', {
+    tuple: kubernetesTupleWords,
+    opaqueAdvice: kubernetesOpaqueAdvice,
+    uncoveredAdvice: kubernetesUncoveredAdvice,
+  }),
+  HTTP: forAnyTuple('HTTP', {
+    tuple: httpTupleWords,
+    opaqueAdvice: () => 'send a plain request instead',
+    uncoveredAdvice: httpUncoveredAdvice,
+  }),
+};
 
 /** What a tuple is, in the words of a denial: `Delete on public.orders`, `Exec of systemctl stop shop`. */
 export function tupleWords(tuple: Tuple): string {
-  if (isSshTuple(tuple)) return sshTupleWords(tuple);
+  return WORDS[protocolOf(tuple)].tuple(tuple);
+}
+
+/** What to send in place of something opaque that a Deny rule hit. */
+export function opaqueAdvice(tuple: Tuple): string {
+  return WORDS[protocolOf(tuple)].opaqueAdvice(tuple);
+}
+
+/** Why no Allow rule covers a tuple where that is not plain from its words; else undefined. */
+export function uncoveredAdvice(tuple: Tuple): string | undefined {
+  return WORDS[protocolOf(tuple)].uncoveredAdvice(tuple);
+}
+
+function sqlTupleWords(tuple: SqlTuple): string {
   switch (tuple.type) {
     case 'relation':
       return `${kindWords(tuple.kind)} on ${tuple.schema}.${tuple.name}`;
@@ -35,14 +99,21 @@ const LISTED = 4;
 
 /** What an Allow rule grants: `Read on public.*`. */
 export function grantWords(rule: CompiledRule): string {
-  const parts = rule.spec.ssh === undefined ? sqlGrantWords(rule) : [sshGrantWords(rule.spec.ssh)];
+  const parts = protocolGrantWords(rule);
   if (rule.approval !== undefined) parts.push('after approval');
   if (rule.when !== undefined) parts.push('under a condition');
   return parts.join(', ');
 }
 
-function sqlGrantWords(rule: CompiledRule): string[] {
-  const { statements = [], relations = [], functions = [] } = rule.spec.sql ?? {};
+function protocolGrantWords({ spec }: CompiledRule): string[] {
+  if (spec.ssh !== undefined) return [sshGrantWords(spec.ssh)];
+  if (spec.kubernetes !== undefined) return [kubernetesGrantWords(spec.kubernetes)];
+  if (spec.http !== undefined) return [httpGrantWords(spec.http)];
+  return sqlGrantWords(spec);
+}
+
+function sqlGrantWords({ sql }: CompiledRule['spec']): string[] {
+  const { statements = [], relations = [], functions = [] } = sql ?? {};
   const parts = [`${listed(statements)} on ${listed(relations)}`];
   if (functions.length > 0) parts.push(`functions ${listed(functions)}`);
   return parts;
@@ -51,16 +122,6 @@ function sqlGrantWords(rule: CompiledRule): string[] {
 function listed(names: readonly string[]): string {
   const shown = names.slice(0, LISTED).join(', ');
   return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
-}
-
-/** What to send in place of something opaque that a Deny rule hit. */
-export function opaqueAdvice(tuple: Tuple): string {
-  return isSshTuple(tuple) ? sshOpaqueAdvice(tuple) : 'send plain statements instead';
-}
-
-/** Why no Allow rule covers a tuple where that is not plain from its words; else undefined. */
-export function uncoveredAdvice(tuple: Tuple): string | undefined {
-  return isSshTuple(tuple) ? sshUncoveredAdvice(tuple) : undefined;
 }
 
 /** What the subject may do instead; undefined when nothing. */

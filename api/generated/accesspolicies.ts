@@ -293,11 +293,11 @@ export interface AccessPolicy {
         subsystems?: string[];
       };
       /**
-       * Kubernetes API requests. verbs, apiGroups, resources and resourceNames mean what they mean in RBAC.
+       * Kubernetes API requests. verbs, apiGroups, resources, resourceNames and nonResourceURLs mean what they mean in RBAC. A rule with operations and with verbs is about both.
        */
       kubernetes?: {
         /**
-         * What a request means, by whatever route it is made: Scale is also a patch or apply of spec.replicas and an autoscaler; ScaleOut and ScaleIn are its two directions (ScaleOut where the direction is not known); Exec covers attach and ephemeral containers. In Allow this is the only way to grant these; * in verbs or resources never includes them.
+         * What a request means, by whatever route it is made: Scale is also a patch or apply of spec.replicas and an autoscaler; ScaleOut and ScaleIn are its two directions (a direction that is not known counts as both); Exec covers attach and ephemeral containers; ReadSecret is also a patch or delete, which answer with the Secret; Impersonate is a token of a service account; PrivilegedPod is a pod or pod template with hostPath, host namespaces or privileges; UseServiceAccount is one that runs as another service account (resources and resourceNames are then the account's); Opaque is what cannot be understood. In Allow this is the only way to grant these; * in verbs or resources never includes them.
          */
         operations?: (
           | 'Scale'
@@ -309,9 +309,12 @@ export interface AccessPolicy {
           | 'ChangeRBAC'
           | 'Evict'
           | 'Impersonate'
+          | 'PrivilegedPod'
+          | 'UseServiceAccount'
+          | 'Opaque'
         )[];
         /**
-         * API verbs.
+         * API verbs. In Deny and RequireApproval delete is deletecollection too; in Allow * never includes deletecollection.
          */
         verbs?: ('*' | 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete' | 'deletecollection')[];
         /**
@@ -319,7 +322,7 @@ export interface AccessPolicy {
          */
         apiGroups?: string[];
         /**
-         * Plural names, with /subresource where there is one: pods, pods/log, deployments, *.
+         * Plural names, with /subresource where there is one: pods, pods/log, deployments, *. In Allow a * in verbs or resources never includes secrets, status, scale, proxy and token subresources, CSR approval, and writes of webhooks, admission policies, API services, custom resource definitions and Sallyport's own objects: name verb and resource.
          */
         resources?: string[];
         /**
@@ -331,22 +334,39 @@ export interface AccessPolicy {
          */
         namespaces?: string[];
         /**
-         * For Exec. One pattern for each word of the command, such as "systemctl status *"; * matches inside one word, a last word ** takes all that follow. Every simple command of a line must match; what cannot be parsed with certainty never matches in Allow.
+         * URLs that are no resource, such as /metrics or /logs/*; a * only at the end. Discovery, version, OpenAPI and health need no rule.
+         */
+        nonResourceURLs?: string[];
+        /**
+         * For Exec. One pattern for each word of the command, such as "systemctl status *"; * matches inside one word, a last word ** takes all that follow. Every simple command of sh -c SCRIPT must match; what cannot be parsed with certainty is matched as the words that it is. In Allow a * that begins a word matches no option (a word that begins with -), and programs that run other programs (sh, env, find, ...) are covered only where the first word names them; attach, where nobody knows what runs, only by "**".
          */
         commands?: string[];
       };
       /**
-       * HTTP requests.
+       * HTTP requests. Query, headers and the fields of a JSON body are for when: command.http.query, command.http.headers and command.http.body.
        */
       http?: {
         /**
-         * Request methods.
+         * Request methods. GET is HEAD too; * is all of these, and in Deny and RequireApproval any other.
          */
         methods?: ('*' | 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'OPTIONS')[];
         /**
-         * Patterns on the decoded, normalised path without the query; * stays inside one segment, ** crosses segments.
+         * Patterns on the decoded, normalised path without the query; * stays inside one segment, ** crosses segments, and /v1/orders/** is /v1/orders too. Deny and RequireApproval look at neither case nor a slash at the end.
          */
         paths?: string[];
+        /**
+         * Messages of the Model Context Protocol, at the paths that the connection declares for it. What is sent there is covered by no Allow rule without mcp.
+         */
+        mcp?: {
+          /**
+           * Methods of MCP, such as tools/call or resources/read; * is all that are standard. What every session needs (initialize, ping, notifications, tools/list, which shows what may be called) needs no rule.
+           */
+          methods?: string[];
+          /**
+           * For tools/call. Names of tools; * stands for any run of characters. Arguments are for when: command.mcp.arguments.
+           */
+          tools?: string[];
+        };
       };
       /**
        * How the approval is given. Absent with effect RequireApproval: one approval, ten minutes.

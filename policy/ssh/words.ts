@@ -7,7 +7,7 @@ const SHOWN = 200;
 const LISTED = 6;
 
 /** Words as a shell would take them. */
-function argvWords(argv: readonly string[]): string {
+export function argvWords(argv: readonly string[]): string {
   const text = argv
     .map((word) => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`))
     .join(' ');
@@ -87,7 +87,8 @@ export function sshGrantWords({
   return `${groups.join('; ')} as ${users}`;
 }
 
-function listed(names: readonly string[]): string {
+/** The first few. */
+export function listed(names: readonly string[]): string {
   const shown = names.slice(0, LISTED).join(', ');
   return names.length > LISTED ? `${shown} and ${names.length - LISTED} more` : shown;
 }

@@ -97,6 +97,8 @@ export const OPEN_SCOPE: PolicyScope = {
   perCommand: false,
   rights: {} as PolicyScope['rights'],
   operations: () => new Set(),
+  needs: { body: false, headers: false, object: false },
+  offersTool: () => false,
   decide: unused('a decision'),
   permissions: () => [],
 };
@@ -143,6 +145,7 @@ export async function startHttpGround(options: HttpGroundOptions = {}): Promise<
     },
     gate: options.gate ?? { refusal: () => undefined, suspension: () => undefined },
     approvals: { submit: unused('approval') },
+    cluster: undefined,
     credentials: new Proxy({} as LaneContext['credentials'], { get: () => unused('a credential') }),
     verifier: createConfiguredVerifier({ issuers: [], developmentKey: key, now: Date.now }),
     recorder,
@@ -262,6 +265,7 @@ function connectionTo({ host, port }: UpstreamTarget, limits: CompiledConnection
     target: { host, port, hostKeys: [], tls: { mode: 'Disable' } },
     credential: {},
     ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 16 },
+    http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000, mcpPaths: [] },
     limits,
     audit: { level: 'Commands', maxResponseBytes: 0, retentionDays: 1 },
   };

@@ -14,8 +14,8 @@ export interface RequestBody {
   readonly touched: boolean;
   /** @throws HttpRefused SPE012, SPE020; the signal's reason */
   buffer(limit: number): Promise<Buffer>;
-  /** Its destruction leaves the client's connection alone. */
-  stream(): Readable;
+  /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
+  stream(passing?: (chunk: Buffer) => void): Readable;
   /** No piece of it comes any more, for this reason. */
   fail(error: Error): void;
   /** Reads and forgets what is left, so that the connection can carry another request. Only the first call counts. */
@@ -76,7 +76,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     });
   }
 
-  function open(): Readable {
+  function open(passing?: (chunk: Buffer) => void): Readable {
     const stream = new Readable({
       read() {
         start();
@@ -98,6 +98,12 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     };
     const data = (chunk: Buffer): void => {
       bytes += chunk.length;
+      try {
+        passing?.(chunk);
+      } catch (error) {
+        stream.destroy(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
       if (stream.push(chunk)) waitingSince = Date.now();
       else if (!discarding) {
         waitingSince = undefined;

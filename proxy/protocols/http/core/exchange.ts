@@ -193,7 +193,7 @@ class ClientExchange implements ManagedExchange {
       path: request.target ?? head.target,
       method: (request.method ?? head.method) as Dispatcher.HttpMethod,
       headers,
-      body: streamed ? this.#body.stream() : (buffer ?? null),
+      body: streamed ? this.#body.stream(request.passing) : (buffer ?? null),
       ...(upgrade === undefined ? {} : { upgrade }),
       ...(request.headersTimeoutMs === undefined ? {} : { headersTimeout: request.headersTimeoutMs }),
       bodyTimeout: request.bodyTimeoutMs ?? 0,

@@ -68,8 +68,12 @@ export interface Rewritten {
   readonly head: ResponseHead;
   /** The body goes through it: then `content-length` of the target is not passed on. */
   readonly transform?: BodyTransform;
+  /** What `transform` gives is as long as what it gets: then `content-length` stays. */
+  readonly keepsLength?: boolean;
   /** Instead of the target's body, which is not read. */
   readonly body?: Buffer;
+  /** What becomes of the trailers behind the body. Default: they go on. */
+  readonly trailers?: (fields: HeaderFields) => HeaderFields;
   /** Called for bytes as the client gets them, after `transform`, such as for the record. Valid during the call only. */
   readonly sent?: (chunk: Buffer) => void;
 }
@@ -103,6 +107,11 @@ export interface UpstreamRequest {
 export interface ForwardRequest extends UpstreamRequest {
   /** Instead of what is left of the client's body. Absent after `readBody`: what was read goes. */
   readonly body?: Buffer;
+  /**
+   * Called for bytes of the client's body as they go to the target, where the body streams. Valid during the call only; what it throws
+   * breaks the request off.
+   */
+  readonly passing?: (chunk: Buffer) => void;
   /** Sees the head of the final answer and may change it. Not called for 1xx. What it throws refuses the exchange. */
   readonly respond?: (head: ResponseHead) => Rewritten | Promise<Rewritten>;
   /** From the whole request to the head of the answer, in milliseconds. Default: the pool's. 0: no limit. */

@@ -40,6 +40,7 @@ export class Relay implements Dispatcher.DispatchHandler {
   #controller: Dispatcher.DispatchController | undefined;
   #transform: BodyTransform | undefined;
   #sent: ((chunk: Buffer) => void) | undefined;
+  #trailers: Rewritten['trailers'];
   #status = 0;
   #bytes = 0;
   #attempts = 0;
@@ -150,14 +151,15 @@ export class Relay implements Dispatcher.DispatchHandler {
     else if (!this.#bodyReplaced) this.#controller?.resume();
   }
 
-  #begin({ head, transform, body, sent }: Rewritten): void {
+  #begin({ head, transform, keepsLength, body, sent, trailers }: Rewritten): void {
     const { status } = head;
     this.#answering = true;
     this.#status = status;
     this.#transform = transform;
     this.#sent = sent;
+    this.#trailers = trailers;
     let { headers } = head;
-    if (transform !== undefined || status === 204 || status < 200)
+    if ((transform !== undefined && keepsLength !== true) || status === 204 || status < 200)
       headers = filterFields(headers, (name) => !LENGTH.has(name));
     if (body !== undefined) {
       headers = [...filterFields(headers, (name) => !LENGTH.has(name)), 'content-length', String(body.length)];
@@ -232,7 +234,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       }
       if (this.#settled || this.#report !== undefined) return;
     }
-    this.#incoming.end(trailers);
+    this.#incoming.end(this.#trailers === undefined ? trailers : this.#trailers(trailers));
     // An answer that came before the body was whole: what is left of it is nobody's.
     this.#init.body.discard(DISCARD_BYTES);
   }
