@@ -80,6 +80,15 @@ export const CLI_ERRORS = {
     message: 'AccessConnection {}: {} is no key that can be used: {}',
     fix: 'Copy the whole line: ssh-keyscan prints host keys, and a .pub file holds a public key.',
   },
+  SPC047: {
+    message:
+      "AccessConnection {} acts as its callers with the proxy's own service account, which counts in its own cluster alone, and {} is not what the API server is called there",
+    fix: 'Use kubernetes.default.svc as target.host, or credential.impersonate.secretRef with a token of that cluster.',
+  },
+  SPC048: {
+    message: 'AccessConnection {} sends its credential to {} in the clear',
+    fix: 'Have the target speak TLS and remove target.tls.mode, or be sure of the network between the two.',
+  },
   SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
   SPC060: {
     message: 'kubectl port-forward to the archive did not work: {}',
