@@ -97,8 +97,26 @@ module.exports = {
     forbid(
       'protocols-apart',
       'One protocol never imports another: a change to one lane cannot break the next.',
-      { path: '^proxy/protocols/([^/]+)/' },
+      { path: '^proxy/protocols/([^/]+)/', pathNot: '^proxy/protocols/kubernetes/' },
       { path: '^proxy/protocols/([^/]+)/', pathNot: '^proxy/protocols/$1/' },
+    ),
+    forbid(
+      'kubernetes-over-http',
+      'The API of Kubernetes is HTTP: it uses what lanes over HTTP share, and nothing of the HTTP lane itself.',
+      { path: '^proxy/protocols/kubernetes/' },
+      { path: '^proxy/protocols/', pathNot: '^proxy/protocols/(kubernetes|http/core)/' },
+    ),
+    forbid(
+      'http-core-below-its-lanes',
+      'Clients, sessions and the way to a target are the same for every lane over HTTP: what a request means is theirs.',
+      { path: '^proxy/protocols/http/core/' },
+      { path: '^proxy/protocols/', pathNot: '^proxy/protocols/http/core/' },
+    ),
+    forbid(
+      'http-core-decides-nothing',
+      'Types of policy alone: a decision is made by a lane.',
+      { path: '^proxy/protocols/http/core/', pathNot: TEST },
+      { path: '^(policy|proxy/(approval|masking|credentials))/', dependencyTypesNot: ['type-only'] },
     ),
     forbid(
       'shared-parts-know-no-protocol',

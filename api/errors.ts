@@ -37,7 +37,7 @@ export const API_ERRORS = {
   },
   SPA018: {
     message: 'the credential of {} is not one that works without a cluster',
-    fix: 'Write credential.secretRef, or for Postgres credential.postgresRole or credential.clientCertificate.',
+    fix: 'Write credential.secretRef; for Postgres also postgresRole or clientCertificate, for HTTP httpHeader or oauthClientCredentials.',
   },
   SPA019: { message: 'the resources cannot be read: {}', fix: 'The last good ones stay in force.' },
   SPA020: {
@@ -47,6 +47,14 @@ export const API_ERRORS = {
   SPA021: {
     message: 'the Secret {} has a key {} that cannot be used: {}',
     fix: 'Put a private key without a passphrase there, such as from ssh-keygen -t ed25519 -N "".',
+  },
+  SPA022: {
+    message: 'the Secret {} has a key {} that cannot be used: {}',
+    fix: 'Put the value alone there, as the target wants it, without quotes and line feeds.',
+  },
+  SPA030: {
+    message: 'the kubeconfig in the Secret {} cannot be used: {}',
+    fix: 'Put one there that is whole in itself: one server, which is the target of the connection, authorities, and a token or a client certificate.',
   },
 } as const;
 

@@ -48,10 +48,6 @@ export const CLI_ERRORS = {
     fix: 'See sallyport test --help for how cases are written.',
   },
   SPC032: { message: 'no test files under {}', fix: 'Write cases into a file that ends with .test.yaml.' },
-  SPC033: {
-    message: 'connection {} speaks {}, and only SQL and SSH can be explained',
-    fix: 'Name a Postgres or an SSH connection.',
-  },
   SPC034: { message: 'the report {} cannot be written: {}', fix: 'Check the path and its permissions.' },
   SPC035: {
     message: 'it is not said who logs in on {}, and the connection has not one user only',

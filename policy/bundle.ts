@@ -47,6 +47,10 @@ export interface CompiledConnection {
     readonly postgresRole?: PostgresRole;
     readonly clientCertificate?: ClientCertificate;
     readonly sshCertificate?: SshCertificate;
+    readonly httpHeader?: HttpHeaderCredential;
+    readonly oauthClientCredentials?: OAuthClientCredentials;
+    readonly impersonate?: Impersonation;
+    readonly serviceAccountToken?: ServiceAccountToken;
   } & Readonly<Record<string, unknown>>;
   /** How SSH clients may prove who they are besides tokens and connectors. Empty for other protocols. */
   readonly ssh: {
@@ -54,6 +58,15 @@ export interface CompiledConnection {
     readonly trustedUserCAs: readonly TrustedUserCA[];
     /** Open connections of one subject at one time, on each proxy. */
     readonly maxConnectionsPerSubject: number;
+  };
+  /** How requests over HTTP are passed on; for other protocols what stands here means nothing. */
+  readonly http: {
+    /** Longest request body that is read before it is decided on. */
+    readonly maxBodyBytes: number;
+    /** Of the target: taken out of requests and answers, or passed. */
+    readonly cookies: 'Pass' | 'Remove';
+    /** Until an answer begins. */
+    readonly responseTimeoutMs: number;
   };
   readonly limits: {
     readonly maxSessions?: number;
@@ -93,6 +106,20 @@ export interface ClientCertificate {
   readonly ttlMs: number;
 }
 
+/** Kubernetes: requests are made in the caller's name. */
+export interface Impersonation {
+  /** Who may impersonate. Absent: Sallyport's own service account. */
+  readonly secretRef?: { readonly name: string };
+}
+
+/** A token of a service account in the connection's namespace, made when it is needed. */
+export interface ServiceAccountToken {
+  readonly name: string;
+  /** Empty: the API server's own. */
+  readonly audiences: readonly string[];
+  readonly ttlMs: number;
+}
+
 /** An SSH user certificate that is signed for each connection. */
 export interface SshCertificate {
   readonly caSecretRef: { readonly name: string };
@@ -103,6 +130,23 @@ export interface SshCertificate {
   /** Addresses or CIDR ranges that it may be used from. Empty: the proxy's own address on the way to the target. */
   readonly sourceAddresses: readonly string[];
   readonly ttlMs: number;
+}
+
+/** A header with a secret value. */
+export interface HttpHeaderCredential {
+  readonly name: string;
+  readonly secretRef: { readonly name: string; readonly key: string };
+}
+
+/** Access tokens by the client credentials grant (RFC 6749, section 4.4). */
+export interface OAuthClientCredentials {
+  readonly tokenURL: string;
+  readonly secretRef: { readonly name: string };
+  readonly scopes: readonly string[];
+  readonly audience?: string;
+  readonly resource?: string;
+  readonly clientAuthentication: 'Basic' | 'Post';
+  readonly caRef?: { readonly kind: 'ConfigMap' | 'Secret'; readonly name: string; readonly key: string };
 }
 
 /** Whom an SSH key or certificate stands for: a service account, or `ALIAS:SUBJECT` of an identity provider. */
@@ -164,10 +208,10 @@ export interface PolicyScope {
    */
   operations(loginUser: string): ReadonlySet<SshOperation>;
   /**
-   * What conditions look at that costs something to have: `body` the JSON body of an HTTP request (`HttpFacts.body`), `object` the object
-   * of a Kubernetes request as it will be (`KubernetesFacts.object`). Where it is not needed it may be left out.
+   * What conditions look at that costs something to have: `body` the JSON body of an HTTP request (`HttpFacts.body`), `headers` its header
+   * fields, `object` the object of a Kubernetes request as it will be (`KubernetesFacts.object`). What is not needed may be left out.
    */
-  readonly needs: { readonly body: boolean; readonly object: boolean };
+  readonly needs: { readonly body: boolean; readonly headers: boolean; readonly object: boolean };
   /** MCP: whether some rule may let this subject call the tool at the path, with whatever arguments; it grants nothing by itself. */
   offersTool(path: string, tool: string): boolean;
   decide(command: Command, context: DecideContext): Decision;

@@ -1,5 +1,13 @@
 import type { AccessConnection } from '../api/resources.ts';
-import type { ClientCertificate, CompiledConnection, PostgresRole, SshCertificate, SshSubject } from './bundle.ts';
+import type {
+  ClientCertificate,
+  CompiledConnection,
+  OAuthClientCredentials,
+  PostgresRole,
+  ServiceAccountToken,
+  SshCertificate,
+  SshSubject,
+} from './bundle.ts';
 import { durationMs } from './duration.ts';
 
 const DEFAULT_STALENESS_MS = 300_000;
@@ -28,14 +36,13 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
       hostKeys: target.hostKeys ?? [],
       tls: {
         mode: target.tls?.mode ?? 'VerifyFull',
-        ...(caRef === undefined
-          ? {}
-          : { caRef: { kind: caRef.kind ?? 'ConfigMap', name: caRef.name, key: caRef.key ?? 'ca.crt' } }),
+        ...(caRef === undefined ? {} : { caRef: compileCaRef(caRef) }),
         ...(target.tls?.serverName === undefined ? {} : { serverName: target.tls.serverName }),
       },
     },
     credential: compileCredential(spec.credential),
     ssh: compileSsh(spec.ssh, metadata.namespace),
+    http: compileHttp(spec.http, spec.credential !== undefined),
     limits: {
       ...numbers,
       ...(maxSessionDurationMs === undefined ? {} : { maxSessionDurationMs }),
@@ -51,17 +58,33 @@ export function compileConnection({ metadata, spec }: AccessConnection): Compile
 
 const DEFAULT_ROLE_TTL_MS = 900_000;
 const DEFAULT_CERTIFICATE_TTL_MS = 300_000;
+const DEFAULT_TOKEN_TTL_MS = 600_000;
 const DEFAULT_SSH_TTL_MS = 120_000;
 const DEFAULT_SSH_CERTIFICATE_LIFETIME_MS = 86_400_000;
 const DEFAULT_SSH_CONNECTIONS = 64;
 
 function compileCredential(credential: AccessConnection['spec']['credential']): CompiledConnection['credential'] {
-  const { postgresRole, clientCertificate, sshCertificate, ...rest } = credential ?? {};
+  const { postgresRole, clientCertificate, sshCertificate, serviceAccountToken, impersonate, ...others } =
+    credential ?? {};
+  const { httpHeader, oauthClientCredentials, ...rest } = others;
   return {
     ...rest,
     ...(postgresRole === undefined ? {} : { postgresRole: compileRole(postgresRole) }),
     ...(clientCertificate === undefined ? {} : { clientCertificate: compileCertificate(clientCertificate) }),
     ...(sshCertificate === undefined ? {} : { sshCertificate: compileSshCertificate(sshCertificate) }),
+    ...(httpHeader === undefined
+      ? {}
+      : {
+          httpHeader: {
+            name: httpHeader.name,
+            secretRef: { name: httpHeader.secretRef.name, key: httpHeader.secretRef.key ?? 'token' },
+          },
+        }),
+    ...(oauthClientCredentials === undefined ? {} : { oauthClientCredentials: compileOAuth(oauthClientCredentials) }),
+    ...(serviceAccountToken === undefined ? {} : { serviceAccountToken: compileToken(serviceAccountToken) }),
+    ...(impersonate === undefined
+      ? {}
+      : { impersonate: impersonate.secretRef === undefined ? {} : { secretRef: impersonate.secretRef } }),
   };
 }
 
@@ -92,6 +115,42 @@ function compileSshCertificate(certificate: NonNullable<Written['sshCertificate'
     scope: certificate.scope ?? 'Connection',
     sourceAddresses: certificate.sourceAddresses ?? [],
     ttlMs: (certificate.ttl === undefined ? undefined : durationMs(certificate.ttl)) ?? DEFAULT_SSH_TTL_MS,
+  };
+}
+
+function compileOAuth({ caRef, ...oauth }: NonNullable<Written['oauthClientCredentials']>): OAuthClientCredentials {
+  return {
+    ...oauth,
+    scopes: oauth.scopes ?? [],
+    clientAuthentication: oauth.clientAuthentication ?? 'Basic',
+    ...(caRef === undefined ? {} : { caRef: compileCaRef(caRef) }),
+  };
+}
+
+type WrittenCaRef = NonNullable<NonNullable<AccessConnection['spec']['target']['tls']>['caRef']>;
+
+function compileCaRef({ kind, name, key }: WrittenCaRef): NonNullable<CompiledConnection['target']['tls']['caRef']> {
+  return { kind: kind ?? 'ConfigMap', name, key: key ?? 'ca.crt' };
+}
+
+const DEFAULT_BODY_BYTES = 1_048_576;
+const DEFAULT_RESPONSE_MS = 60_000;
+
+/** A session that a credential has opened at the target is as good as the credential. */
+function compileHttp(http: AccessConnection['spec']['http'] = {}, signsIn: boolean): CompiledConnection['http'] {
+  return {
+    maxBodyBytes: http.maxBodyBytes ?? DEFAULT_BODY_BYTES,
+    cookies: http.cookies ?? (signsIn ? 'Remove' : 'Pass'),
+    responseTimeoutMs:
+      (http.responseTimeout === undefined ? undefined : durationMs(http.responseTimeout)) ?? DEFAULT_RESPONSE_MS,
+  };
+}
+
+function compileToken(token: NonNullable<Written['serviceAccountToken']>): ServiceAccountToken {
+  return {
+    name: token.name,
+    audiences: token.audiences ?? [],
+    ttlMs: (token.ttl === undefined ? undefined : durationMs(token.ttl)) ?? DEFAULT_TOKEN_TTL_MS,
   };
 }
 

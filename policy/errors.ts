@@ -78,6 +78,11 @@ export const POLICY_PROBLEMS = {
     message: 'rule {rule} is about commands or files, but {other} gives a shell, in which neither is controlled',
     advice: 'leave Shell out there, or write Shell in this rule too',
   },
+  SPP016: {
+    severity: 'warning',
+    message: 'rule {rule}: "{entry}" means {means}: {reason}',
+    advice: 'write ** as a segment of its own, such as /v1/**, or a single *',
+  },
 } as const satisfies Readonly<Record<string, { severity: 'warning' | 'error'; message: string; advice: string }>>;
 
 export type PolicyProblemCode = keyof typeof POLICY_PROBLEMS;

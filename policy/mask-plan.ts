@@ -9,6 +9,8 @@ import {
   DETECTORS,
   type Detector,
   type FieldMask,
+  KUBERNETES_PLACES,
+  type KubernetesMask,
   type MaskPlan,
   TRANSFORM_STRICTNESS,
   type Transform,
@@ -36,6 +38,9 @@ export interface CompiledMask {
   readonly files: readonly FilePattern[];
   /** Undefined: the rule looks at no content. */
   readonly binaryOutput: BinaryOutput | undefined;
+  /** Undefined: the rule is about nothing that HTTP bodies hold. */
+  readonly opaqueBodies: BinaryOutput | undefined;
+  readonly kubernetes: readonly KubernetesMask[];
 }
 
 const DEFAULT_REDACTION = '***';
@@ -45,7 +50,8 @@ const MAX_REMEMBERED = 20_000;
 export function compileMask(object: MaskingRule): CompiledMask {
   const { namespace, name } = object.metadata;
   const rule = `${namespace}/${name}`;
-  const { columns = [], fields = [], content = [], files, binaryOutput = 'Search' } = object.spec;
+  const { columns = [], fields = [], content = [], files, binaryOutput } = object.spec;
+  const kubernetes = compileKubernetes(object, rule);
   return {
     object,
     rule,
@@ -71,8 +77,28 @@ export function compileMask(object: MaskingRule): CompiledMask {
       return detectors.filter(isDetector).map((detector) => ({ source: { detector }, transform, rule }));
     }),
     files: compileFiles(files, rule),
-    binaryOutput: content.length === 0 ? undefined : binaryOutput,
+    binaryOutput: content.length === 0 ? undefined : (binaryOutput ?? 'Search'),
+    opaqueBodies: content.length + fields.length + kubernetes.length === 0 ? undefined : (binaryOutput ?? 'Deny'),
+    kubernetes,
   };
+}
+
+function compileKubernetes({ metadata, spec }: MaskingRule, rule: string): readonly KubernetesMask[] {
+  return (spec.kubernetes ?? []).flatMap((entry) =>
+    KUBERNETES_PLACES.flatMap((place) =>
+      (entry[place] ?? []).map(
+        (match): KubernetesMask => ({
+          place,
+          match,
+          resources: place === 'fields' ? (entry.resources ?? ['*']) : [],
+          namespaces: entry.namespaces ?? [],
+          names: entry.names ?? [],
+          transform: transformOf(entry.transform, metadata.namespace),
+          rule,
+        }),
+      ),
+    ),
+  );
 }
 
 function isDetector(name: string): name is Detector {
@@ -113,6 +139,7 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
   const byText = (a: object, b: object): number => (canonicalJson(a) < canonicalJson(b) ? -1 : 1);
   const fields = masks.flatMap((mask) => mask.fields).sort(byText);
   const content = masks.flatMap((mask) => mask.content).sort(byText);
+  const kubernetes = masks.flatMap((mask) => mask.kubernetes).sort(byText);
   const files = masks.flatMap((mask) => mask.files);
   const remembered = new Map<string, Map<string, ColumnMask | undefined>>();
   let size = 0;
@@ -134,7 +161,7 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
   }
 
   return {
-    empty: patterns.length === 0 && fields.length === 0 && content.length === 0 && files.length === 0,
+    empty: patterns.length + fields.length + content.length + kubernetes.length + files.length === 0,
     hasColumns: patterns.length > 0,
     column(schema, relation, column) {
       if (patterns.length === 0) return undefined;
@@ -158,7 +185,9 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
     transforms: distinctTransforms(patterns),
     fields,
     content,
-    binaryOutput: strictestBinary(masks),
+    binaryOutput: strictestBinary(masks.map((mask) => mask.binaryOutput)) ?? 'Search',
+    opaqueBodies: strictestBinary(masks.map((mask) => mask.opaqueBodies)) ?? 'Pass',
+    kubernetes,
     hasFiles: files.length > 0,
     file: (path, tree = false) => (files.length === 0 ? undefined : protectionOf(files, path, tree)),
   };
@@ -167,8 +196,8 @@ export function planMasks(masks: readonly CompiledMask[]): MaskPlan {
 /** Stricter first. */
 const BINARY_OUTPUT = ['Deny', 'Search', 'Pass'] as const satisfies readonly BinaryOutput[];
 
-function strictestBinary(masks: readonly CompiledMask[]): BinaryOutput {
-  return BINARY_OUTPUT.find((one) => masks.some(({ binaryOutput }) => binaryOutput === one)) ?? 'Search';
+function strictestBinary(choices: readonly (BinaryOutput | undefined)[]): BinaryOutput | undefined {
+  return BINARY_OUTPUT.find((one) => choices.includes(one));
 }
 
 function distinctTransforms(patterns: readonly ColumnPattern[]): readonly Transform[] {

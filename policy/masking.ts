@@ -62,6 +62,25 @@ export interface FileMask {
   readonly rules: readonly string[];
 }
 
+/** What an entry of `kubernetes` is about: keys of Secrets, keys of ConfigMaps, environment variables, annotations, fields. */
+export const KUBERNETES_PLACES = ['secrets', 'configMaps', 'env', 'annotations', 'fields'] as const;
+export type KubernetesPlace = (typeof KUBERNETES_PLACES)[number];
+
+/** One pattern of an entry of `kubernetes`: values inside objects, wherever an object shows up in answers of the API. */
+export interface KubernetesMask {
+  readonly place: KubernetesPlace;
+  /** Of a key, of the name of a variable; of `fields`: a dotted path from the root of the object. */
+  readonly match: string;
+  /** `resource.group`, the core group without a dot; `*` any. Empty unless place is `fields`. */
+  readonly resources: readonly string[];
+  /** Patterns; empty: everywhere, also objects that have no namespace. */
+  readonly namespaces: readonly string[];
+  /** Patterns of the names of objects; empty: any. */
+  readonly names: readonly string[];
+  readonly transform: Transform;
+  readonly rule: string;
+}
+
 /** Everything that is masked for one subject on one connection in one bundle. Pure; made once and cached. */
 export interface MaskPlan {
   /** True when nothing at all is masked for this subject here: the fast path. */
@@ -76,6 +95,12 @@ export interface MaskPlan {
   readonly content: readonly ContentMask[];
   /** The strictest of the rules that look at content. */
   readonly binaryOutput: BinaryOutput;
+  /**
+   * What becomes of HTTP bodies that cannot be looked into (images, archives, protobuf) where fields or content are masked: the strictest
+   * of those rules. A rule that does not say: `Deny`.
+   */
+  readonly opaqueBodies: BinaryOutput;
+  readonly kubernetes: readonly KubernetesMask[];
   /** True when some rule protects files by their path. */
   readonly hasFiles: boolean;
   /**

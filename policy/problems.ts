@@ -4,7 +4,9 @@ import type { CompiledPolicy } from './compile.ts';
 import { byAge, targetKey } from './connection.ts';
 import { type PolicyProblemCode, problemText } from './errors.ts';
 import { globsOverlap } from './glob.ts';
+import { httpRulesMeet, oddPaths } from './http/problems.ts';
 import { KINDS_WITHOUT_RELATION } from './kinds.ts';
+import { deadKubernetesEntries, kubernetesRulesMeet } from './kubernetes/problems.ts';
 import { compilePattern } from './pattern.ts';
 import { type CompiledRule, ruleName } from './rule.ts';
 import { selectsConnection } from './select-connection.ts';
@@ -194,6 +196,7 @@ function checkRule(
     report('AccessPolicy', object, 'SPP004', { rule: name, reason }, path);
     return;
   }
+  checkApiRule(rule, object, path, report);
   if (rule.ssh !== undefined) checkSshRule(rule, { object, path, speaking, policies, guardrailNamespace }, report);
   if (rule.effect !== 'RequireApproval' || guardrail) return;
   const namespaces = new Set(speaking.map(({ metadata }) => metadata.namespace));
@@ -205,6 +208,28 @@ function checkRule(
       other.rules.some((allow) => allow.effect === 'Allow' && meets(rule, allow)),
   );
   if (speaking.length > 0 && !granted) report('AccessPolicy', object, 'SPP005', { rule: name }, path);
+}
+
+/** Entries about Kubernetes and HTTP that do not do what they say. */
+function checkApiRule(
+  { effect, ref, spec }: CompiledRule,
+  object: AccessPolicy,
+  path: readonly (string | number)[],
+  report: Report,
+): void {
+  const { kubernetes, http } = spec;
+  if (kubernetes !== undefined) {
+    for (const { list, index, entry, reason } of deadKubernetesEntries(kubernetes, effect === 'Allow')) {
+      const values = { rule: ref.rule, entry, reason };
+      report('AccessPolicy', object, 'SPP013', values, [...path, 'kubernetes', list, index]);
+    }
+  }
+  if (http === undefined) return;
+  for (const { index, entry, reason, means } of oddPaths(http)) {
+    const at = [...path, 'http', 'paths', index];
+    if (means === undefined) report('AccessPolicy', object, 'SPP013', { rule: ref.rule, entry, reason }, at);
+    else report('AccessPolicy', object, 'SPP016', { rule: ref.rule, entry, reason, means }, at);
+  }
 }
 
 function checkSshRule(
@@ -303,6 +328,10 @@ function meets(rule: CompiledRule, allow: CompiledRule): boolean {
   if (rule.protocol === undefined) return true;
   if (rule.protocol !== allow.protocol) return false;
   if (rule.ssh !== undefined && allow.ssh !== undefined) return sshRulesMeet(rule.ssh, allow.ssh);
+  if (rule.kubernetes !== undefined && allow.kubernetes !== undefined) {
+    return kubernetesRulesMeet(rule.kubernetes, allow.kubernetes);
+  }
+  if (rule.http !== undefined && allow.http !== undefined) return httpRulesMeet(rule.http, allow.http);
   if (rule.sql === undefined || allow.sql === undefined) return true;
   const kinds = rule.sql.kinds;
   if (kinds !== undefined && ![...(allow.sql.kinds ?? [])].some((kind) => kinds.has(kind))) return false;

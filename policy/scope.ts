@@ -63,6 +63,7 @@ export function createScope(parts: ScopeParts): PolicyScope {
     },
     needs: {
       body: candidates.reads.has('command.http.body'),
+      headers: candidates.reads.has('command.http.headers') || candidates.reads.has('command.http.contentType'),
       object: candidates.reads.has('command.kubernetes.object'),
     },
     offersTool: (path, tool) => offersTool(candidates, path, tool),
@@ -82,7 +83,7 @@ function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask
       return ({ content, files }) => content.length > 0 || files.length > 0;
     case 'Kubernetes':
     case 'HTTP':
-      return ({ content, object }) => content.length > 0 || (object.spec.fields ?? []).length > 0;
+      return ({ content, fields }) => content.length > 0 || fields.length > 0;
     case 'Postgres':
       return () => true;
     default:

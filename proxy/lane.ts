@@ -8,6 +8,7 @@ import type {
   AdmissionGate,
   ApprovalStore,
   BundleSource,
+  ClusterIdentity,
   CredentialSource,
   Proof,
   SshHostKeys,
@@ -55,6 +56,8 @@ export interface LaneContext {
   readonly approvals: ApprovalStore;
   readonly credentials: CredentialSource;
   readonly verifier: TokenVerifier;
+  /** Undefined: Sallyport does not run in a cluster. */
+  readonly cluster: ClusterIdentity | undefined;
   readonly recorder: RecordingSink;
   readonly turn: Turn;
   readonly observer: LaneObserver;
@@ -114,7 +117,7 @@ export interface LaneObserver {
 /** For logs and metrics: called, never waited for. */
 export interface CredentialObserver {
   /** A credential that was made here is gone, or ends by itself. @param lifetimeSeconds from its issue */
-  ended(connection: CompiledConnection, type: 'role' | 'certificate', lifetimeSeconds: number): void;
+  ended(connection: CompiledConnection, type: 'role' | 'certificate' | 'token', lifetimeSeconds: number): void;
   /** Logins that nobody had dropped. */
   swept(connection: CompiledConnection, count: number): void;
   warn(detail: object, message: string): void;

@@ -112,10 +112,58 @@ export interface ScramDerived {
   readonly serverKey: Buffer;
 }
 
+/** What signs in to an API server of Kubernetes. */
+export interface KubernetesCredential {
+  /** Sent as a bearer token. */
+  readonly token?: string;
+  /** Both PEM. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+  /** Of a kubeconfig: PEM of whom to trust, and the name that is verified, where the connection says neither. */
+  readonly certificateAuthorities?: string;
+  readonly serverName?: string;
+}
+
+/** Sallyport's own place in the cluster that it runs in. */
+export interface ClusterIdentity {
+  /** What Sallyport itself signs in with at the API server, read anew as it is rotated. @throws an error with a stable code */
+  signIn(signal?: AbortSignal): Promise<KubernetesCredential>;
+  /** A token of a service account (TokenRequest), made now. @throws an error with a stable code; the signal's reason */
+  serviceAccountToken(
+    account: { readonly namespace: string; readonly name: string },
+    asked: { readonly audiences: readonly string[]; readonly ttlSeconds: number },
+    signal: AbortSignal,
+  ): Promise<{ readonly token: string; readonly expiresAt: Date }>;
+}
+
 /** As in the Secret, which may leave the login user to the client. */
 export type StoredSshCredential =
   | { readonly type: 'key'; readonly username: string | undefined; readonly privateKey: KeyObject }
   | { readonly type: 'password'; readonly username: string | undefined; readonly password: string };
+
+/** What goes with requests to an HTTP target. Several members where the Secret has them: a client certificate goes with any of them. */
+export interface StoredHttpCredential {
+  /** A field with a secret value: `authorization` for bearer tokens and basic authentication. */
+  readonly header?: {
+    /** In lower case. */
+    readonly name: string;
+    readonly value: string;
+    /** Parts of the value that are secret by themselves, such as the password of basic authentication. */
+    readonly secrets: readonly string[];
+    /** How it signs in, for the record. */
+    readonly type: 'header' | 'basic' | 'bearer';
+    /** Whom it signs in as, where that is no secret. */
+    readonly username?: string;
+  };
+  /** The client of credential.oauthClientCredentials. */
+  readonly oauthClient?: {
+    readonly id: string;
+    readonly secret: string;
+    /** PEM of oauthClientCredentials.caRef; undefined: the system's. */
+    readonly certificateAuthorities: string | undefined;
+  };
+  /** Both PEM. */
+  readonly clientCertificate?: { readonly certificate: string; readonly key: string };
+}
 
 /** Stored secrets and keys: a folder standalone, mounted files in a cluster. Read again when they changed. */
 export interface CredentialSource {
@@ -134,8 +182,18 @@ export interface CredentialSource {
    * leaves it to the client. @throws as `postgres`
    */
   ssh(connection: CompiledConnection): Promise<StoredSshCredential>;
+  /**
+   * What an HTTP connection sends: of credential.secretRef, httpHeader or oauthClientCredentials. Undefined: it has no credential.
+   * @throws as `postgres`
+   */
+  http(connection: CompiledConnection): Promise<StoredHttpCredential | undefined>;
   /** The key of credential.sshCertificate.caSecretRef that user certificates are signed with. @throws as `postgres` */
   sshAuthority(connection: CompiledConnection, secret: string): Promise<KeyObject>;
+  /**
+   * Of a Secret in the connection's namespace: `token`, `tls.crt` with `tls.key`, or a `kubeconfig` for the target of the connection.
+   * @throws as `postgres`
+   */
+  kubernetes(connection: CompiledConnection, secret: string): Promise<KubernetesCredential>;
   /** PEM of `target.tls.caRef`, or undefined for the system's authorities. */
   certificateAuthorities(connection: CompiledConnection): Promise<string | undefined>;
   /** Key bytes for tokenize; makes and keeps one per namespace when `ref` is absent. */
@@ -239,8 +297,10 @@ export interface HeldCommand {
 
 /** Where behind the connection a command runs: what the protocol names there. */
 export type HeldTarget =
-  | { readonly database: string; readonly loginUser?: never }
-  | { readonly loginUser: string; readonly database?: never };
+  | { readonly database: string; readonly loginUser?: never; readonly host?: never }
+  | { readonly loginUser: string; readonly database?: never; readonly host?: never }
+  /** A request over HTTP: `HOST[:PORT]` that it goes to. Its text is the request's line and headers, its one value the body. */
+  | { readonly host: string; readonly database?: never; readonly loginUser?: never };
 
 /** Bytes that go with a command, and how the target reads them. */
 export interface HeldValue {

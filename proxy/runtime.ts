@@ -5,7 +5,15 @@ import type { CatalogColumnName } from '../policy/masking-coverage.ts';
 import type { CredentialObserver, LaneContext, LaneLimits, LaneObserver } from './lane.ts';
 import { type Listener, listen } from './listener/listeners.ts';
 import type { Wire } from './listener/wire.ts';
-import type { AdmissionGate, ApprovalStore, BundleSource, CredentialSource, Proof, TokenVerifier } from './ports.ts';
+import type {
+  AdmissionGate,
+  ApprovalStore,
+  BundleSource,
+  ClusterIdentity,
+  CredentialSource,
+  Proof,
+  TokenVerifier,
+} from './ports.ts';
 import { createLanes } from './protocols/lanes.ts';
 import type { Recorder } from './recording/writer.ts';
 import { createRates } from './session/rates.ts';
@@ -20,6 +28,8 @@ export interface RuntimeOptions {
   readonly credentials: CredentialSource;
   readonly verifier: TokenVerifier;
   readonly approvals: ApprovalStore;
+  /** Where it runs in a cluster. */
+  readonly cluster?: ClusterIdentity;
   readonly recorder: Recorder;
   readonly metrics: Metrics;
   readonly log: Logger;
@@ -131,6 +141,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     approvals: options.approvals,
     credentials: options.credentials,
     verifier: options.verifier,
+    cluster: options.cluster,
     recorder,
     turn: createTurn(),
     observer: observe(options),

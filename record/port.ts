@@ -27,6 +27,7 @@ export type RecordEventType =
   | 'command.released'
   | 'command.executed'
   | 'command.failed'
+  | 'request.chunk'
   | 'result.chunk'
   | 'output.chunk'
   | 'file.operation'

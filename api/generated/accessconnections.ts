@@ -87,7 +87,7 @@ export interface AccessConnection {
      */
     credential?: {
       /**
-       * A fixed credential. Keys by protocol: Postgres username and password (or tls.crt and tls.key); SSH username and ssh-privatekey (or password); Kubernetes token; HTTP token, sent as a bearer token.
+       * A fixed credential. Keys by protocol: Postgres username and password (or tls.crt and tls.key); SSH username and ssh-privatekey (or password); Kubernetes token; HTTP token (sent as a bearer token), or username and password (sent as basic authentication), and tls.crt with tls.key (a client certificate), alone or besides.
        */
       secretRef?: {
         /**
@@ -230,6 +230,74 @@ export interface AccessConnection {
           key?: string;
         };
       };
+      /**
+       * HTTP: access tokens of an authorization server, by the client credentials grant (RFC 6749, section 4.4), sent as bearer tokens. They are fetched when they are needed, and anew before they expire.
+       */
+      oauthClientCredentials?: {
+        /**
+         * The token endpoint.
+         */
+        tokenURL: string;
+        /**
+         * The client, under the keys client-id and client-secret; tls.crt with tls.key is a client certificate for the target.
+         */
+        secretRef: {
+          /**
+           * Name of a Secret in this namespace.
+           */
+          name: string;
+        };
+        /**
+         * Scopes to ask for.
+         */
+        scopes?: string[];
+        /**
+         * The parameter audience, which some authorization servers want.
+         */
+        audience?: string;
+        /**
+         * The parameter resource (RFC 8707).
+         */
+        resource?: string;
+        /**
+         * How the client proves itself: Basic in the Authorization header, Post in the body.
+         */
+        clientAuthentication?: 'Basic' | 'Post';
+        /**
+         * Certificate authorities to trust for the token endpoint instead of the system's.
+         */
+        caRef?: {
+          /**
+           * Where they are.
+           */
+          kind?: 'ConfigMap' | 'Secret';
+          /**
+           * Name in this namespace.
+           */
+          name: string;
+          /**
+           * Key that holds the PEM bundle.
+           */
+          key?: string;
+        };
+      };
+    };
+    /**
+     * HTTP: how requests are passed on.
+     */
+    http?: {
+      /**
+       * Longest request body that is read before it is decided on: where a rule looks at bodies, or people have to approve. A longer one is refused there; all others stream through at any length. Default: 1 MiB.
+       */
+      maxBodyBytes?: number;
+      /**
+       * Remove takes Cookie out of requests and Set-Cookie out of answers: a session of the target is as good as the credential that opened it. Default: Remove where there is a credential, else Pass.
+       */
+      cookies?: 'Pass' | 'Remove';
+      /**
+       * How long the target may take until its answer begins.
+       */
+      responseTimeout?: string;
     };
     /**
      * SSH: how clients may prove who they are besides connectors and tokens. Both name whom they stand for, and policies are about that subject; nothing else that a client says counts.

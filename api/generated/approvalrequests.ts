@@ -142,6 +142,10 @@ export interface ApprovalRequest {
        */
       loginUser?: string;
       /**
+       * The host that a request goes to, for an HTTP or Kubernetes connection.
+       */
+      host?: string;
+      /**
        * The command in one line.
        */
       summary: string;

@@ -307,7 +307,95 @@ export interface MaskingRule {
       };
     }[];
     /**
-     * SSH: output of commands that is not text (not UTF-8, or with zero bytes). Search, the default, searches every run of text in it and changes nothing else; Deny ends the command at the first such byte; Pass stops searching there, so that a program that prints one zero byte shows everything after it. Of several rules the strictest holds.
+     * Kubernetes: values inside objects, wherever one shows up in an answer: single, in lists, watches and tables, in annotations that hold an object, in templates of workloads. The type of a value stays.
+     */
+    kubernetes?: {
+      /**
+       * Keys of Secrets, such as "*" or tls.key; * stands for any run of characters. The value stays base64.
+       */
+      secrets?: string[];
+      /**
+       * Keys of ConfigMaps, as of secrets.
+       */
+      configMaps?: string[];
+      /**
+       * Names of environment variables of containers, as of secrets, in pods and in templates of any kind.
+       */
+      env?: string[];
+      /**
+       * Keys of annotations, as of secrets, on any object.
+       */
+      annotations?: string[];
+      /**
+       * Dotted paths from the root of an object, such as spec.apiKey or **.password; * is one key or index, ** any depth.
+       */
+      fields?: string[];
+      /**
+       * Which objects fields are of, such as pods, deployments.apps or *.example.com. Default: all.
+       */
+      resources?: string[];
+      /**
+       * Only objects of these namespaces; * stands for any run of characters. Default: all, also objects without one.
+       */
+      namespaces?: string[];
+      /**
+       * Only objects of these names; * stands for any run of characters. Default: all.
+       */
+      names?: string[];
+      /**
+       * What replaces the value: exactly one. Default: redact.
+       */
+      transform?: {
+        /**
+         * A fixed text; NULL where the type cannot hold it.
+         */
+        redact?: {
+          /**
+           * The text.
+           */
+          with?: string;
+        };
+        /**
+         * Keeps some characters, stars for the rest.
+         */
+        partial?: {
+          /**
+           * Characters kept at the start.
+           */
+          keepFirst?: number;
+          /**
+           * Characters kept at the end.
+           */
+          keepLast?: number;
+        };
+        /**
+         * A token that is the same for the same value, so that joins and counts by hand still work.
+         */
+        tokenize?: {
+          /**
+           * Key for the tokens. Default: one that the operator makes for the namespace.
+           */
+          keySecretRef?: {
+            /**
+             * Name of a Secret in this namespace.
+             */
+            name: string;
+            /**
+             * Key inside the Secret.
+             */
+            key?: string;
+          };
+        };
+        /**
+         * NULL, or null in JSON.
+         */
+        nullify?: {
+          [k: string]: unknown;
+        };
+      };
+    }[];
+    /**
+     * Output and bodies that are not text (not UTF-8, or with zero bytes; images, archives). SSH and logs of pods: Search, the default, searches every run of text in it and changes nothing else; Deny ends the command at the first such byte; Pass stops searching there, so that a program that prints one zero byte shows everything after it. HTTP and Kubernetes: Deny, the default, refuses such an answer. Of several rules the strictest holds.
      */
     binaryOutput?: 'Search' | 'Deny' | 'Pass';
     /**

@@ -70,7 +70,7 @@ function holdWords(hold: 'Wait' | 'Reject', timeoutMs: number): string {
 
 /** The decision as a person reads it: the verdict, each tuple with its reason, and what follows from it. */
 export function explanation(subject: Subject, offline: OfflineDecision, paint: Paint): string {
-  const { parseError, connection, decision, scope } = offline;
+  const { parseError, worst, connection, decision, scope } = offline;
   const lines: string[] = [];
   const line = (text: string): void => void lines.push(text);
   const observed =
@@ -79,6 +79,7 @@ export function explanation(subject: Subject, offline: OfflineDecision, paint: P
     `${paintVerdict(decision.verdict, paint)}${observed}  ${neutralise(subject.username)} on ${connection.namespace}/${connection.name}`,
   );
   if (parseError !== undefined) line(`  does not parse: ${neutralise(parseError.message)}`);
+  if (worst === true) line('  what is there already is not known here: the worst is assumed');
   if (scope.revoked !== undefined) line(`  revoked by rule ${scope.revoked.rule}: no session is let in`);
   else if (!scope.mayConnect) line('  no rule gives this subject anything here: no session is let in');
   const words = decision.tuples.map(({ tuple }) => neutralise(tupleWords(tuple)));
@@ -112,7 +113,7 @@ export function explanation(subject: Subject, offline: OfflineDecision, paint: P
 /** The same as one JSON object. */
 export function explanationJson(
   subject: Subject,
-  { parseError, connection, decision, scope }: OfflineDecision,
+  { parseError, worst, connection, decision, scope }: OfflineDecision,
 ): object {
   return {
     subject: subject.username,
@@ -120,6 +121,7 @@ export function explanationJson(
     mayConnect: scope.mayConnect,
     ...(scope.revoked === undefined ? {} : { revoked: scope.revoked }),
     ...(parseError === undefined ? {} : { parseError }),
+    ...(worst === true ? { worst } : {}),
     ...decision,
     tuples: decision.tuples.map((tuple) => ({ what: tupleWords(tuple.tuple), ...tuple })),
     masked: !scope.masks.empty,

@@ -312,3 +312,82 @@ describe('SSH', () => {
     expect(code).toBe(0);
   });
 });
+
+describe('Kubernetes and HTTP', () => {
+  const cluster = (command: string, ...more: string[]) =>
+    run(
+      'explain',
+      '-f',
+      join(EXAMPLES, 'scale-out-approval.yaml'),
+      '--as',
+      'system:serviceaccount:default:scaler',
+      '--connection',
+      'cluster',
+      '--command',
+      command,
+      ...more,
+    );
+  const payments = (command: string, ...more: string[]) =>
+    run(
+      'explain',
+      '-f',
+      join(EXAMPLES, 'http-api.yaml'),
+      '--as',
+      'system:serviceaccount:default:support-agent',
+      '--connection',
+      'payments',
+      '--command',
+      command,
+      ...more,
+    );
+
+  it('are explained as the gateway reads the request', async () => {
+    const scale = await cluster(
+      'PATCH /apis/apps/v1/namespaces/shop/deployments/web',
+      '--body',
+      '{"spec":{"replicas":5}}',
+    );
+    expect(scale.out).toContain('Scale (patch) of deployments.apps shop/web  RequireApproval');
+    expect(scale.out).toContain('what is there already is not known here: the worst is assumed');
+    expect(scale.code).toBe(1);
+    const whole = await cluster('GET https://cluster.example.com/apis/apps/v1/namespaces/shop/deployments?limit=500');
+    expect(whole.out).toContain('list deployments.apps in shop  Allow');
+    expect(whole.code).toBe(0);
+    const json = JSON.parse((await cluster('GET /api/v1/namespaces/shop/secrets/s', '-o', 'json')).out);
+    expect(json).toMatchObject({ verdict: 'Deny', denied: 'ReadSecret (get) of secrets shop/s' });
+  });
+
+  it('with headers and body where rules look at them', async () => {
+    const refund = (body: string, ...more: string[]) => payments('POST /v1/refunds', '--body', body, ...more);
+    expect((await refund('{"amount":5,"currency":"eur"}')).code).toBe(0);
+    expect((await refund('{"amount":50,"currency":"eur"}')).out).toContain('needs 1 approval(s)');
+    expect((await refund('amount=5', '--header', 'Content-Type: application/x-www-form-urlencoded')).code).toBe(1);
+    expect((await payments('GET /v1/charges/x?limit=100')).out).toContain('no-exports');
+    expect((await payments('GET /v1/charges', '--header', 'nonsense')).error).toMatchObject({
+      code: 'commander.invalidArgument',
+    });
+  });
+
+  it.each([
+    ['kubectl get pods', 'is none'],
+    ['GET /v1/../admin', 'dot segment'],
+    ['GET /v1//x', 'empty segment'],
+    ['GET /v1/%2e%2e/admin', 'dot segment'],
+    ['GET /v1/a%2Fb', 'encoded slash'],
+  ])('say why they cannot be decided: %s', async (command, reason) => {
+    const { error } = await payments(command);
+    expect(error).toMatchObject({ code: 'SPC036', message: expect.stringContaining(reason) });
+  });
+
+  it('a body that readers could read differently is not judged', async () => {
+    const twice = await payments('POST /v1/refunds', '--body', '{"amount":5,"amount":5000,"currency":"eur"}');
+    expect(twice.error).toMatchObject({ code: 'SPC036' });
+    expect((await cluster('GET /api/v1/pods?watch=maybe')).error).toMatchObject({ code: 'SPC036' });
+  });
+
+  it.each(['kubernetes', 'http'])('have cases of their own: examples/%s', async (name) => {
+    const { out, code } = await run('test', join(EXAMPLES, name));
+    expect(out).toMatch(/\n[1-9][0-9]+ passed, 0 failed\n$/);
+    expect(code).toBe(0);
+  });
+});

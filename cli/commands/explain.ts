@@ -1,14 +1,16 @@
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { CliIo } from '../io.ts';
 import { OUTPUTS, type Output, objectText } from '../output.ts';
 import type { PlaceOptions } from '../places/place-options.ts';
 import { folderPolicies, type PolicyPlace } from '../places/policies.ts';
+import type { ApiQuestion } from './api-question.ts';
 import { explanation, explanationJson, painter } from './explain-format.ts';
 import { decideOffline } from './offline-decision.ts';
 import { ASKED_OPERATIONS, type AskedOperation, type SshQuestion } from './ssh-question.ts';
 import { addClaim, addGroup, parseTime, type SubjectOptions, subjectOf } from './subject-options.ts';
 
-interface ExplainOptions extends SubjectOptions, PlaceOptions, SshQuestion {
+interface ExplainOptions extends SubjectOptions, PlaceOptions, SshQuestion, Pick<ApiQuestion, 'body'> {
+  readonly header: Readonly<Record<string, string>>;
   readonly file?: readonly string[];
   readonly connection: string;
   readonly command?: string;
@@ -29,7 +31,11 @@ Examples:
   sallyport explain -f policies --as system:serviceaccount:default:ops-agent --connection web-1 --login-user deploy \\
     --command 'systemctl status shop && sudo systemctl restart shop'
   sallyport explain -f policies --as system:serviceaccount:default:ops-agent --connection web-1 --login-user deploy \\
-    --operation ReadFile --command /var/log/shop/app.log`;
+    --operation ReadFile --command /var/log/shop/app.log
+  sallyport explain -f policies --as system:serviceaccount:default:scaler --connection cluster \\
+    --command 'PATCH /apis/apps/v1/namespaces/shop/deployments/web' --body '{"spec":{"replicas":5}}'
+  sallyport explain -f policies --as system:serviceaccount:default:support --connection payments \\
+    --command 'POST /v1/refunds' --header 'Idempotency-Key: 1' --body '{"amount":5}'`;
 
 /** Adds `explain`: the decision on one command, tuple by tuple, by the engine of the gateway. */
 export function register(program: Command, io: CliIo, place: PolicyPlace = folderPolicies()): void {
@@ -48,7 +54,7 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
       new Map(),
     )
     .requiredOption('--connection <namespace/name>', 'the AccessConnection; namespace default if left out')
-    .option('--command <text>', 'what the agent sends: SQL, or a line of shell')
+    .option('--command <text>', 'what the agent sends: SQL, a line of shell, or METHOD PATH of a request')
     .option('--login-user <user>', "SSH: the user on the target (default: the connection's only one)")
     .addOption(
       new Option(
@@ -59,6 +65,8 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
         .default('Exec'),
     )
     .option('--terminal', 'SSH: with a terminal', false)
+    .option('--body <text>', 'Kubernetes, HTTP: the body of the request')
+    .option('--header <header>', 'Kubernetes, HTTP: NAME: VALUE; may be repeated', addHeader, {})
     .option('--at <time>', 'when it is sent, such as 2026-03-07T20:00:00Z (default: now)', parseTime)
     .addOption(new Option('-o, --output <format>', 'output format').choices(OUTPUTS).default('text'))
     .addHelpText('after', EXAMPLES)
@@ -69,10 +77,16 @@ export function register(program: Command, io: CliIo, place: PolicyPlace = folde
     });
 }
 
+function addHeader(text: string, earlier: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const [, name, value] = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+): *(.*)$/.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw new InvalidArgumentError('write NAME: VALUE.');
+  return { ...earlier, [name]: value };
+}
+
 async function explain(place: PolicyPlace, options: ExplainOptions, io: CliIo): Promise<void> {
   const subject = subjectOf(options);
   const { bundle, homeNamespace } = await place.open(options, io);
-  const { command = '', loginUser, operation, terminal, at = new Date() } = options;
+  const { command = '', loginUser, operation, terminal, body, header, at = new Date() } = options;
   const connection = options.connection.includes('/') ? options.connection : `${homeNamespace}/${options.connection}`;
   const offline = decideOffline(
     { bundle },
@@ -81,6 +95,8 @@ async function explain(place: PolicyPlace, options: ExplainOptions, io: CliIo): 
       connection,
       command,
       at,
+      headers: header,
+      ...(body === undefined ? {} : { body }),
       ...(loginUser === undefined ? {} : { loginUser }),
       ...(operation === undefined ? {} : { operation }),
       ...(terminal === undefined ? {} : { terminal }),

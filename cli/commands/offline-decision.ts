@@ -13,6 +13,7 @@ import { findingsOf } from '../../proxy/standalone/bundle-source.ts';
 import { CliError } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import type { CliIo } from '../io.ts';
+import { type ApiQuestion, apiCommandOf } from './api-question.ts';
 import { type SshQuestion, sshCommandOf } from './ssh-question.ts';
 
 /** The policies of a folder, ready to be asked. */
@@ -26,6 +27,8 @@ export interface Policies {
 export interface OfflineDecision {
   /** SQL that does not parse. */
   readonly parseError?: { readonly message: string };
+  /** Kubernetes: what is there already would decide what the request does, and the worst was assumed. */
+  readonly worst?: boolean;
   readonly scope: PolicyScope;
   readonly connection: CompiledConnection;
   readonly decision: Decision;
@@ -58,18 +61,16 @@ export async function loadPolicies(
   return { bundle, loaded, configuration };
 }
 
-/** NAMESPACE/NAME, or a name in the namespace `default`. @throws CliError SPC003, SPC033 */
+/** NAMESPACE/NAME, or a name in the namespace `default`. @throws CliError SPC003 */
 export function connectionNamed(bundle: Bundle, reference: string): CompiledConnection {
   const slash = reference.indexOf('/');
   const namespace = slash < 0 ? 'default' : reference.slice(0, slash);
   const connection = bundle.connection(namespace, reference.slice(slash + 1));
   if (connection === undefined) throw new CliError('SPC003', [reference]);
-  if (connection.protocol !== 'Postgres' && connection.protocol !== 'SSH')
-    throw new CliError('SPC033', [reference, connection.protocol]);
   return connection;
 }
 
-export interface Question extends SshQuestion {
+export interface Question extends SshQuestion, ApiQuestion {
   readonly subject: Subject;
   readonly connection: string;
   readonly command: string;
@@ -78,7 +79,7 @@ export interface Question extends SshQuestion {
 
 /**
  * The decision that the gateway would give, but for what only the target's catalog can tell.
- * @throws CliError SPC003, SPC033, SPC035, SPC036
+ * @throws CliError SPC003, SPC035, SPC036
  */
 export function decideOffline({ bundle }: Pick<Policies, 'bundle'>, question: Question): OfflineDecision {
   const { subject, connection: name, at } = question;
@@ -91,21 +92,38 @@ export function decideOffline({ bundle }: Pick<Policies, 'bundle'>, question: Qu
     applicationName: 'sallyport',
     commands: 0,
   };
-  const { parseError, command } = commandOf(connection, scope, question);
+  const { parseError, command, worst = false } = commandOf(connection, scope, question);
   const decision = scope.decide(command, { now: at, session });
-  return { ...(parseError === undefined ? {} : { parseError }), scope, connection, decision };
+  return {
+    ...(parseError === undefined ? {} : { parseError }),
+    ...(worst ? { worst } : {}),
+    scope,
+    connection,
+    decision,
+  };
 }
 
-function commandOf(
-  connection: CompiledConnection,
-  scope: PolicyScope,
-  question: Question,
-): { readonly command: Command; readonly parseError?: { readonly message: string } | undefined } {
-  if (connection.protocol === 'SSH') return { command: sshCommandOf(connection, question.command, question) };
-  return analyse(
-    question.command,
-    { searchPath: ['public'], role: '', catalog: undefined, temporary: new Set(), prepared: () => undefined },
-    scope.masks,
-    undefined,
-  );
+interface OfflineCommand {
+  readonly command: Command;
+  readonly parseError?: { readonly message: string } | undefined;
+  readonly worst?: boolean;
+}
+
+function commandOf(connection: CompiledConnection, scope: PolicyScope, question: Question): OfflineCommand {
+  switch (connection.protocol) {
+    case 'SSH':
+      return { command: sshCommandOf(connection, question.command, question) };
+    case 'Kubernetes':
+    case 'HTTP':
+      return apiCommandOf(connection, question.command, question, scope);
+    case 'Postgres':
+      return analyse(
+        question.command,
+        { searchPath: ['public'], role: '', catalog: undefined, temporary: new Set(), prepared: () => undefined },
+        scope.masks,
+        undefined,
+      );
+    default:
+      return connection.protocol satisfies never;
+  }
 }

@@ -123,6 +123,7 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     { createKubeMetrics },
     { ClusterError },
     { proxyApprovals },
+    { createClusterIdentity },
     { startReplica },
     { recordKey },
     { openStateFolder },
@@ -140,6 +141,7 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     import('../../kube/metrics.ts'),
     import('../../proxy/cluster/errors.ts'),
     import('./proxy-approvals.ts'),
+    import('../../proxy/cluster/own-identity.ts'),
     import('../../proxy/cluster/replica.ts'),
     import('../../proxy/standalone/record-key.ts'),
     import('../../proxy/standalone/state-folder.ts'),
@@ -236,6 +238,7 @@ async function serve(options: ProxyOptions, io: CliIo): Promise<void> {
     tunnelPort: options.tunnelPort,
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
+    cluster: createClusterIdentity({ access, client }),
     approvals: proxyApprovals({
       client,
       reflector: follow,

@@ -95,6 +95,7 @@ export function requestText(request: ApprovalRequest): string {
   const { requester, request: command, decisions = [] } = spec;
   const database = command.database === undefined ? '' : `, database ${command.database}`;
   const login = command.loginUser === undefined ? '' : `, as user ${command.loginUser}`;
+  const host = command.host === undefined ? '' : `, host ${command.host}`;
   const votes = decisions.map(({ verdict, by, at, reason }) =>
     [verdict, by?.username ?? 'nobody', at ?? '', reason ?? ''].filter((part) => part !== '').join('  '),
   );
@@ -103,7 +104,7 @@ export function requestText(request: ApprovalRequest): string {
     lines('State', [stateOf(request)]),
     lines('Asked by', [requester.username]),
     lines('On behalf of', [requester.onBehalfOf ?? 'nobody whom the token names']),
-    lines('Connection', [`${metadata.namespace}/${spec.connectionRef.name}${database}${login}`]),
+    lines('Connection', [`${metadata.namespace}/${spec.connectionRef.name}${database}${login}${host}`]),
     lines('Session', command.sessionId === undefined ? [] : [command.sessionId]),
     lines('Asked at', [metadata.creationTimestamp ?? 'unknown']),
     lines('Expires at', [spec.expiresAt]),

@@ -3,10 +3,11 @@ import { dirname, join, resolve } from 'node:path';
 import { Ajv } from 'ajv';
 import { isNode, LineCounter, parseAllDocuments } from 'yaml';
 import { CliError } from '../errors.ts';
+import type { ApiQuestion } from './api-question.ts';
 import { ASKED_OPERATIONS, type SshQuestion } from './ssh-question.ts';
 
 /** One case of a SallyportTest, with the place where it stands. */
-export interface TestCase extends SshQuestion {
+export interface TestCase extends SshQuestion, ApiQuestion {
   readonly name: string;
   readonly as: string;
   readonly groups?: readonly string[];
@@ -57,6 +58,8 @@ const CASE = {
   loginUser: TEXT,
   operation: { enum: ASKED_OPERATIONS },
   terminal: { type: 'boolean' },
+  body: {},
+  headers: { type: 'object', maxProperties: 64, additionalProperties: TEXT },
   at: { type: 'string', pattern: '^\\d{4}-\\d{2}-\\d{2}T\\d{2}:\\d{2}:\\d{2}(Z|[+-]\\d{2}:\\d{2})$' },
 };
 const SCHEMA = closed(['apiVersion', 'kind', 'metadata', 'spec'], {

@@ -53,6 +53,14 @@ Cases stand in files *.test.yaml beside the policies:
         command: sudo systemctl restart shop
         expect: Allow
 
+      - name: scaling is held
+        as: system:serviceaccount:default:scaler
+        connection: cluster               # a Kubernetes or an HTTP connection: command is METHOD PATH
+        command: PATCH /apis/apps/v1/namespaces/shop/deployments/web
+        headers: {Content-Type: application/merge-patch+json}   # left out: this for PATCH, else application/json
+        body: {spec: {replicas: 5}}       # or a text
+        expect: RequireApproval
+
 Exit status: 0 when every case came out as expected, else 1; 2 for wrong usage.`;
 
 /** Adds `test`: cases in YAML beside the policies, decided by the engine of the gateway. */

@@ -133,8 +133,11 @@ export function kubernetesCommand(
   }
   for (const effect of meaning.effects) {
     const { group, resource, namespace, name } = effect;
-    if (group === target.group && resource === target.resource) operate(effect, { ...target, namespace, name });
-    else {
+    if (group === target.group && resource === target.resource) {
+      // What an apply makes anew is created with its replicas, as by a create.
+      const made = meaning.also?.includes('create') === true && effect.previousReplicas === 0;
+      operate(effect, { ...target, namespace, name }, made ? 'create' : verb);
+    } else {
       const scales = isOneOf('Scale', effect.operation);
       // What will be done to the other object, in the words of RBAC where there are some.
       operate(

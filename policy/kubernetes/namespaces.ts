@@ -34,5 +34,10 @@ const CLUSTER_SCOPED: Readonly<Record<string, readonly string[]>> = {
  * may be either, so they count as reaching.
  */
 export function spansNamespaces({ group, resource, namespace, name }: KubernetesTarget): boolean {
-  return namespace === '' && name === '' && CLUSTER_SCOPED[group]?.includes(resource) !== true;
+  return namespace === '' && name === '' && !isClusterScoped({ group, resource });
+}
+
+/** Whether the resource is known to stand in no namespace. */
+export function isClusterScoped({ group, resource }: Pick<KubernetesTarget, 'group' | 'resource'>): boolean {
+  return CLUSTER_SCOPED[group]?.includes(resource) === true;
 }

@@ -42,9 +42,9 @@ export function operationOf(
 
 const alone = (operation: ImpliedOperation['operation']): ImpliedOperation => ({ operation, also: false });
 
-/** Writes answer with the object: a patch that changes nothing, and a delete that a finalizer delays, show all of it. */
+/** Writes answer with the object: a patch that changes nothing, and a delete that a finalizer delays, show what was there. */
 function readsSecret(verb: string): ImpliedOperation | undefined {
-  if (verb === 'create') return undefined;
+  if (verb === 'create' || verb === 'update') return undefined;
   return { operation: 'ReadSecret', also: WRITES.has(verb) };
 }
 

@@ -67,11 +67,9 @@ function requirementOf({ rule, requiredApprovals, approvers, message }: Approval
 }
 
 function targetOf({ target }: HeldCommand) {
-  return target.database === undefined
-    ? { loginUser: shown(target.loginUser) }
-    : target.database === ''
-      ? {}
-      : { database: target.database };
+  if (target.host !== undefined) return { host: shown(target.host) };
+  if (target.loginUser !== undefined) return { loginUser: shown(target.loginUser) };
+  return target.database === '' ? {} : { database: target.database };
 }
 
 /** What a second process that gets the same command can compare; a preview is each look's own. */

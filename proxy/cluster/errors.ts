@@ -36,6 +36,10 @@ export const CLUSTER_ERRORS = {
     message: 'no command can be held for approval here: the proxy has no archive to note what was used up',
     hint: 'The platform team starts the proxies with --archive.',
   },
+  SPX023: {
+    message: 'the API server gave no token for the service account {}',
+    hint: 'Look at the API server: a TokenRequest has to have an answer.',
+  },
   SPX020: {
     message: 'the proxy does not know {}',
     hint: 'It is started by the operator, which sets it from the pod (downward API).',

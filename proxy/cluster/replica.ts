@@ -15,7 +15,7 @@ import { configuredCertificate } from '../identity/server-certificate.ts';
 import { mountedHostKeys } from '../identity/ssh-host-keys.ts';
 import { createTenures } from '../identity/tenures.ts';
 import { createTokenVerifier } from '../identity/verifier.ts';
-import type { ApprovalStore, TokenVerifier } from '../ports.ts';
+import type { ApprovalStore, ClusterIdentity, TokenVerifier } from '../ports.ts';
 import { recordRemovals } from '../recording/ledger.ts';
 import { createRecorder } from '../recording/writer.ts';
 import { startRuntime } from '../runtime.ts';
@@ -71,6 +71,8 @@ export interface ReplicaOptions {
     readonly authenticationTimeoutMs: number;
   };
   readonly syncReads: boolean;
+  /** What it is to its own API server. */
+  readonly cluster?: ClusterIdentity;
   /** The store for held commands, over what the replica knows. */
   readonly approvals: (bundles: ClusterBundleSource) => ApprovalStore & { close?(): Promise<void> };
   readonly pid: number;
@@ -241,6 +243,7 @@ export async function startReplica(options: ReplicaOptions): Promise<Replica> {
     credentials,
     verifier,
     approvals,
+    ...(options.cluster === undefined ? {} : { cluster: options.cluster }),
     recorder,
     metrics,
     log,

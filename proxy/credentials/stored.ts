@@ -5,6 +5,8 @@ import { OpenSshError } from '../../certificate/openssh/errors.ts';
 import { parsePrivateKey } from '../../certificate/openssh/private-key.ts';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { CredentialSource } from '../ports.ts';
+import { kubeconfigCredential } from './kubeconfig.ts';
+import { storedHttp } from './stored-http.ts';
 
 /** Where values of Secrets and ConfigMaps come from. */
 export interface StoredValues {
@@ -122,11 +124,26 @@ export function credentialsOf({ value, ownTokenKey }: StoredValues): CredentialS
       throw new ApiError('SPA007', [label, `${SSH_PRIVATE_KEY} or password`]);
     },
 
+    http: (connection) => storedHttp(connection, value),
+
     async sshAuthority({ namespace }, secret) {
       const label = `${namespace}/${secret}`;
       const key = await value('Secret', namespace, secret, SSH_PRIVATE_KEY);
       if (key === undefined) throw new ApiError('SPA007', [label, SSH_PRIVATE_KEY]);
       return sshKey(label, key);
+    },
+
+    async kubernetes(connection, secret) {
+      const { namespace } = connection;
+      const label = `${namespace}/${secret}`;
+      const [kubeconfig, token, certificate, key] = await Promise.all(
+        ['kubeconfig', 'token', 'tls.crt', 'tls.key'].map((each) => value('Secret', namespace, secret, each)),
+      );
+      if (kubeconfig !== undefined) return kubeconfigCredential(label, kubeconfig, connection.target);
+      if (token !== undefined) return { token: trimmed(token) };
+      if (certificate === undefined) throw new ApiError(key === undefined ? 'SPA008' : 'SPA007', [label, 'tls.crt']);
+      if (key === undefined) throw new ApiError('SPA007', [label, 'tls.key']);
+      return { clientCertificate: { certificate: certificate.toString('utf8'), key: key.toString('utf8') } };
     },
 
     async certificateAuthorities(connection) {
@@ -166,9 +183,16 @@ export async function readCredential(connection: CompiledConnection, credentials
       if (sshCertificate === undefined) await credentials.ssh(connection);
       else await credentials.sshAuthority(connection, sshCertificate.caSecretRef.name);
       return;
-    case 'Kubernetes':
+    case 'Kubernetes': {
+      const { secretRef, impersonate } = connection.credential;
+      const secret = secretRef?.name ?? impersonate?.secretRef?.name;
+      if (secret !== undefined) await credentials.kubernetes(connection, secret);
+      await credentials.certificateAuthorities(connection);
+      return;
+    }
     case 'HTTP':
-      // Not served yet, which is told elsewhere.
+      await credentials.http(connection);
+      await credentials.certificateAuthorities(connection);
       return;
     default:
       connection.protocol satisfies never;

@@ -1,4 +1,4 @@
-/** Every error of masking. A mask error always ends the session: what could not be masked must not be sent. */
+/** Every error of masking. What could not be masked is not sent: the session ends, of HTTP the answer. */
 
 const MESSAGES = {
   SPM001: (where: string) =>
@@ -16,6 +16,18 @@ const MESSAGES = {
     `The field path ${match} of a MaskingRule cannot be read. Write keys, * and ** joined by dots, such as items.*.ssn.`,
   SPM008: (what: string) =>
     `The command printed bytes that are no text (${what}), and a MaskingRule says that these are not shown; it was ended there. Have it print text, or ask for a rule with binaryOutput: Search.`,
+  SPM009: (what: string) =>
+    `The answer is said to be JSON and is not (${what}), and MaskingRules apply to it; nothing more of it was passed on. Check that the target answers in valid JSON and UTF-8.`,
+  SPM010: (what: string) =>
+    `The answer cannot be looked into (${what}), and MaskingRules apply to it. Ask for JSON or text, or ask for a rule with binaryOutput: Search or Pass.`,
+  SPM011: (what: string) =>
+    `The answer is compressed in a way that cannot be undone here (${what}), and MaskingRules apply to it. Have the target send it as it is.`,
+  SPM012: (where: string) =>
+    `The request holds a value that came from masking (${where}); writing it back would replace the real one. Leave the field out, or change other fields with a patch.`,
+  SPM013: (where: string) =>
+    `The patch copies, moves or tests a value that MaskingRules protect (${where}). Patch other fields, or write the value itself.`,
+  SPM014: (what: string) =>
+    `The answer holds something larger than can be masked (${what}); nothing more of it was passed on. Ask for less at once.`,
 } as const;
 
 export type MaskErrorCode = keyof typeof MESSAGES;

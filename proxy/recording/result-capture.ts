@@ -6,7 +6,7 @@ const IDLE_BUFFERS = 16;
 /** Up to this length a response goes with the outcome of its command. */
 const SHORT_BYTES = 4096;
 
-/** Takes the members of one `result.chunk`, after the session and sequence number, beginning with a comma. */
+/** Takes the members of one `result.chunk` or `request.chunk`, after the session and sequence number, beginning with a comma. */
 export type EmitChunk = (members: string) => void;
 
 /**
@@ -22,7 +22,7 @@ export interface ResultCapture {
   /** Takes bytes[start, end). They are copied or hashed before it returns. */
   take(bytes: Buffer, start: number, end: number): void;
   /**
-   * Ends the response. One that is short and whole is returned, as the member `result` of the event that says how its command ended,
+   * Ends the response. One that is short and whole is returned, as the member `result` (or `request`) of the event that says how its command ended,
    * beginning with a comma: a line for itself would cost more than it holds. What is left of others is emitted.
    */
   end(): string;
@@ -30,7 +30,8 @@ export interface ResultCapture {
 
 const idle: Buffer[] = [];
 
-export function createResultCapture(emit: EmitChunk): ResultCapture {
+/** @param member `request` for what a client sent */
+export function createResultCapture(emit: EmitChunk, member: 'result' | 'request' = 'result'): ResultCapture {
   let limit = 0;
   let encoding = '';
   let encodingMember = '';
@@ -72,7 +73,7 @@ export function createResultCapture(emit: EmitChunk): ResultCapture {
   function whole(): string {
     if (buffer === undefined || total === 0) return '';
     const data = buffer.toString('base64', 0, filled);
-    return `,"result":{${encodingMember.slice(1)},"offset":0,"data":"${data}"${reading},"bytes":${total}}`;
+    return `,"${member}":{${encodingMember.slice(1)},"offset":0,"data":"${data}"${reading},"bytes":${total}}`;
   }
 
   function drainKept(): void {

@@ -13,6 +13,7 @@ function transformsOf(masks: MaskPlan): readonly Transform[] {
     ...masks.transforms,
     ...masks.content.map(({ transform }) => transform),
     ...masks.fields.map(({ transform }) => transform),
+    ...masks.kubernetes.map(({ transform }) => transform),
   ];
 }
 

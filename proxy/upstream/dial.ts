@@ -8,7 +8,8 @@ import { UpstreamError } from './errors.ts';
 
 export type Target = Pick<CompiledConnection, 'namespace' | 'name' | 'target'>;
 
-export const labelOf = (connection: Target): string => `${connection.namespace}/${connection.name}`;
+export const labelOf = (connection: Pick<Target, 'namespace' | 'name'>): string =>
+  `${connection.namespace}/${connection.name}`;
 
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
@@ -20,7 +21,12 @@ export type Stage = 'connecting' | 'negotiating TLS' | 'signing in' | 'starting 
  * Turns the error of a socket into one of ours; an UpstreamError stays as it is.
  * @param timedOut whether the deadline has fired: then whatever came of it is a timeout
  */
-export function upstreamFailure(connection: Target, stage: Stage, error: unknown, timedOut: boolean): unknown {
+export function upstreamFailure(
+  connection: Pick<Target, 'namespace' | 'name'>,
+  stage: Stage,
+  error: unknown,
+  timedOut: boolean,
+): unknown {
   if (error instanceof UpstreamError) return error;
   const label = labelOf(connection);
   if (timedOut) return new UpstreamError('SPU003', [label, stage], error);
@@ -70,7 +76,7 @@ export interface TargetTls {
 let systemAuthorities: string[] | undefined;
 
 /** The machine's authorities, or those that come with Node where the machine has none (as in a minimal image). */
-function defaultAuthorities(): string[] {
+export function defaultAuthorities(): string[] {
   if (systemAuthorities === undefined) {
     const system = tls.getCACertificates('system');
     systemAuthorities = system.length > 0 ? system : tls.getCACertificates('bundled');
@@ -150,7 +156,8 @@ export function startTls(
   });
 }
 
-function tlsFailure(connection: Target, expected: string, error: unknown): unknown {
+/** As `upstreamFailure`, for errors of a handshake. @param expected the name that the certificate was to have */
+export function tlsFailure(connection: Pick<Target, 'namespace' | 'name'>, expected: string, error: unknown): unknown {
   if (error instanceof UpstreamError) return error;
   const label = labelOf(connection);
   const code = codeOf(error);

@@ -66,6 +66,8 @@ export const masks: MaskPlan = {
   fields: [],
   content: [],
   binaryOutput: 'Search',
+  opaqueBodies: 'Deny',
+  kubernetes: [],
   hasFiles: false,
   file: () => undefined,
 };

@@ -91,7 +91,7 @@ export interface RunningClient {
 const LOOK_MS = 25;
 const PATIENCE_MS = 20_000;
 
-function running(child: ChildProcess): RunningClient {
+export function running(child: ChildProcess): RunningClient {
   let [out, err] = ['', ''];
   const waiting = new Set<() => void>();
   const notify = (): void => {
@@ -133,7 +133,7 @@ function running(child: ChildProcess): RunningClient {
 }
 
 /** Waits by looking: files of other processes. */
-async function eventually<T>(look: () => Promise<T | undefined>, what: () => string): Promise<T> {
+export async function eventually<T>(look: () => Promise<T | undefined>, what: () => string): Promise<T> {
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
     const found = await look();

@@ -13,6 +13,8 @@ export const NO_MASKS: MaskPlan = {
   fields: [],
   content: [],
   binaryOutput: 'Search',
+  opaqueBodies: 'Deny',
+  kubernetes: [],
   hasFiles: false,
   file: () => undefined,
 };

@@ -27,6 +27,8 @@ const masks: MaskPlan = {
   fields: [],
   content: [],
   binaryOutput: 'Search',
+  opaqueBodies: 'Deny',
+  kubernetes: [],
   hasFiles: false,
   file: () => undefined,
 };

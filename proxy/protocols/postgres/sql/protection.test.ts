@@ -18,6 +18,8 @@ function plan(columns: Readonly<Record<string, Transform>>): MaskPlan {
     fields: [],
     content: [],
     binaryOutput: 'Search',
+    opaqueBodies: 'Deny',
+    kubernetes: [],
     hasFiles: false,
     file: () => undefined,
   };

@@ -1,0 +1,58 @@
+import { isUtf8 } from 'node:buffer';
+import { wholeReplacement } from '../transforms.ts';
+import type { PlaceMask } from './place.ts';
+
+/** What is shown in place of a value of JSON: a value of the same type, so that clients with types can read it. */
+
+export const NULL = Buffer.from('null', 'latin1');
+export const ZERO = Buffer.from('0', 'latin1');
+const FALSE = Buffer.from('false', 'latin1');
+const EMPTY_OBJECT = Buffer.from('{}', 'latin1');
+const EMPTY_ARRAY = Buffer.from('[]', 'latin1');
+
+const QUOTE = 0x22;
+const OPEN_BRACE = 0x7b;
+const OPEN_BRACKET = 0x5b;
+const SMALL_N = 0x6e;
+const SMALL_T = 0x74;
+const SMALL_F = 0x66;
+
+export function quote(text: Buffer): Buffer {
+  return Buffer.from(JSON.stringify(text.toString('utf8')), 'utf8');
+}
+
+/** The text of a string literal source[start, end), quotes included. The grammar was checked. */
+export function unquote(source: Buffer, start: number, end: number, escaped: boolean): Buffer {
+  if (!escaped) return source.subarray(start + 1, end - 1);
+  const text: unknown = JSON.parse(source.toString('utf8', start, end));
+  return Buffer.from(String(text), 'utf8');
+}
+
+/** In place of a string that is too long to be looked at. */
+export function withheldText(mask: PlaceMask): Buffer {
+  const shown = wholeReplacement(mask.transform);
+  if (shown === null) return NULL;
+  return quote(mask.base64 === true ? Buffer.from(shown.toString('base64'), 'latin1') : shown);
+}
+
+export function maskText(text: Buffer, mask: PlaceMask): Buffer {
+  if (mask.base64 !== true) {
+    const shown = mask.apply(text, 0, text.length);
+    return shown === null ? NULL : quote(shown);
+  }
+  const bytes = Buffer.from(text.toString('latin1'), 'base64');
+  const shown = mask.apply(bytes, 0, bytes.length);
+  if (shown === null) return NULL;
+  // Characters that are kept may be cut out of bytes that are no text.
+  const whole = isUtf8(bytes) ? shown : (wholeReplacement(mask.transform) ?? shown);
+  return quote(Buffer.from(whole.toString('base64'), 'latin1'));
+}
+
+/** In place of anything but a string, by its first byte. Null stays null, and shows nothing. */
+export function replacementOf(first: number, mask: PlaceMask): Buffer {
+  if (mask.transform.type === 'nullify' || first === SMALL_N) return NULL;
+  if (first === OPEN_BRACE) return EMPTY_OBJECT;
+  if (first === OPEN_BRACKET) return EMPTY_ARRAY;
+  if (first === SMALL_T || first === SMALL_F) return FALSE;
+  return first === QUOTE ? withheldText(mask) : ZERO;
+}

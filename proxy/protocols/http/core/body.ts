@@ -1,0 +1,162 @@
+import { Readable } from 'node:stream';
+import { HttpRefused, httpError } from './errors.ts';
+import type { Incoming } from './wire/incoming.ts';
+
+/** The body of a request: read when somebody wants it, never ahead. */
+export interface RequestBody {
+  /** Bytes read of the client so far. */
+  readonly bytes: number;
+  /** When a piece came last, or somebody began to wait for one; undefined: nobody waits. Milliseconds since 1970. */
+  readonly waitingSince: number | undefined;
+  readonly touched: boolean;
+  /** @throws HttpRefused SPE012, SPE020; the signal's reason */
+  buffer(limit: number): Promise<Buffer>;
+  /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
+  stream(passing?: (chunk: Buffer) => void): Readable;
+  /** No piece of it comes any more, for this reason. */
+  fail(error: Error): void;
+  /** Reads and forgets what is left, so that the connection can carry another request. */
+  discard(limit: number): void;
+}
+
+/** @param begin called before the first byte is asked for, such as to tell the client that it may send */
+export function createRequestBody(incoming: Incoming, begin: () => void): RequestBody {
+  const { source } = incoming;
+  let bytes = 0;
+  let waitingSince: number | undefined;
+  let touched = false;
+  let buffered: Promise<Buffer> | undefined;
+  let failed: ((error: Error) => void) | undefined;
+  let failure: Error | undefined;
+
+  function start(): void {
+    if (touched) return;
+    touched = true;
+    begin();
+  }
+
+  const gone = (): Error => failure ?? new HttpRefused(httpError('SPE020'));
+
+  function read(limit: number): Promise<Buffer> {
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      const settle = (): void => {
+        waitingSince = undefined;
+        failed = undefined;
+        source.off('data', data).off('end', end).off('close', close);
+      };
+      const fail = (error: Error): void => {
+        settle();
+        source.pause();
+        reject(error);
+      };
+      const data = (chunk: Buffer): void => {
+        bytes += chunk.length;
+        waitingSince = Date.now();
+        if (bytes > limit) fail(new HttpRefused(httpError('SPE012', limit)));
+        else chunks.push(chunk);
+      };
+      const end = (): void => {
+        settle();
+        resolve(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
+      };
+      const close = (): void => fail(gone());
+      if (failure !== undefined || source.destroyed) {
+        reject(gone());
+        return;
+      }
+      failed = fail;
+      waitingSince = Date.now();
+      source.on('data', data).on('end', end).on('close', close);
+      source.resume();
+    });
+  }
+
+  function open(passing?: (chunk: Buffer) => void): Readable {
+    const stream = new Readable({
+      read() {
+        start();
+        waitingSince = Date.now();
+        source.resume();
+      },
+      destroy(error, done) {
+        settle();
+        source.pause();
+        done(error);
+      },
+    });
+    const settle = (): void => {
+      waitingSince = undefined;
+      failed = undefined;
+      source.off('data', data).off('end', end).off('close', close);
+    };
+    const data = (chunk: Buffer): void => {
+      bytes += chunk.length;
+      try {
+        passing?.(chunk);
+      } catch (error) {
+        stream.destroy(error instanceof Error ? error : new Error(String(error)));
+        return;
+      }
+      if (stream.push(chunk)) waitingSince = Date.now();
+      else {
+        waitingSince = undefined;
+        source.pause();
+      }
+    };
+    const end = (): void => {
+      settle();
+      stream.push(null);
+    };
+    const close = (): void => {
+      stream.destroy(gone());
+    };
+    failed = (error) => stream.destroy(error);
+    if (failure !== undefined || source.destroyed) stream.destroy(gone());
+    else {
+      source.on('end', end).on('close', close).on('data', data);
+      source.pause();
+    }
+    return stream;
+  }
+
+  return {
+    get bytes() {
+      return bytes;
+    },
+    get waitingSince() {
+      return waitingSince;
+    },
+    get touched() {
+      return touched;
+    },
+    async buffer(limit) {
+      if (buffered === undefined) {
+        start();
+        buffered = incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
+      }
+      const body = await buffered;
+      if (body.length > limit) throw new HttpRefused(httpError('SPE012', limit));
+      return body;
+    },
+    stream: open,
+    fail(error) {
+      failure ??= error;
+      failed?.(error);
+    },
+    discard(limit) {
+      if (incoming.sourceEnded || source.destroyed) return;
+      let left = limit;
+      waitingSince = Date.now();
+      source.on('data', (chunk: Buffer) => {
+        left -= chunk.length;
+        // Not since the last piece: whoever sends a byte now and then is not waited for.
+        if (left < 0) incoming.destroy();
+      });
+      source.on('end', () => {
+        waitingSince = undefined;
+      });
+      source.resume();
+    },
+  };
+}

@@ -1,0 +1,357 @@
+import type { Socket } from 'node:net';
+import type { CompiledConnection } from '../../../../policy/bundle.ts';
+import type { LaneContext, OpenSession } from '../../../lane.ts';
+import type { Proof, VerifiedIdentity } from '../../../ports.ts';
+import { admit } from '../../../session/admission.ts';
+import { newSessionId } from '../../../session/id.ts';
+import type { RecordRefusal } from '../../../session/refusals.ts';
+import { HttpRefused, type HttpReport, httpError, reportOf } from './errors.ts';
+import { createExchange, type ManagedExchange, sendAnswer } from './exchange.ts';
+import { type ParsedHead, parseHead } from './head.ts';
+import { field } from './headers.ts';
+import type { HeaderFields, HttpApplication, RequestHead } from './port.ts';
+import { beginSession, type ManagedSession, notAdmitted, reasonOf, type SessionPorts } from './session.ts';
+import type { Incoming } from './wire/incoming.ts';
+
+/** One client: its requests in turn or side by side, and the sessions that they belong to. */
+export interface ClientConnection {
+  attach(transport: Transport): void;
+  request(incoming: Incoming): void;
+  /** What came is not HTTP. */
+  malformed(socket: Socket, report: HttpReport): void;
+  /** It is closed. */
+  gone(): void;
+  sweep(now: number): void;
+  /** Ends it when nothing is under way. */
+  drain(): void;
+  destroy(): void;
+}
+
+export interface Transport {
+  /** One request at a time: answers have the order of requests. */
+  readonly serial: boolean;
+  drain(): void;
+  destroy(): void;
+}
+
+export interface ClientInit {
+  readonly context: LaneContext;
+  readonly ports: SessionPorts;
+  readonly application: HttpApplication;
+  readonly recordRefused: RecordRefusal;
+  readonly open: Set<ManagedSession>;
+  /** Being set up: they count from the moment that they are admitted. */
+  readonly opening: Set<OpenSession>;
+  readonly proof: Proof | undefined;
+  readonly encrypted: boolean;
+  /** Those behind the address. */
+  readonly names: readonly { readonly namespace: string; readonly name: string }[];
+  readonly connections: () => readonly CompiledConnection[];
+  readonly peer: string;
+  readonly remoteAddress: string;
+  readonly draining: () => boolean;
+  readonly closed: () => void;
+}
+
+/** Requests that wait for their turn on one connection. */
+const MAX_WAITING = 64;
+/** A client that sends nothing more of a body that is waited for, in milliseconds. */
+const BODY_IDLE_MS = 60_000;
+/** A connection without a request under way, in milliseconds. */
+const IDLE_MS = 75_000;
+/** Subjects of one connection of a client. */
+const MAX_SESSIONS = 64;
+
+export function createClientConnection(init: ClientInit): ClientConnection {
+  const { context, application, peer } = init;
+  const sessions = new Map<string, Promise<ManagedSession>>();
+  const mine = new Set<ManagedSession>();
+  const exchanges = new Map<ManagedExchange, ManagedSession>();
+  const left = new AbortController();
+  const waiting: Incoming[] = [];
+  let transport: Transport | undefined;
+  let serving = 0;
+  let usedAt = Date.now();
+  let proved: Promise<VerifiedIdentity> | undefined;
+  /** The one that almost every request of a client belongs to. */
+  let last: { readonly session: ManagedSession; identity: VerifiedIdentity } | undefined;
+
+  function request(incoming: Incoming): void {
+    if (transport?.serial === true && serving > 0) {
+      if (waiting.length >= MAX_WAITING) transport.destroy();
+      else waiting.push(incoming);
+      return;
+    }
+    serving++;
+    serve(incoming)
+      .catch((error: Error) => {
+        context.log.error({ peer, error: error.stack }, 'a request could not be served');
+        incoming.destroy();
+      })
+      .finally(next);
+  }
+
+  function next(): void {
+    serving--;
+    usedAt = Date.now();
+    const following = waiting.shift();
+    if (following !== undefined) request(following);
+  }
+
+  async function serve(incoming: Incoming): Promise<void> {
+    if (init.draining()) incoming.last();
+    const parsed = parseHead(incoming.raw);
+    if ('code' in parsed) {
+      refused(parsed, undefined);
+      // What follows on the connection may be the rest of what was not understood.
+      incoming.last();
+      await send(incoming, parsed, undefined);
+      return;
+    }
+    let { head } = parsed;
+    let session: ManagedSession;
+    try {
+      const chosen = choose(head);
+      head = chosen.head;
+      session = await sessionOf(chosen.connection, parsed);
+    } catch (error) {
+      const report = reportOf(error);
+      if (report.code === 'SPE015' && error instanceof Error) context.failed(peer, 'a request is refused', error);
+      observe(error, report);
+      await send(incoming, report, head);
+      return;
+    }
+    const kept = session.refresh() ?? session.suspended();
+    if (kept !== undefined) {
+      observe(undefined, kept);
+      await send(incoming, kept, head, session.id);
+      return;
+    }
+    await exchange(incoming, parsed, head, session);
+  }
+
+  async function exchange(
+    incoming: Incoming,
+    { expectsContinue }: ParsedHead,
+    head: RequestHead,
+    session: ManagedSession,
+  ): Promise<void> {
+    const seq = session.enter();
+    const made = createExchange({
+      ...{ incoming, head, expectsContinue, session, seq },
+      render: (report, of) => application.refuse(report, { head: of, session: session.id }),
+    });
+    exchanges.set(made, session);
+    try {
+      await application.handle(made);
+      if (!made.ending) throw new Error('the application has not ended the exchange');
+    } catch (error) {
+      await failed(made, error);
+    } finally {
+      exchanges.delete(made);
+      session.leave();
+    }
+  }
+
+  async function failed(made: ManagedExchange, error: unknown): Promise<void> {
+    const report = reportOf(error);
+    if (!(error instanceof HttpRefused) && error instanceof Error)
+      context.failed(made.session.id, 'a request failed', error);
+    if (report.code.startsWith('SPR') && error instanceof Error) made.session.recordFailed(error);
+    if (made.ending) made.stop(report);
+    else await made.refuse(report);
+  }
+
+  function choose(head: RequestHead): { readonly connection: CompiledConnection; readonly head: RequestHead } {
+    const connections = init.connections();
+    if (application.choose === undefined) {
+      const [connection] = connections;
+      if (connection === undefined) throw new HttpRefused(httpError('SPE010'));
+      return { connection, head };
+    }
+    const chosen = application.choose(connections, head);
+    if (chosen === undefined) throw new HttpRefused(httpError('SPE010'));
+    return { connection: chosen.connection, head: chosen.head ?? head };
+  }
+
+  /** Who asks, at every request anew. @throws HttpRefused, IdentityError */
+  async function identify({ all }: ParsedHead): Promise<VerifiedIdentity> {
+    if (init.proof !== undefined) {
+      proved ??= init.proof(left.signal);
+      try {
+        return await proved;
+      } catch (error) {
+        proved = undefined;
+        throw error;
+      }
+    }
+    const token = (application.token ?? tokenOf)(all);
+    if (token === undefined) {
+      const headers = ['www-authenticate', 'Bearer realm="sallyport"'];
+      throw new HttpRefused(httpError('SPE007', [], { headers }));
+    }
+    return context.verifier.verify(token, left.signal, init.remoteAddress);
+  }
+
+  async function sessionOf(connection: CompiledConnection, parsed: ParsedHead): Promise<ManagedSession> {
+    const identity = await identify(parsed);
+    if (
+      last !== undefined &&
+      !last.session.ended &&
+      last.identity === identity &&
+      sameConnection(last.session, connection)
+    )
+      return last.session;
+    const { pod: _pod, ...subject } = identity.subject;
+    const key = JSON.stringify([connection.namespace, connection.name, subject]);
+    let session = await sessions.get(key);
+    if (session === undefined || session.ended) {
+      if (sessions.size >= MAX_SESSIONS) throw new HttpRefused(httpError('SPE024', `${MAX_SESSIONS} subjects`));
+      const begun = begin(connection, identity, parsed, key);
+      sessions.set(key, begun);
+      try {
+        session = await begun;
+      } catch (error) {
+        if (sessions.get(key) === begun) sessions.delete(key);
+        throw error;
+      }
+    }
+    if (session.ended) throw new HttpRefused(reasonOf(session.signal));
+    if (session.identity !== identity) session.renew(identity);
+    last = { session, identity };
+    return session;
+  }
+
+  async function begin(
+    connection: CompiledConnection,
+    identity: VerifiedIdentity,
+    { all }: ParsedHead,
+    key: string,
+  ): Promise<ManagedSession> {
+    const id = newSessionId(Date.now());
+    const admitted = admit(init.ports, [...init.open, ...init.opening], connection, identity);
+    if ('refused' in admitted) {
+      const report = notAdmitted(admitted.refused);
+      refused(report, identity, id);
+      throw new HttpRefused(report);
+    }
+    const place: OpenSession = { connection, identity };
+    init.opening.add(place);
+    try {
+      const session = await beginSession({
+        ...{ id, ports: init.ports, identity, peer },
+        method: init.proof === undefined ? 'bearer' : 'tunnel',
+        application: field(all, 'user-agent') ?? '',
+        bundle: context.bundles.current(),
+        judgement: admitted.judgement,
+        onEnd: (ended, reason) => end(ended, reason, key),
+      });
+      if (session.ended) return session;
+      init.open.add(session);
+      mine.add(session);
+      context.observer.sessionOpened(connection, identity, id);
+      application.opened?.(session);
+      if (left.signal.aborted) session.finish('the client closed the connection');
+      return session;
+    } finally {
+      init.opening.delete(place);
+    }
+  }
+
+  function end(session: ManagedSession, reason: string, key: string): void {
+    sessions.delete(key);
+    mine.delete(session);
+    const report = reasonOf(session.signal);
+    for (const [made, of] of exchanges) if (of === session) made.stop(report);
+    if (!init.open.delete(session)) return;
+    context.observer.sessionClosed(session.connection, session.id, reason);
+    application.closed?.(session, reason);
+  }
+
+  /** A client that gets no session, or whose request is not understood. */
+  function refused(report: HttpReport, identity: VerifiedIdentity | undefined, id = newSessionId(Date.now())): void {
+    const { code, message } = report;
+    init.recordRefused(init.names, { session: id, peer, code, message, identity });
+  }
+
+  function observe(error: unknown, report: HttpReport): void {
+    context.observer.refused(peer, error instanceof Error ? error : new HttpRefused(report));
+    if (report.status === 401) refused(report, undefined);
+  }
+
+  async function send(
+    incoming: Incoming,
+    report: HttpReport,
+    head: RequestHead | undefined,
+    session?: string,
+  ): Promise<void> {
+    const answer = application.refuse(report, {
+      ...(head === undefined ? {} : { head }),
+      ...(session === undefined ? {} : { session }),
+    });
+    if (head === undefined) context.observer.refused(peer, new HttpRefused(report));
+    await sendAnswer(incoming, undefined, answer);
+  }
+
+  function finishAll(reason: string): void {
+    for (const session of [...mine]) session.finish(reason);
+  }
+
+  return {
+    attach(made) {
+      transport = made;
+    },
+    request,
+    malformed(socket, report) {
+      refused(report, undefined);
+      context.observer.refused(peer, new HttpRefused(report));
+      // Behind an answer that is under way nothing else may go out.
+      if (!socket.writable || serving > 0) {
+        socket.destroy();
+        return;
+      }
+      const { status, headers, body } = application.refuse(report, {});
+      const text = typeof body === 'string' ? Buffer.from(body) : body;
+      const fields = headers.flatMap((name, index) => (index % 2 === 0 ? [`${name}: ${headers[index + 1]}`] : []));
+      const lines = [`HTTP/1.1 ${status} Refused`, 'connection: close', `content-length: ${text.length}`, ...fields];
+      socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+      socket.end(text);
+    },
+    gone() {
+      left.abort(new HttpRefused(httpError('SPE020')));
+      waiting.length = 0;
+      finishAll('the client closed the connection');
+      init.closed();
+    },
+    sweep(now) {
+      for (const made of [...exchanges.keys()]) {
+        const { waitingSince } = made;
+        if (waitingSince !== undefined && now - waitingSince > BODY_IDLE_MS)
+          made.stop(httpError('SPE005', BODY_IDLE_MS / 1000));
+      }
+      if (serving === 0 && now - usedAt > IDLE_MS) transport?.drain();
+    },
+    drain() {
+      if (serving === 0) transport?.drain();
+    },
+    destroy() {
+      transport?.destroy();
+    },
+  };
+}
+
+const sameConnection = ({ connection }: ManagedSession, other: CompiledConnection): boolean =>
+  connection.namespace === other.namespace && connection.name === other.name;
+
+/** Of `Authorization: Bearer TOKEN`, or Basic with the token as the password, for tools that know nothing else. */
+export function tokenOf(fields: HeaderFields): string | undefined {
+  const value = field(fields, 'authorization');
+  if (value === undefined) return undefined;
+  const bearer = /^bearer +(\S+)$/i.exec(value);
+  if (bearer !== null) return bearer[1];
+  const basic = /^basic +([A-Za-z0-9+/=_-]+)$/i.exec(value);
+  if (basic === null) return undefined;
+  const pair = Buffer.from(basic[1] ?? '', 'base64').toString('latin1');
+  const colon = pair.indexOf(':');
+  return colon === -1 ? undefined : pair.slice(colon + 1);
+}

@@ -1,0 +1,299 @@
+import type { Duplex, Readable } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { VerifiedIdentity } from '../../../ports.ts';
+import { createRequestBody, type RequestBody } from './body.ts';
+import { HttpRefused, type HttpReport, httpError } from './errors.ts';
+import { withoutFields } from './headers.ts';
+import type {
+  Answer,
+  AskAnswer,
+  AskRequest,
+  Exchange,
+  ForwardRequest,
+  HeaderFields,
+  Outcome,
+  RequestHead,
+  UpstreamRequest,
+} from './port.ts';
+import type { ManagedSession } from './session.ts';
+import { ask, connectUpgrade } from './upstream/ask.ts';
+import { type Relay, relay } from './upstream/relay.ts';
+import { splice } from './upstream/splice.ts';
+import type { Incoming } from './wire/incoming.ts';
+
+/** What is read of a body that nobody wants, so that the connection can be used again; in bytes. */
+export const DISCARD_BYTES = 1_048_576;
+/** Fields of a request that are written here, whatever a lane says. */
+const OURS: ReadonlySet<string> = new Set([
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'transfer-encoding',
+  'content-length',
+  'upgrade',
+  'te',
+  'trailer',
+  'expect',
+]);
+/** Requests that change nothing may be sent once more (RFC 9110, section 9.2.1). */
+const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+const SWITCHING = 101;
+
+export interface ExchangeInit {
+  readonly incoming: Incoming;
+  readonly head: RequestHead;
+  readonly expectsContinue: boolean;
+  readonly session: ManagedSession;
+  readonly seq: number;
+  readonly render: (report: HttpReport, head: RequestHead) => Answer;
+}
+
+export interface ManagedExchange extends Exchange {
+  /** One of the ways to end it was begun. */
+  readonly ending: boolean;
+  /** Ends it from outside, such as when its session ends. */
+  stop(report: HttpReport): void;
+  /** When the client was last waited for as it sends a body. Milliseconds since 1970. */
+  readonly waitingSince: number | undefined;
+}
+
+export function createExchange(init: ExchangeInit): ManagedExchange {
+  return new ClientExchange(init);
+}
+
+class ClientExchange implements ManagedExchange {
+  readonly head: RequestHead;
+  readonly session: ManagedSession;
+  readonly seq: number;
+  readonly startedAt = Date.now();
+  readonly #init: ExchangeInit;
+  readonly #incoming: Incoming;
+  readonly #body: RequestBody;
+  #read: Buffer | undefined;
+  #abort: AbortController | undefined;
+  #stopped: HttpReport | undefined;
+  #relay: Relay | undefined;
+  #taken: Duplex | undefined;
+  ending = false;
+
+  constructor(init: ExchangeInit) {
+    this.#init = init;
+    this.#incoming = init.incoming;
+    this.head = init.head;
+    this.session = init.session;
+    this.seq = init.seq;
+    this.#body = createRequestBody(init.incoming, () => {
+      if (init.expectsContinue) init.incoming.sendContinue();
+    });
+    init.incoming.onClosed = () => this.#cancel(httpError('SPE020'));
+  }
+
+  get identity(): VerifiedIdentity {
+    return this.session.identity;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#abort === undefined) {
+      this.#abort = new AbortController();
+      if (this.#stopped !== undefined) this.#abort.abort(new HttpRefused(this.#stopped));
+      else if (this.#incoming.gone) this.#abort.abort(new HttpRefused(httpError('SPE020')));
+    }
+    return this.#abort.signal;
+  }
+
+  get answered(): boolean {
+    return this.#incoming.begun;
+  }
+
+  get waitingSince(): number | undefined {
+    return this.#body.waitingSince;
+  }
+
+  #cancel(report: HttpReport): void {
+    if (this.#stopped !== undefined) return;
+    this.#stopped = report;
+    const error = new HttpRefused(report);
+    this.#abort?.abort(error);
+    this.#body.fail(error);
+  }
+
+  stop(report: HttpReport): void {
+    this.#cancel(report);
+    if (this.#taken !== undefined) this.#taken.destroy();
+    else if (this.#relay !== undefined) this.#relay.stop(report);
+    else if (this.#incoming.begun) this.#incoming.destroy();
+  }
+
+  async readBody(limit: number): Promise<Buffer> {
+    if (this.#stopped !== undefined) throw new HttpRefused(this.#stopped);
+    const { contentLength } = this.head;
+    if (contentLength !== undefined && contentLength > limit) throw new HttpRefused(httpError('SPE012', limit));
+    const body = await this.#body.buffer(limit);
+    this.#read = body;
+    return body;
+  }
+
+  body(): Readable {
+    return this.#body.stream();
+  }
+
+  async answer(status: number, headers: HeaderFields, body: Buffer | string = ''): Promise<void> {
+    this.#end();
+    await this.#send({ status, headers, body });
+  }
+
+  async refuse(report: HttpReport): Promise<void> {
+    this.#end();
+    await this.#send(this.#init.render(report, this.head));
+  }
+
+  #end(): void {
+    if (this.ending) throw new Error('this exchange has been ended already');
+    this.ending = true;
+  }
+
+  #send(answer: Answer): Promise<void> {
+    return sendAnswer(this.#incoming, this.#body, answer);
+  }
+
+  async forward(request: ForwardRequest): Promise<Outcome> {
+    this.#end();
+    return this.#forward(request);
+  }
+
+  async #forward(request: ForwardRequest, upgraded?: Parameters<typeof relay>[0]['upgraded']): Promise<Outcome> {
+    const options = this.#options(request, upgraded === undefined ? undefined : this.head.upgrade);
+    const { body } = options;
+    this.#relay = relay({
+      incoming: this.#incoming,
+      request,
+      options,
+      body: this.#body,
+      again: (body === null || body === undefined) && upgraded === undefined && SAFE.has(options.method),
+      refuse: (report) => this.#send(this.#init.render(report, this.head)),
+      ...(upgraded === undefined ? {} : { upgraded }),
+    });
+    if (this.#stopped !== undefined) this.#relay.stop(this.#stopped);
+    const outcome = await this.#relay.outcome;
+    // What the client still sends belongs to nothing.
+    if (!outcome.complete) this.#cancel(outcome.report ?? httpError('SPE020'));
+    this.#body.discard(DISCARD_BYTES);
+    return outcome;
+  }
+
+  #options(request: ForwardRequest, upgrade: string | undefined): Dispatcher.DispatchOptions {
+    const { head } = this;
+    const buffer = request.body ?? this.#read;
+    const streamed = buffer === undefined && head.hasBody && upgrade === undefined;
+    const headers = headersFor(request, head);
+    if (streamed && head.contentLength !== undefined) headers.push('content-length', String(head.contentLength));
+    return {
+      path: request.target ?? head.target,
+      method: (request.method ?? head.method) as Dispatcher.HttpMethod,
+      headers,
+      body: streamed ? this.#body.stream(request.passing) : (buffer ?? null),
+      ...(upgrade === undefined ? {} : { upgrade }),
+      ...(request.headersTimeoutMs === undefined ? {} : { headersTimeout: request.headersTimeoutMs }),
+      bodyTimeout: request.bodyTimeoutMs ?? 0,
+      // One request at a time on each connection, whatever it is.
+      blocking: true,
+    };
+  }
+
+  ask(request: AskRequest): Promise<AskAnswer> {
+    return ask(request, { ...this.#base(request), body: request.body ?? null }, this.signal);
+  }
+
+  #base(request: UpstreamRequest): Dispatcher.DispatchOptions {
+    const { head } = this;
+    return {
+      path: request.target ?? head.target,
+      method: (request.method ?? head.method) as Dispatcher.HttpMethod,
+      headers: headersFor(request, head),
+      blocking: true,
+    };
+  }
+
+  async splice(request: Parameters<Exchange['splice']>[0]): Promise<Outcome> {
+    this.#end();
+    if (this.head.upgrade === undefined) throw new HttpRefused(httpError('SPE022', 'websocket'));
+    const protocol = this.head.upgrade;
+    return this.#forward(request, async ({ headers }, target) => {
+      const rewritten = await request.respond?.({ status: SWITCHING, headers });
+      const client = this.#accept(rewritten?.head.headers ?? headers, protocol);
+      return splice(client, target, request.watch, () => this.#stopped);
+    });
+  }
+
+  accept(headers: HeaderFields): Duplex {
+    const protocol = this.head.upgrade;
+    this.#end();
+    if (protocol === undefined) throw new HttpRefused(httpError('SPE022', 'websocket'));
+    return this.#accept(headers, protocol);
+  }
+
+  #accept(headers: HeaderFields, protocol: string): Duplex {
+    const client = this.#take();
+    const lines = [
+      `HTTP/1.1 101 Switching Protocols`,
+      'Connection: Upgrade',
+      `Upgrade: ${protocol === 'spdy/3.1' ? 'SPDY/3.1' : protocol}`,
+    ];
+    const fields = withoutFields(headers, OURS);
+    for (let index = 0; index + 1 < fields.length; index += 2) lines.push(`${fields[index]}: ${fields[index + 1]}`);
+    client.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
+    return client;
+  }
+
+  takeOver(): Duplex {
+    this.#end();
+    return this.#take();
+  }
+
+  #take(): Duplex {
+    const client = this.#incoming.takeOver();
+    if (client === undefined) throw new HttpRefused(httpError('SPE022', this.head.upgrade ?? 'websocket'));
+    this.#taken = client;
+    client.on('error', () => {});
+    client.once('close', () => this.#cancel(httpError('SPE020')));
+    return client;
+  }
+
+  connect(request: UpstreamRequest & { readonly upgrade: string }): ReturnType<Exchange['connect']> {
+    return connectUpgrade(request.pool, { ...this.#base(request), upgrade: request.upgrade }, this.signal);
+  }
+}
+
+function headersFor(request: UpstreamRequest, head: RequestHead): string[] {
+  const fields = request.headers === undefined ? head.headers : withoutFields(request.headers, OURS);
+  const headers = [...fields];
+  if (request.host !== undefined) headers.push('host', request.host);
+  return headers;
+}
+
+/** Sends an answer of ours; resolves when it is handed over, or the client is gone. */
+export function sendAnswer(incoming: Incoming, body: RequestBody | undefined, answer: Answer): Promise<void> {
+  return new Promise((resolve) => {
+    if (incoming.gone || incoming.begun) {
+      // Something went out already: the client must not take it for whole.
+      if (incoming.begun) incoming.destroy();
+      resolve();
+      return;
+    }
+    const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body) : answer.body;
+    incoming.onClosed = () => resolve();
+    try {
+      const headers = withoutFields(answer.headers, OURS);
+      const bare = answer.status === 204 || answer.status === 304;
+      incoming.writeHead(answer.status, bare ? headers : [...headers, 'content-length', String(bytes.length)]);
+      if (!bare && bytes.length > 0) incoming.write(bytes);
+      incoming.end();
+    } catch (error) {
+      incoming.destroy();
+      resolve();
+      throw error;
+    }
+    body?.discard(DISCARD_BYTES);
+  });
+}

@@ -1,0 +1,280 @@
+import { type HttpReport, httpError } from './errors.ts';
+import type { HeaderFields, RequestHead } from './port.ts';
+import { encodePath, parseTarget, withQuery } from './target.ts';
+
+/** The head of a request as a parser of HTTP gave it, with nothing believed yet. */
+export interface RawHead {
+  readonly method: string;
+  readonly version: RequestHead['version'];
+  readonly scheme: 'http' | 'https';
+  /** Request target as sent: HTTP/1.1 allows the absolute form. */
+  readonly target: string;
+  /** `:authority` of HTTP/2. */
+  readonly authority: string | undefined;
+  /** Names and values in turn, as sent, without pseudo fields. */
+  readonly fields: readonly string[];
+  /** HTTP/2: the head does not end the stream. */
+  readonly more: boolean;
+}
+
+/** What a head says, besides what is handed to a lane. */
+export interface ParsedHead {
+  readonly head: RequestHead;
+  /** Every field with its name in lower case, Authorization included: for whoever looks for the token. */
+  readonly all: HeaderFields;
+  /** `Expect: 100-continue`. */
+  readonly expectsContinue: boolean;
+}
+
+/** Names of one request. */
+const MAX_FIELDS = 128;
+const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const BAD_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]|[^\u0000-\u00ff]/;
+const AUTHORITY = /^(?:[a-z0-9_](?:[a-z0-9._~-]*[a-z0-9_~-])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/;
+
+/** Methods that open something else than a request, or show what came by. */
+const REFUSED_METHODS: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK']);
+
+type Kind =
+  /** Goes on. */
+  | 'pass'
+  /** Never goes on: between two neighbours, or ours to write. */
+  | 'drop'
+  /** May be there once. */
+  | 'single'
+  | 'dropSingle'
+  /** Would make the target do something else than what was decided. */
+  | 'refuse';
+
+const KINDS: Readonly<Record<string, Kind>> = {
+  host: 'dropSingle',
+  'content-length': 'dropSingle',
+  'transfer-encoding': 'dropSingle',
+  expect: 'dropSingle',
+  authorization: 'dropSingle',
+  'proxy-authorization': 'dropSingle',
+  'content-type': 'single',
+  'content-encoding': 'single',
+  connection: 'drop',
+  'keep-alive': 'drop',
+  'proxy-connection': 'drop',
+  'proxy-authenticate': 'drop',
+  te: 'drop',
+  trailer: 'drop',
+  upgrade: 'drop',
+  'http2-settings': 'drop',
+  forwarded: 'drop',
+  'x-real-ip': 'drop',
+  'remote-user': 'drop',
+  'x-http-method-override': 'refuse',
+  'x-http-method': 'refuse',
+  'x-method-override': 'refuse',
+  'x-original-url': 'refuse',
+  'x-rewrite-url': 'refuse',
+};
+const DROPPED_PREFIX = /^(?:impersonate-|x-remote-|x-forwarded-)/;
+
+function kindOf(name: string): Kind {
+  const known = Object.hasOwn(KINDS, name) ? KINDS[name] : undefined;
+  if (known !== undefined) return known;
+  if (DROPPED_PREFIX.test(name)) return 'drop';
+  // Servers in the manner of CGI read `_` as `-`: what would be a field of ours there is none.
+  if (name.includes('_') && kindOf(name.replaceAll('_', '-')) !== 'pass') return 'refuse';
+  return 'pass';
+}
+
+interface FieldName {
+  readonly lower: string;
+  readonly kind: Kind;
+}
+
+/** Names as they are sent repeat; a client cannot make this grow without end. */
+const MAX_NAMES = 2048;
+const names = new Map<string, FieldName>();
+
+function nameOf(raw: string): FieldName | undefined {
+  const seen = names.get(raw);
+  if (seen !== undefined) return seen;
+  if (!TOKEN.test(raw)) return undefined;
+  const lower = raw.toLowerCase();
+  const name: FieldName = { lower, kind: kindOf(lower) };
+  if (names.size >= MAX_NAMES) names.clear();
+  names.set(raw, name);
+  return name;
+}
+
+const ambiguous = (what: string): HttpReport => httpError('SPE002', what);
+const malformed = (what: string): HttpReport => httpError('SPE001', what);
+
+interface Framing {
+  host: string | undefined;
+  contentLength: string | undefined;
+  transferEncoding: string | undefined;
+  expect: string | undefined;
+  connection: string | undefined;
+  upgrade: string | undefined;
+  te: string | undefined;
+}
+
+/** Which member of `Framing` a field is kept in. */
+const FRAMING: Readonly<Record<string, keyof Framing>> = {
+  host: 'host',
+  'content-length': 'contentLength',
+  'transfer-encoding': 'transferEncoding',
+  expect: 'expect',
+  connection: 'connection',
+  upgrade: 'upgrade',
+  te: 'te',
+};
+
+/** Validates and normalises a head. The report is for the client; nothing of such a request is forwarded. */
+export function parseHead(raw: RawHead): ParsedHead | HttpReport {
+  const { method, version } = raw;
+  if (!TOKEN.test(method)) return malformed('the method');
+  if (REFUSED_METHODS.has(method)) return httpError('SPE006', method);
+  if (raw.fields.length > 2 * MAX_FIELDS) return httpError('SPE004', `more than ${MAX_FIELDS} fields`);
+  const all: string[] = [];
+  const headers: string[] = [];
+  const framing: Framing = {
+    host: undefined,
+    contentLength: undefined,
+    transferEncoding: undefined,
+    expect: undefined,
+    connection: undefined,
+    upgrade: undefined,
+    te: undefined,
+  };
+  const singles: string[] = [];
+  for (let index = 0; index + 1 < raw.fields.length; index += 2) {
+    const name = nameOf(raw.fields[index] ?? '');
+    const value = (raw.fields[index + 1] ?? '').trim();
+    if (name === undefined) return malformed('the name of a field');
+    const { lower, kind } = name;
+    if (BAD_VALUE.test(value)) return malformed(`the value of ${lower}`);
+    if (kind === 'refuse') return ambiguous(`the field ${lower}`);
+    if (kind === 'single' || kind === 'dropSingle') {
+      if (singles.includes(lower)) return ambiguous(`${lower} is there twice`);
+      singles.push(lower);
+    }
+    all.push(lower, value);
+    if (kind === 'pass' || kind === 'single') headers.push(lower, value);
+    else if (Object.hasOwn(FRAMING, lower)) {
+      const member = FRAMING[lower];
+      if (member !== undefined)
+        framing[member] = framing[member] === undefined ? value : `${framing[member]}, ${value}`;
+    }
+  }
+  const body = bodyFraming(framing, raw);
+  if ('code' in body) return body;
+  const place = placeOf(raw, framing.host);
+  if ('code' in place) return place;
+  const expect = framing.expect?.toLowerCase();
+  if (expect !== undefined && expect !== '100-continue') return httpError('SPE025', expect);
+  const options = connectionOptions(framing.connection);
+  if (options === undefined) return malformed('the value of connection');
+  if (version === '2' && (framing.connection ?? framing.upgrade) !== undefined)
+    return malformed('a field of the connection, which HTTP/2 has not');
+  if (version === '2' && framing.te !== undefined && framing.te !== 'trailers') return malformed('the value of te');
+  const { contentLength, hasBody } = body;
+  const upgrade = options.includes('upgrade') ? upgradeOf(framing.upgrade) : undefined;
+  if (upgrade !== undefined && hasBody) return ambiguous('an upgrade with a body');
+  const named = options.length > 0 ? dropNamed(headers, options) : headers;
+  const { scheme } = raw;
+  return {
+    all,
+    expectsContinue: expect !== undefined && hasBody,
+    head: { method, version, scheme, ...place, headers: named, contentLength, hasBody, upgrade },
+  };
+}
+
+type Place = Pick<RequestHead, 'authority' | 'host' | 'path' | 'segments' | 'query' | 'target'>;
+
+/** Where it goes: the host and the path, from the forms that a request target may have (RFC 9112, section 3.2). */
+function placeOf(raw: RawHead, hostField: string | undefined): Place | HttpReport {
+  let { target } = raw;
+  let named = raw.authority;
+  const absolute = raw.version === '2' ? null : /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
+  if (absolute !== null) {
+    named = absolute[1] ?? '';
+    const rest = absolute[2] ?? '';
+    target = rest.startsWith('/') ? rest : `/${rest}`;
+  }
+  if (raw.version !== '2' && hostField === undefined) return malformed('it has no Host');
+  const authority = normalAuthority(named ?? hostField ?? '', raw.scheme);
+  if (authority === undefined) return malformed('its host');
+  if (named !== undefined && hostField !== undefined && normalAuthority(hostField, raw.scheme) !== authority)
+    return ambiguous('it names two hosts');
+  const parsed = parseTarget(target);
+  if ('code' in parsed) return parsed;
+  const { path, segments, query } = parsed;
+  const host = authority.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1');
+  return { authority, host, path, segments, query, target: parsed.target };
+}
+
+const authorities = new Map<string, string>();
+
+function normalAuthority(raw: string, scheme: 'http' | 'https'): string | undefined {
+  const key = `${scheme} ${raw}`;
+  const seen = authorities.get(key);
+  if (seen !== undefined) return seen;
+  // A dot at the end names the same host, and the port of the scheme says nothing.
+  const lower = raw
+    .toLowerCase()
+    .replace(scheme === 'https' ? /:443$/ : /:80$/, '')
+    .replace(/\.(?=:[0-9]+$|$)/, '');
+  if (!AUTHORITY.test(lower)) return undefined;
+  if (authorities.size >= MAX_NAMES) authorities.clear();
+  authorities.set(key, lower);
+  return lower;
+}
+
+/** How long the body is (RFC 9112, section 6). The parser has decided too; what it could have decided otherwise is refused. */
+function bodyFraming(
+  { contentLength, transferEncoding }: Framing,
+  { version, more }: RawHead,
+): { readonly contentLength: number | undefined; readonly hasBody: boolean } | HttpReport {
+  if (contentLength !== undefined && !/^[0-9]{1,15}$/.test(contentLength))
+    return ambiguous('the value of content-length');
+  if (transferEncoding !== undefined) {
+    if (contentLength !== undefined) return ambiguous('it has both transfer-encoding and content-length');
+    if (version !== '1.1') return ambiguous(`transfer-encoding in HTTP/${version}`);
+    if (transferEncoding.toLowerCase() !== 'chunked') return ambiguous('a transfer-encoding other than chunked');
+    return { contentLength: undefined, hasBody: true };
+  }
+  const length = contentLength === undefined ? undefined : Number(contentLength);
+  return { contentLength: length, hasBody: version === '2' ? more : length !== undefined && length > 0 };
+}
+
+/** In lower case; undefined: not a list of tokens. */
+function connectionOptions(value: string | undefined): readonly string[] | undefined {
+  if (value === undefined) return [];
+  const options = value
+    .toLowerCase()
+    .split(',')
+    .map((option) => option.trim())
+    .filter((option) => option !== '');
+  return options.every((option) => TOKEN.test(option)) ? options : undefined;
+}
+
+function dropNamed(headers: string[], options: readonly string[]): string[] {
+  if (options.every((option) => option === 'close' || option === 'keep-alive' || option === 'upgrade')) return headers;
+  const kept: string[] = [];
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    const name = headers[index] ?? '';
+    if (!options.includes(name)) kept.push(name, headers[index + 1] ?? '');
+  }
+  return kept;
+}
+
+/** Of several protocols none is taken: who picks would be the target, behind the decision. */
+function upgradeOf(value: string | undefined): string | undefined {
+  const protocol = value?.toLowerCase();
+  return protocol === 'websocket' || protocol === 'spdy/3.1' ? protocol : undefined;
+}
+
+/** The same head under another path, such as without the prefix of a base URL. @param segments decoded */
+export function withSegments(head: RequestHead, segments: readonly string[]): RequestHead {
+  const path = segments.length === 0 ? '/' : `/${segments.join('/')}`;
+  return { ...head, segments, path, target: withQuery(encodePath(segments), head.query) };
+}

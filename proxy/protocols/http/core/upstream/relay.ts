@@ -1,0 +1,306 @@
+import type { Duplex } from 'node:stream';
+import type { Dispatcher } from 'undici';
+import type { RequestBody } from '../body.ts';
+import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
+import { filterFields } from '../headers.ts';
+import type { BodyTransform, ForwardRequest, HeaderFields, Outcome, ResponseHead, Rewritten } from '../port.ts';
+import type { Incoming } from '../wire/incoming.ts';
+import { isStale, upstreamReport } from './failure.ts';
+import { passedTrailers, responseHead } from './fields.ts';
+
+/** What one request and its answer need. */
+export interface RelayInit {
+  readonly incoming: Incoming;
+  readonly request: ForwardRequest;
+  readonly options: Dispatcher.DispatchOptions;
+  readonly body: RequestBody;
+  /** Whether the request may be sent again on another connection, when a kept one turns out to be closed. */
+  readonly again: boolean;
+  /** Refuses the exchange: nothing went out yet. Resolves when the refusal is out. */
+  readonly refuse: (report: HttpReport) => Promise<void>;
+  /** The target has agreed to an upgrade. Resolves when it is over. */
+  readonly upgraded?: (head: ResponseHead, socket: Duplex) => Promise<Outcome>;
+}
+
+/** Sends a request and relays its answer as it comes, back-pressure both ways. */
+export function relay(init: RelayInit): Relay {
+  const started = new Relay(init);
+  started.start();
+  return started;
+}
+
+const LENGTH: ReadonlySet<string> = new Set(['content-length']);
+
+/** A class for the sake of speed: one object for each request and no closures. */
+export class Relay implements Dispatcher.DispatchHandler {
+  readonly outcome: Promise<Outcome>;
+  readonly #init: RelayInit;
+  readonly #incoming: Incoming;
+  #resolve: (outcome: Outcome) => void = () => {};
+  #controller: Dispatcher.DispatchController | undefined;
+  #transform: BodyTransform | undefined;
+  #sent: ((chunk: Buffer) => void) | undefined;
+  #trailers: Rewritten['trailers'];
+  #status = 0;
+  #bytes = 0;
+  #attempts = 0;
+  #openedBefore = 0;
+  #answering = false;
+  /** `respond` is being waited for: what comes meanwhile. */
+  #pending: Buffer[] | undefined;
+  #ended: HeaderFields | undefined;
+  #bodyReplaced = false;
+  #settled = false;
+  #report: HttpReport | undefined;
+
+  constructor(init: RelayInit) {
+    this.#init = init;
+    this.#incoming = init.incoming;
+    this.outcome = new Promise((resolve) => {
+      this.#resolve = resolve;
+    });
+  }
+
+  start(): void {
+    const { incoming, request, options } = this.#init;
+    incoming.onDrain = () => this.#controller?.resume();
+    incoming.onClosed = (whole) => this.#closed(whole);
+    if (incoming.gone) {
+      this.#closed(false);
+      return;
+    }
+    this.#attempts++;
+    this.#openedBefore = request.pool.opened;
+    try {
+      request.pool.dispatcher.dispatch(options, this);
+    } catch (error) {
+      this.#refuse(upstreamReport(request.pool.target.label, error));
+    }
+  }
+
+  /** Ends it from this side, for this reason. */
+  stop(report: HttpReport): void {
+    if (this.#settled) return;
+    this.#report ??= report;
+    this.#controller?.abort(new HttpRefused(report));
+    if (this.#answering) this.#incoming.destroy();
+    else this.#refuse(report);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#settled || this.#report !== undefined)
+      controller.abort(new HttpRefused(this.#report ?? httpError('SPE020')));
+  }
+
+  onRequestUpgrade(
+    controller: Dispatcher.DispatchController,
+    status: number,
+    _headers: Dispatcher.ResponseData['headers'],
+    socket: Duplex,
+  ): void {
+    const { upgraded } = this.#init;
+    if (upgraded === undefined || this.#settled) {
+      socket.destroy();
+      return;
+    }
+    this.#answering = true;
+    this.#settled = true;
+    upgraded(responseHead(status, rawOf(controller.rawHeaders)), socket).then(this.#resolve, (error: unknown) => {
+      socket.destroy();
+      this.#incoming.destroy();
+      this.#resolve({ status: 101, requestBytes: 0, responseBytes: 0, complete: false, report: reportOf(error) });
+    });
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    // 102 and 103 say nothing that a client needs.
+    if (status < 200 || this.#settled) return;
+    const head = responseHead(status, rawOf(controller.rawHeaders));
+    const { respond } = this.#init.request;
+    if (respond === undefined) {
+      this.#begin({ head });
+      return;
+    }
+    let rewritten: Rewritten | Promise<Rewritten>;
+    try {
+      rewritten = respond(head);
+    } catch (error) {
+      this.#refuseAndAbort(reportOf(error), error);
+      return;
+    }
+    if (!(rewritten instanceof Promise)) {
+      this.#begin(rewritten);
+      return;
+    }
+    controller.pause();
+    this.#pending = [];
+    rewritten.then(
+      (made) => this.#release(made),
+      (error: unknown) => this.#refuseAndAbort(reportOf(error), error),
+    );
+  }
+
+  #release(rewritten: Rewritten): void {
+    if (this.#settled) return;
+    const pending = this.#pending ?? [];
+    this.#pending = undefined;
+    this.#begin(rewritten);
+    for (const chunk of pending) this.#pass(chunk);
+    if (this.#ended !== undefined) this.#finish(this.#ended);
+    else if (!this.#bodyReplaced) this.#controller?.resume();
+  }
+
+  #begin({ head, transform, keepsLength, body, sent, trailers }: Rewritten): void {
+    const { status } = head;
+    this.#answering = true;
+    this.#status = status;
+    this.#transform = transform;
+    this.#sent = sent;
+    this.#trailers = trailers;
+    let { headers } = head;
+    if ((transform !== undefined && keepsLength !== true) || status === 204 || status < 200)
+      headers = filterFields(headers, (name) => !LENGTH.has(name));
+    if (body !== undefined) {
+      headers = [...filterFields(headers, (name) => !LENGTH.has(name)), 'content-length', String(body.length)];
+    }
+    try {
+      this.#incoming.writeHead(status, headers);
+    } catch (error) {
+      this.#answering = false;
+      this.#refuseAndAbort(httpError('SPE019', [this.#init.request.pool.target.label, 'a field of its head']), error);
+      return;
+    }
+    if (body !== undefined) {
+      this.#bodyReplaced = true;
+      this.#controller?.abort(new HttpRefused(httpError('SPE020')));
+      sent?.(body);
+      this.#bytes = body.length;
+      this.#incoming.write(body);
+      this.#incoming.end();
+      return;
+    }
+    // What came in the same read goes out in the same write; a head alone must not wait for a body that is slow.
+    process.nextTick(flush, this.#incoming);
+  }
+
+  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#pending !== undefined) this.#pending.push(chunk);
+    else this.#pass(chunk);
+  }
+
+  #pass(chunk: Buffer): void {
+    if (this.#settled || this.#bodyReplaced || !this.#answering) return;
+    if (this.#transform === undefined) this.#write(chunk);
+    else {
+      let made: Buffer | undefined;
+      try {
+        made = this.#transform.write(chunk);
+      } catch (error) {
+        this.#breakOff(error);
+        return;
+      }
+      if (made !== undefined && made.length > 0) this.#write(made);
+    }
+  }
+
+  #write(chunk: Buffer): void {
+    try {
+      this.#sent?.(chunk);
+    } catch (error) {
+      this.#breakOff(error);
+      return;
+    }
+    this.#bytes += chunk.length;
+    if (!this.#incoming.write(chunk)) this.#controller?.pause();
+  }
+
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    const trailers = passedTrailers(rawOf(controller.rawTrailers));
+    if (this.#pending !== undefined) this.#ended = trailers;
+    else this.#finish(trailers);
+  }
+
+  #finish(trailers: HeaderFields): void {
+    if (this.#settled || this.#bodyReplaced || !this.#answering) return;
+    if (this.#transform !== undefined) {
+      try {
+        const rest = this.#transform.end();
+        if (rest !== undefined && rest.length > 0) this.#write(rest);
+      } catch (error) {
+        this.#breakOff(error);
+        return;
+      }
+      if (this.#settled || this.#report !== undefined) return;
+    }
+    this.#incoming.end(this.#trailers === undefined ? trailers : this.#trailers(trailers));
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+    if (this.#settled || this.#bodyReplaced) return;
+    const { request, again } = this.#init;
+    const { pool } = request;
+    if (again && !this.#answering && this.#attempts === 1 && isStale(error) && pool.opened === this.#openedBefore) {
+      this.start();
+      return;
+    }
+    const report = this.#report ?? upstreamReport(pool.target.label, error);
+    if (this.#answering) {
+      this.#report ??= report;
+      this.#incoming.destroy();
+    } else this.#refuse(report);
+  }
+
+  /** The transform failed: what went out stays without its end. */
+  #breakOff(error: unknown): void {
+    const report = error instanceof HttpRefused ? error.report : httpError('SPE023', 'it could not be rewritten');
+    this.#report ??= report;
+    this.#controller?.abort(new HttpRefused(report, error));
+    this.#incoming.destroy();
+  }
+
+  #refuseAndAbort(report: HttpReport, cause: unknown): void {
+    this.#pending = undefined;
+    this.#report ??= report;
+    this.#refuse(report);
+    this.#controller?.abort(new HttpRefused(report, cause));
+  }
+
+  #refuse(report: HttpReport): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#incoming.onClosed = () => {};
+    this.#init.refuse(report).then(
+      () => this.#resolve(this.#made(false, report)),
+      () => this.#resolve(this.#made(false, report)),
+    );
+  }
+
+  /** The client's side is over. */
+  #closed(whole: boolean): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    const complete = whole && this.#report === undefined;
+    if (!complete) this.#controller?.abort(new HttpRefused(this.#report ?? httpError('SPE020')));
+    this.#resolve(this.#made(complete, complete ? undefined : (this.#report ?? httpError('SPE020'))));
+  }
+
+  #made(complete: boolean, report: HttpReport | undefined): Outcome {
+    return {
+      status: this.#answering ? this.#status : (report?.status ?? 0),
+      requestBytes: this.#init.body.bytes,
+      responseBytes: this.#bytes,
+      complete,
+      ...(report === undefined ? {} : { report }),
+    };
+  }
+}
+
+const flush = (incoming: Incoming): void => {
+  if (incoming.begun) incoming.flushHead();
+};
+
+const NONE: readonly Buffer[] = [];
+
+/** HTTP/1.1 alone is spoken to targets, whose parser gives buffers. */
+export const rawOf = (raw: unknown): readonly Buffer[] => (Array.isArray(raw) ? (raw as readonly Buffer[]) : NONE);

@@ -1,0 +1,135 @@
+import type { Socket } from 'node:net';
+import tls, { type SecureContext } from 'node:tls';
+import { isLoopback } from '../../../../listener/loopback.ts';
+import type { Wire } from '../../../../listener/wire.ts';
+
+/** What a client speaks, told by its first bytes and by what TLS agreed on. */
+export interface Accepted {
+  /** Paused. What was read of it is before what is not. */
+  readonly socket: Socket;
+  readonly protocol: 'h1' | 'h2';
+  readonly encrypted: boolean;
+}
+
+export interface AcceptOptions {
+  readonly tls: (() => SecureContext) | undefined;
+  /** In the clear only from this machine, or inside of what is encrypted already, such as a connector's tunnel. */
+  readonly plaintext: boolean;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+}
+
+/** A client that got no further than its first bytes. */
+export class NotAccepted extends Error {
+  override readonly name = 'NotAccepted';
+  readonly because: 'silent' | 'plaintext' | 'tls' | 'timeout' | 'aborted';
+  constructor(because: NotAccepted['because'], cause?: unknown) {
+    super(because, cause === undefined ? undefined : { cause });
+    this.because = because;
+  }
+}
+
+const TLS_HANDSHAKE = 0x16;
+/** The beginning of what a client of HTTP/2 sends first (RFC 9113, section 3.4); no method of HTTP/1 is called so. */
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n');
+
+/** Whether a client may speak in the clear. */
+export const mayBePlain = (
+  wire: Wire,
+  options: { readonly plaintextLoopback: boolean; readonly inTunnel: boolean },
+): boolean => options.inTunnel || wire.encrypted || (options.plaintextLoopback && isLoopback(wire.remoteAddress));
+
+/** Reads as much as is needed to know. @throws NotAccepted: the connection is as it was, but for what was read */
+export async function accept(wire: Wire, options: AcceptOptions): Promise<Accepted> {
+  const deadline = AbortSignal.timeout(options.timeoutMs);
+  const signal = AbortSignal.any([options.signal, deadline]);
+  try {
+    const first = await begin(wire, signal);
+    const { socket } = wire;
+    if (first[0] === TLS_HANDSHAKE) {
+      if (options.tls === undefined) throw new NotAccepted('tls');
+      return await handshake(socket, first, options.tls(), signal);
+    }
+    if (!options.plaintext) throw new NotAccepted('plaintext');
+    socket.unshift(first);
+    return {
+      socket,
+      protocol: first.subarray(0, 3).equals(PREFACE.subarray(0, 3)) ? 'h2' : 'h1',
+      encrypted: wire.encrypted,
+    };
+  } catch (error) {
+    if (error instanceof NotAccepted) throw error;
+    throw new NotAccepted(options.signal.aborted ? 'aborted' : deadline.aborted ? 'timeout' : 'silent', error);
+  }
+}
+
+/** At least one byte, and three where it could be the preface of HTTP/2; the wire is paused again. */
+function begin(wire: Wire, signal: AbortSignal): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let read = Buffer.alloc(0);
+    const settle = (): void => {
+      signal.removeEventListener('abort', aborted);
+      wire.onBytes = () => {};
+      wire.onEnd = () => {};
+      wire.onClose = () => {};
+    };
+    const fail = (error: unknown): void => {
+      settle();
+      reject(error);
+    };
+    const aborted = (): void => fail(signal.reason);
+    wire.onBytes = (chunk) => {
+      read = Buffer.concat([read, chunk]);
+      if (read.length < 3 && PREFACE.subarray(0, read.length).equals(read)) return;
+      wire.pause();
+      settle();
+      resolve(read);
+    };
+    wire.onEnd = () => fail(new Error('the client said nothing'));
+    wire.onClose = () => fail(new Error('the client said nothing'));
+    signal.addEventListener('abort', aborted, { once: true });
+    if (signal.aborted) aborted();
+    else wire.resume();
+  });
+}
+
+function handshake(
+  raw: Socket,
+  received: Buffer,
+  secureContext: SecureContext,
+  signal: AbortSignal,
+): Promise<Accepted> {
+  return new Promise((resolve, reject) => {
+    raw.unshift(received);
+    const socket = new tls.TLSSocket(raw, {
+      isServer: true,
+      secureContext,
+      ALPNProtocols: ['h2', 'http/1.1'],
+      requestCert: false,
+    });
+    const settle = (): void => {
+      signal.removeEventListener('abort', aborted);
+      socket.off('error', failed);
+      socket.off('close', closed);
+      socket.off('secure', secured);
+    };
+    const failed = (error: unknown): void => {
+      settle();
+      // A late error of a destroyed socket has nobody to go to.
+      socket.on('error', () => {});
+      socket.destroy();
+      raw.destroy();
+      reject(error);
+    };
+    const aborted = (): void => failed(signal.reason);
+    const closed = (): void => failed(new Error('the client closed the connection during the handshake'));
+    const secured = (): void => {
+      settle();
+      resolve({ socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true });
+    };
+    signal.addEventListener('abort', aborted, { once: true });
+    socket.on('error', failed);
+    socket.on('close', closed);
+    socket.on('secure', secured);
+  });
+}

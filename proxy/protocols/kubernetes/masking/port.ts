@@ -1,0 +1,39 @@
+import type { AnswerHead, AnswerMask, HeaderFields } from '../../../masking/body/port.ts';
+import type { MaskError } from '../../../masking/errors.ts';
+import type { CountMask } from '../../../masking/port.ts';
+
+/** Which objects a request of the Kubernetes API is about: what masking needs of the lane's RequestInfo, which fits as it is. */
+export interface ObjectRequest {
+  /** `/api` and `/apis` paths that name a resource; false: discovery, version, health, anything else. */
+  readonly isResourceRequest: boolean;
+  /** As RequestInfo says: get, list, watch, create, update, patch, delete, deletecollection, connect ... */
+  readonly verb: string;
+  /** '' is the core group; so for namespace, name and subresource where there is none. */
+  readonly apiGroup: string;
+  readonly resource: string;
+  readonly subresource: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Everything that is masked in the API of one cluster for one subject. Made once per bundle. */
+export interface ObjectMasks {
+  /** True when nothing is masked: then none of the other members changes anything. */
+  readonly empty: boolean;
+  /**
+   * True when a table of these objects can only be masked when its rows hold the whole objects: the lane then asks for
+   * `includeObject=Object`. Without it cells that could show a masked value are masked all the same, blindly.
+   */
+  wantsObjectsInTables(request: ObjectRequest): boolean;
+  /** As BodyMasks.request. */
+  request(headers: HeaderFields): HeaderFields;
+  /** How an answer is masked; JSON, tables, lists, watches and logs. Protobuf is refused: the lane asks for JSON. */
+  answer(head: AnswerHead, request: ObjectRequest, count: CountMask): AnswerMask;
+  /**
+   * Whether what a client sends holds what came from masking (a token; the mark of a redacted value in a place that is masked), or moves a
+   * masked value to where it is not (JSON patch copy, move, test).
+   * @param body the whole body, JSON or YAML or protobuf
+   * @param contentType as sent
+   */
+  write(body: Buffer, contentType: string | undefined, request: ObjectRequest): MaskError | undefined;
+}
