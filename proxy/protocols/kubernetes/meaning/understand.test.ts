@@ -218,6 +218,12 @@ describe('pods', () => {
     expect(tuples('PATCH', `${DEPLOYMENTS}/web`, image, strategic)).toEqual(['patch deployments/web', 'unknown']);
     const label = { metadata: { labels: { a: 'b' } } };
     expect(tuples('PATCH', `${DEPLOYMENTS}/web`, label, strategic)).toEqual(['patch deployments/web']);
+    const annotate = (annotations: object | null) => ({ spec: { template: { metadata: { annotations } } } });
+    const restart = annotate({ 'kubectl.kubernetes.io/restartedAt': '2026-11-26T00:00:00Z' });
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, restart, strategic)).toEqual(['patch deployments/web']);
+    const unconfined = annotate({ 'container.apparmor.security.beta.kubernetes.io/web': 'unconfined' });
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, unconfined, strategic)).toContain('unknown');
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, annotate(null), strategic)).toContain('unknown');
   });
 });
 
