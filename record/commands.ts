@@ -43,6 +43,14 @@ export interface CommandView {
   readonly status?: number;
   readonly bytesRead?: number;
   readonly bytesWritten?: number;
+  /** Of a request over HTTP; `status` is then that of the answer. */
+  readonly method?: string;
+  readonly host?: string;
+  /** Path and query. */
+  readonly target?: string;
+  readonly requestBytes?: number;
+  /** What the lane knew of it besides. */
+  readonly details?: unknown;
 }
 
 type Draft = { -readonly [K in keyof CommandView]: CommandView[K] };
@@ -147,6 +155,7 @@ function describe(draft: Draft, event: RecordedEvent): void {
   if (typeof denied === 'string') draft.denied = denied;
   if (typeof message === 'string') draft.message = message;
   describeProgram(draft, event);
+  describeExchange(draft, event);
 }
 
 function describeProgram(draft: Draft, event: RecordedEvent): void {
@@ -161,6 +170,15 @@ function describeProgram(draft: Draft, event: RecordedEvent): void {
   if (typeof status === 'number') draft.status = status;
   if (typeof bytesRead === 'number') draft.bytesRead = bytesRead;
   if (typeof bytesWritten === 'number') draft.bytesWritten = bytesWritten;
+}
+
+function describeExchange(draft: Draft, event: RecordedEvent): void {
+  const { method, host, target, requestBytes, details } = event;
+  if (typeof method === 'string') draft.method = method;
+  if (typeof host === 'string') draft.host = host;
+  if (typeof target === 'string') draft.target = target;
+  if (typeof requestBytes === 'number') draft.requestBytes = requestBytes;
+  if (details !== undefined) draft.details = details;
 }
 
 function isStrings(value: unknown): value is readonly string[] {

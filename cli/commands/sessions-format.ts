@@ -48,7 +48,8 @@ export function commandLines(command: CommandView): string {
     command.sqlstate ?? command.code,
     command.exit === undefined ? undefined : `exit ${command.exit}`,
     command.signal === undefined ? undefined : `killed by ${command.signal}`,
-    command.status === undefined || command.status <= 1 ? undefined : statusWords(command.status),
+    statusOf(command),
+    command.requestBytes === undefined || command.requestBytes === 0 ? undefined : `${command.requestBytes} B sent`,
     command.bytesRead === undefined ? undefined : `${command.bytesRead} B read`,
     command.bytesWritten === undefined ? undefined : `${command.bytesWritten} B written`,
     command.rows === undefined ? undefined : `${command.rows} ${command.rows === 1 ? 'row' : 'rows'}`,
@@ -62,6 +63,13 @@ export function commandLines(command: CommandView): string {
     .join('  ');
   const what = command.text ?? fileWords(command.operation, command.accesses);
   return what === undefined ? `${line}\n` : `${line}\n    ${neutralise(what)}\n`;
+}
+
+/** Of HTTP as it is; of files only where it is no success. */
+function statusOf({ status, method }: CommandView): string | undefined {
+  if (status === undefined) return undefined;
+  if (method !== undefined) return `status ${status}`;
+  return status <= 1 ? undefined : statusWords(status);
 }
 
 function verdict(command: CommandView): string {

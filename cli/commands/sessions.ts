@@ -52,7 +52,14 @@ export function register(program: Command, io: CliIo, place: RecordPlace = folde
         'RequireApproval',
       ]),
     )
-    .addOption(new Option('--protocol <protocol>', 'only sessions of this protocol').choices(['Postgres', 'SSH']))
+    .addOption(
+      new Option('--protocol <protocol>', 'only sessions of this protocol').choices([
+        'Postgres',
+        'SSH',
+        'Kubernetes',
+        'HTTP',
+      ]),
+    )
     .option('--rule <rule>', 'only with a command that this rule decided: RULE, POLICY/RULE or NAMESPACE/POLICY/RULE')
     .option('--text <text>', 'only with a command that contains the text, or matches a /regular expression/', parseText)
     .action((options: ListOptions) => list(place, options, io));
@@ -177,7 +184,12 @@ function followedLines(
 ): string | undefined {
   const denial = event.e === 'command.denied' || event.e === 'file.denied' || event.e === 'session.refused';
   if (options.output === 'json') {
-    if (event.e === 'result.chunk' || event.e === 'output.chunk' || (options.denied === true && !denial))
+    if (
+      event.e === 'request.chunk' ||
+      event.e === 'result.chunk' ||
+      event.e === 'output.chunk' ||
+      (options.denied === true && !denial)
+    )
       return undefined;
     const { result: _result, parts: _parts, ...shown } = event;
     return `${safeJson({ connection, ...shown })}\n`;

@@ -3,6 +3,7 @@ import { neutralise } from '../../record/display.ts';
 import { layOut } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
+import { bodyLines, bodyNotes, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
 import { createOutputLines, type OutputLine } from './output-text.ts';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts';
 import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
@@ -74,6 +75,7 @@ export function createPage({ mostRows, maxPauseMicros }: PageOptions): PageWrite
   /** Number of the command that the step before belonged to. */
   let group: number | undefined;
   let shownRows = 0;
+  let shownBody = 0;
   const printed = createOutputLines();
 
   function head(session: SessionSummary): string {
@@ -114,7 +116,7 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
     group = seq;
     const classes = ['step', step.kind, ...(seq === undefined ? ['plain'] : []), ...(opens ? ['top'] : [])];
     const of = seq === undefined ? '' : ` data-seq="${seq}"`;
-    const time = step.kind === 'rows' || step.kind === 'result' ? '' : clock(step.atMicros);
+    const time = step.kind === 'rows' || step.kind === 'result' || step.kind === 'body' ? '' : clock(step.atMicros);
     return `<li class="${classes.join(' ')}" data-kind="${step.kind}" data-at="${step.atMicros}"${of}${more}><time>${time}</time><div>${body}</div></li>\n`;
   }
 
@@ -134,6 +136,11 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
         if (step.program !== undefined) {
           const head = facts([tag('', `#${step.seq}`), ...programWords(step.program), ...decided(step)]);
           return item(step, head + written(step), step.seq);
+        }
+        if (step.exchange !== undefined) {
+          const fields = headerLines(step.exchange.headers).map(quiet).join('');
+          const head = facts([tag('', `#${step.seq}`), ...exchangeWords(step.exchange), ...decided(step)]);
+          return item(step, head + written(step) + fields, step.seq);
         }
         const values = step.parameters.length === 0 ? '' : quiet(parameterWords(step.parameters));
         return item(step, facts([tag('', `#${step.seq}`), ...decided(step)]) + statement(step) + values, step.seq);
@@ -161,6 +168,14 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
         shownRows = 0;
         return notes.length === 0 ? '' : item(step, notes.map(quiet).join(''), step.seq);
       }
+      case 'body': {
+        if (step.first) shownBody = 0;
+        const lines = bodyLines(step, shownBody, mostRows);
+        shownBody += lines.length;
+        const notes = bodyNotes(step, mostRows).map(quiet).join('');
+        const body = lines.length === 0 ? '' : `<pre>${lines.map(escaped).join('\n')}</pre>`;
+        return body === '' && notes === '' ? '' : item(step, body + notes, step.seq);
+      }
       case 'output': {
         const lines = printed.add(step.seq, step.code, step.data);
         return lines.length === 0 ? '' : item(step, outputOf(lines), step.seq);
@@ -182,14 +197,25 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
       }
       case 'executed': {
         const masked = Object.keys(step.masked).length === 0 ? '' : ' data-masked';
-        const end = facts([tag('good', 'executed'), ...endWords(step), ...outcomeWords(step)]);
+        const end = facts([
+          tag('good', 'executed'),
+          ...endWords(step),
+          ...exchangeEndWords(step),
+          ...outcomeWords(step),
+        ]);
         return item(step, outputEnd(step.seq, step) + end, step.seq, masked);
       }
       case 'failed':
         return item(
           step,
           outputEnd(step.seq, step) +
-            facts([tag('bad', 'failed'), step.code, ...endWords(step), ...outcomeWords(step)]),
+            facts([
+              tag('bad', 'failed'),
+              step.code,
+              ...endWords(step),
+              ...exchangeEndWords(step),
+              ...outcomeWords(step),
+            ]),
           step.seq,
         );
       case 'credential':

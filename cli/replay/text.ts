@@ -2,6 +2,7 @@ import { neutralise } from '../../record/display.ts';
 import { type Line, layOut, type Piece } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import { widthOf, wrap } from './cells.ts';
+import { bodyLines, bodyNotes, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
 import { createOutputLines, type OutputLine } from './output-text.ts';
 import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
 import { createTable, type TableWriter } from './table.ts';
@@ -60,6 +61,8 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
   const printed = createOutputLines();
   /** Lines of output that were shown, by command. */
   const shownLines = new Map<number, number>();
+  /** Lines of the body that is shown. */
+  let shownBody = 0;
   /** Number of the command that was shown last. */
   let last: number | undefined;
 
@@ -200,6 +203,13 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
         if (step.program !== undefined) {
           return headed(step, [number(step), ...programWords(step.program), ...decision(step)]) + below(written(step));
         }
+        if (step.exchange !== undefined) {
+          const fields = headerLines(step.exchange.headers).flatMap((line) => wrap(neutralise(line), room));
+          return (
+            headed(step, [number(step), ...exchangeWords(step.exchange), ...decision(step)]) +
+            below([...written(step), ...fields.map((line) => paint.dim(GUTTER + line))])
+          );
+        }
         const values = step.parameters.length === 0 ? [] : wrap(neutralise(parameterWords(step.parameters)), room);
         return (
           headed(step, [number(step), ...decision(step)]) +
@@ -227,6 +237,15 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
         table = undefined;
         return below(notes.map((note) => paint.dim(`(${neutralise(note)})`)));
       }
+      case 'body': {
+        if (step.first) shownBody = 0;
+        const lines = bodyLines(step, shownBody, mostRows);
+        shownBody += lines.length;
+        const gutter = step.of === 'request' ? GUTTER : OUTPUT_GUTTER;
+        const shown = lines.flatMap((line) => wrap(neutralise(line.replace(/\r$/, '')), room));
+        const notes = bodyNotes(step, mostRows).map((note) => paint.dim(`(${note})`));
+        return below([...shown.map((line) => paint.dim(gutter) + line), ...notes]);
+      }
       case 'output': {
         const lines = output(step.seq, printed.add(step.seq, step.code, step.data));
         // Programs that run at the same time: whose output it is.
@@ -248,12 +267,25 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
       case 'executed':
         return (
           outputEnd(step.seq, step) +
-          headed(step, [number(step), [paint.good, 'executed'], ...endWords(step), ...outcomeWords(step)])
+          headed(step, [
+            number(step),
+            [paint.good, 'executed'],
+            ...endWords(step),
+            ...exchangeEndWords(step),
+            ...outcomeWords(step),
+          ])
         );
       case 'failed':
         return (
           outputEnd(step.seq, step) +
-          headed(step, [number(step), [paint.bad, 'failed'], step.code, ...endWords(step), ...outcomeWords(step)])
+          headed(step, [
+            number(step),
+            [paint.bad, 'failed'],
+            step.code,
+            ...endWords(step),
+            ...exchangeEndWords(step),
+            ...outcomeWords(step),
+          ])
         );
       case 'credential':
         return headed(step, [[paint.dim, `credential ${step.action}`], step.type, step.username, step.reference]);

@@ -1,4 +1,14 @@
 import type { RecordedEvent } from '../format.ts';
+import {
+  type BodyPart,
+  type BodyReader,
+  createBodyReader,
+  type ExchangeEnd,
+  type ExchangeFacts,
+  exchangeEnd,
+  exchangeFacts,
+  isBody,
+} from './exchange-steps.ts';
 import { isNumber, list, number, object, some, strings, text } from './members.ts';
 import {
   type FileFacts,
@@ -46,7 +56,7 @@ export interface Vote {
 }
 
 /** What the target did, as recorded. `masked` counts replaced values, by rule or detector. */
-export interface StepOutcome extends ProgramOutcome {
+export interface StepOutcome extends ProgramOutcome, ExchangeEnd {
   readonly rows?: number;
   readonly bytes?: number;
   readonly micros?: number;
@@ -80,7 +90,11 @@ export type StepContent =
       readonly parameters: readonly Parameter[];
       /** It is a program, a shell, a forward: not a statement. */
       readonly program?: ProgramFacts;
+      /** It is a request over HTTP. */
+      readonly exchange?: ExchangeFacts;
     } & DecidedText)
+  /** A piece of a body that was sent or answered. */
+  | ({ readonly kind: 'body'; readonly seq: number } & BodyPart)
   | {
       readonly kind: 'denied';
       readonly seq: number;
@@ -156,6 +170,7 @@ const MOST_PROGRAMS = 4096;
 /** Turns the events of one session, in order, into what is shown. Total, and bounded in memory: see results.ts. */
 export function createStepReader(): StepReader {
   const results = createResultReader();
+  const bodies = createBodyReader();
   const programs = new Map<number, RunningProgram>();
   let start: number | undefined;
   let last = 0;
@@ -199,7 +214,7 @@ export function createStepReader(): StepReader {
       const at = { time, atMicros: forward(now) };
       return [
         ...output,
-        ...contents(event, results).map((content) => {
+        ...contents(event, results, bodies).map((content) => {
           follow(content, at.atMicros);
           return { ...at, ...content };
         }),
@@ -221,7 +236,7 @@ function microsOf(time: string): number {
   return milliseconds * 1000 + Number(fraction);
 }
 
-function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
+function contents(event: RecordedEvent, results: ResultReader, bodies: BodyReader): StepContent[] {
   const seq = number(event['seq']) ?? 0;
   switch (event.e) {
     case 'session.start':
@@ -245,13 +260,14 @@ function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
     case 'statement.parsed':
       return [{ kind: 'prepared', ...decided(event) }];
     case 'command.received': {
-      const program = programFacts(event);
+      const exchange = exchangeFacts(event);
+      const program = exchange === undefined ? programFacts(event) : undefined;
       return [
         {
           kind: 'command',
           seq,
           parameters: parametersOf(event['parameters']),
-          ...some({ program }),
+          ...some({ program, exchange }),
           ...decided(event),
         },
       ];
@@ -302,13 +318,18 @@ function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
         },
       ];
     case 'command.executed':
-      return [...shortResult(seq, event, results), { kind: 'executed', seq, ...outcome(event) }];
+      return [...shortResult(seq, event, results, bodies), { kind: 'executed', seq, ...outcome(event) }];
     case 'command.failed': {
       const code = text(event['sqlstate']) ?? text(event['code']);
-      return [...shortResult(seq, event, results), { kind: 'failed', seq, ...some({ code }), ...outcome(event) }];
+      return [
+        ...shortResult(seq, event, results, bodies),
+        { kind: 'failed', seq, ...some({ code }), ...outcome(event) },
+      ];
     }
+    case 'request.chunk':
+      return [{ kind: 'body', seq, ...bodies.enter(seq, 'request', event) }];
     case 'result.chunk':
-      return resultSteps(seq, event, results);
+      return resultSteps(seq, event, results, bodies);
     case 'credential.issued':
     case 'credential.used':
     case 'credential.revoked': {
@@ -321,15 +342,26 @@ function contents(event: RecordedEvent, results: ResultReader): StepContent[] {
   }
 }
 
-function resultSteps(seq: number, part: Readonly<Record<string, unknown>>, results: ResultReader): StepContent[] {
+function resultSteps(
+  seq: number,
+  part: Readonly<Record<string, unknown>>,
+  results: ResultReader,
+  bodies: BodyReader,
+): StepContent[] {
+  if (isBody(part)) return [{ kind: 'body', seq, ...bodies.enter(seq, 'result', part) }];
   const { rows, end } = results.enter(part);
   const steps: StepContent[] = rows.map((batch) => ({ kind: 'rows', seq, ...batch }));
   return end === undefined ? steps : [...steps, { kind: 'result', seq, result: end }];
 }
 
-/** A short result goes with the outcome of its command. */
-function shortResult(seq: number, event: RecordedEvent, results: ResultReader): StepContent[] {
-  return event['result'] === undefined ? [] : resultSteps(seq, object(event['result']), results);
+/** A short result goes with the outcome of its command, and so does what was sent with it. */
+function shortResult(seq: number, event: RecordedEvent, results: ResultReader, bodies: BodyReader): StepContent[] {
+  const { request, result } = event;
+  const sent: StepContent[] =
+    request === undefined || typeof request === 'string'
+      ? []
+      : [{ kind: 'body', seq, ...bodies.enter(seq, 'request', object(request)) }];
+  return result === undefined ? sent : [...sent, ...resultSteps(seq, object(result), results, bodies)];
 }
 
 function opened(event: RecordedEvent): StepContent {
@@ -376,6 +408,7 @@ function outcome(event: RecordedEvent): StepOutcome {
     masked: Object.fromEntries(masked),
     ...some({ rows: number(rows), bytes: number(bytes), micros: number(us) }),
     ...programOutcome(event),
+    ...exchangeEnd(event),
   };
 }
 

@@ -122,11 +122,46 @@ function bodyText(body: Buffer | undefined, headers: HeaderFields, masks: BodyMa
   const shown = maskedBody(body, headers, masks, redactions);
   if (!isUtf8(shown)) return `(${body.length} bytes in base64)\n${shown.toString('base64')}`;
   const text = shown.toString('utf8');
+  return isJsonText(text) ? indented(text) : text;
+}
+
+function isJsonText(text: string): boolean {
   try {
-    return JSON.stringify(JSON.parse(text), undefined, 2);
+    JSON.parse(text);
+    return true;
   } catch {
-    return text;
+    return false;
   }
+}
+
+/**
+ * White space alone is changed, so that what is read is what is sent: written anew by a parser, a name that is there twice would be
+ * there once, and a number could be another. @param text valid JSON
+ */
+function indented(text: string): string {
+  let depth = 0;
+  const line = (): string => `\n${'  '.repeat(depth)}`;
+  return text.replace(/"(?:[^"\\]|\\.)*"|[{[]\s*[}\]]|[{}[\],:]|\s+/g, (token) => {
+    switch (token[0]) {
+      case '{':
+      case '[':
+        if (token.length > 1) return `${token[0]}${token.at(-1)}`;
+        depth++;
+        return token + line();
+      case '}':
+      case ']':
+        depth--;
+        return line() + token;
+      case ',':
+        return token + line();
+      case ':':
+        return ': ';
+      case '"':
+        return token;
+      default:
+        return '';
+    }
+  });
 }
 
 /** Masked as an answer of this kind would be. @throws HttpRefused SPE113 where nothing of it may be shown */

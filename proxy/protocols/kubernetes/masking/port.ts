@@ -6,6 +6,7 @@ import type { CountMask } from '../../../masking/port.ts';
 export interface ObjectRequest {
   /** `/api` and `/apis` paths that name a resource; false: discovery, version, health, anything else. */
   readonly isResourceRequest: boolean;
+  readonly path: string;
   /** As RequestInfo says: get, list, watch, create, update, patch, delete, deletecollection, connect ... */
   readonly verb: string;
   /** '' is the core group; so for namespace, name and subresource where there is none. */
@@ -27,6 +28,11 @@ export interface ObjectMasks {
   wantsObjectsInTables(request: ObjectRequest): boolean;
   /** As BodyMasks.request. */
   request(headers: HeaderFields): HeaderFields;
+  /**
+   * A whole document of the API, such as what a dry run says before a person sees it. It may hold any object.
+   * @throws MaskError SPM009 it is no JSON
+   */
+  document(body: Buffer, request: ObjectRequest, count: CountMask): Buffer;
   /** How an answer is masked; JSON, tables, lists, watches and logs. Protobuf is refused: the lane asks for JSON. */
   answer(head: AnswerHead, request: ObjectRequest, count: CountMask): AnswerMask;
   /**

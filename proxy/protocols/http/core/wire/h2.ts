@@ -45,8 +45,9 @@ export function serveHttp2(
       initialWindowSize: STREAM_WINDOW,
     },
   } as http2.ServerSessionOptions);
-  session.setLocalWindowSize(SESSION_WINDOW);
   session.on('error', nothing);
+  // Before it there is nothing that has a window.
+  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW));
   session.on('close', closed);
   // Typings have the event without its fourth argument.
   const streams = session as unknown as {
@@ -144,11 +145,8 @@ class Http2Incoming implements Incoming {
   }
 
   #sendTrailers(): void {
-    const trailers = this.#trailers;
-    if (trailers === undefined || trailers.length === 0) {
-      this.source.close();
-      return;
-    }
+    const trailers = this.#trailers ?? [];
+    // Without any, Node ends the stream with an empty frame of data.
     const fields: Record<string, string> = {};
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
