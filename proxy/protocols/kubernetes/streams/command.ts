@@ -2,7 +2,7 @@ import { type KubernetesReport, withdrawnReport } from '../errors.ts';
 import { acceptChannels } from './channel-client.ts';
 import type { CommandClient, CommandClientHandlers } from './command-port.ts';
 import { dialCommand } from './command-upstream.ts';
-import { streamError } from './errors.ts';
+import { CLIENT_LEFT, streamError } from './errors.ts';
 import type { Transport } from './negotiate.ts';
 import type { StreamAdmitted, StreamCall } from './port.ts';
 import { followProgram, type Program } from './program.ts';
@@ -67,8 +67,10 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   const ended = (): void => {
     leaving.abort(exchange.signal.reason);
     if (client === undefined) return;
-    if (program === undefined) client.finish(statusBytes(withdrawnReport(exchange.signal), call));
-    else program.stop(withdrawnReport(exchange.signal));
+    const report = withdrawnReport(exchange.signal);
+    if (report.code === CLIENT_LEFT) handlers.closed(undefined);
+    else if (program === undefined) client.finish(statusBytes(report, call));
+    else program.stop(report);
   };
   exchange.signal.addEventListener('abort', ended, { once: true });
   const heartbeat = setInterval(() => client?.heartbeat(), HEARTBEAT_MS).unref();
