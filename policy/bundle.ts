@@ -67,6 +67,8 @@ export interface CompiledConnection {
     readonly cookies: 'Pass' | 'Remove';
     /** Until an answer begins. */
     readonly responseTimeoutMs: number;
+    /** Where the Model Context Protocol is spoken. */
+    readonly mcpPaths: readonly string[];
   };
   readonly limits: {
     readonly maxSessions?: number;
@@ -208,10 +210,10 @@ export interface PolicyScope {
    */
   operations(loginUser: string): ReadonlySet<SshOperation>;
   /**
-   * What conditions look at that costs something to have: `body` the JSON body of an HTTP request (`HttpFacts.body`), `object` the object
-   * of a Kubernetes request as it will be (`KubernetesFacts.object`). Where it is not needed it may be left out.
+   * What conditions look at that costs something to have: `body` the JSON body of an HTTP request (`HttpFacts.body`), `headers` its header
+   * fields, `object` the object of a Kubernetes request as it will be (`KubernetesFacts.object`). What is not needed may be left out.
    */
-  readonly needs: { readonly body: boolean; readonly object: boolean };
+  readonly needs: { readonly body: boolean; readonly headers: boolean; readonly object: boolean };
   /** MCP: whether some rule may let this subject call the tool at the path, with whatever arguments; it grants nothing by itself. */
   offersTool(path: string, tool: string): boolean;
   decide(command: Command, context: DecideContext): Decision;

@@ -63,6 +63,7 @@ export function createScope(parts: ScopeParts): PolicyScope {
     },
     needs: {
       body: candidates.reads.has('command.http.body'),
+      headers: candidates.reads.has('command.http.headers') || candidates.reads.has('command.http.contentType'),
       object: candidates.reads.has('command.kubernetes.object'),
     },
     offersTool: (path, tool) => offersTool(candidates, path, tool),

@@ -75,6 +75,7 @@ const FREQUENT: ReadonlyMap<number, { readonly type: string; readonly bytes: Buf
 );
 const RESULT = Buffer.from('result.chunk"');
 const OUTPUT = Buffer.from('output.chunk"');
+const REQUEST = Buffer.from('request.chunk"');
 
 function matchesAt(block: Buffer, at: number, bytes: Buffer): boolean {
   for (let i = 0; i < bytes.length; i++) if (block[at + i] !== bytes[i]) return false;
@@ -99,10 +100,10 @@ function isDigit(byte: number | undefined): boolean {
   return byte !== undefined && byte >= ZERO && byte <= NINE;
 }
 
-/** Type of the event; undefined for a result or output, which is most of the bytes, and for what is not an event's line. */
+/** Type of the event; undefined for a result, output or body, which is most of the bytes, and for what is not an event's line. */
 export function lineType(block: Buffer, start: number, end: number): string | undefined {
   const at = typeAt(block, start, end);
-  if (at < 0 || matchesAt(block, at, RESULT) || matchesAt(block, at, OUTPUT)) return undefined;
+  if (at < 0 || [RESULT, OUTPUT, REQUEST].some((type) => matchesAt(block, at, type))) return undefined;
   const frequent = FREQUENT.get(block[at + 'command.'.length] ?? 0);
   if (frequent !== undefined && matchesAt(block, at, frequent.bytes)) return frequent.type;
   const close = block.indexOf(QUOTE, at);

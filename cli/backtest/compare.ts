@@ -60,11 +60,8 @@ export function differences(
   // Whether the guard of masked columns still refuses, only the catalog can tell: what it refused stays refused.
   if (wasRefused && state.catalog === undefined) return [];
   const refused = state.catalog === undefined ? undefined : analysis.refusal;
-  const observes = state.connection.mode === 'Observe';
-  const recorded = isVerdict(command.verdict) ? command.verdict : 'Deny';
-  const observed = observes && isVerdict(command.observed) ? command.observed : recorded;
-  const before: Verdict = wasRefused ? 'Deny' : observed;
-  const decided = (observes ? decision.observed : undefined) ?? decision.verdict;
+  const before = wasRefused ? 'Deny' : recordedVerdict(state, command);
+  const decided = decidedVerdict(state, decision);
   const after: Verdict = refused === undefined ? decided : 'Deny';
   if (before !== after) {
     const because = decided === after ? reasonOf(decision, after, command.rules) : `masking (${refused?.code ?? ''})`;
@@ -80,6 +77,36 @@ export function differences(
     ];
   }
   return after === 'Deny' ? [] : maskChanges(state, command, analysis);
+}
+
+/** What comes out differently of a command that masks say nothing of beforehand: nothing, or the verdict. */
+export function verdictDifference(
+  state: Pick<Ground, 'connection'>,
+  command: CommandView,
+  decision: Decision,
+): JudgedChange[] {
+  const before = recordedVerdict(state, command);
+  const after = decidedVerdict(state, decision);
+  if (before === after) return [];
+  const { denied, message } = decision;
+  return [
+    {
+      change: changeOf(before, after),
+      because: reasonOf(decision, after, command.rules),
+      ...(after === 'Deny' && denied !== undefined ? { denied } : {}),
+      ...(message === undefined ? {} : { message }),
+    },
+  ];
+}
+
+function recordedVerdict({ connection }: Pick<Ground, 'connection'>, command: CommandView): Verdict {
+  const recorded = isVerdict(command.verdict) ? command.verdict : 'Deny';
+  return connection.mode === 'Observe' && isVerdict(command.observed) ? command.observed : recorded;
+}
+
+/** In Observe: what Enforce would give. */
+function decidedVerdict({ connection }: Pick<Ground, 'connection'>, decision: Decision): Verdict {
+  return (connection.mode === 'Observe' ? decision.observed : undefined) ?? decision.verdict;
 }
 
 function reasonOf(decision: Decision, after: Verdict, before: readonly string[] | undefined): string {

@@ -1,4 +1,5 @@
 import type { CompiledConnection, PolicyScope } from '../../policy/bundle.ts';
+import type { Command } from '../../policy/command.ts';
 import type { Decision } from '../../policy/decision.ts';
 import type { Subject } from '../../policy/subject.ts';
 import type { Catalog } from '../../proxy/protocols/postgres/catalog/types.ts';
@@ -10,7 +11,8 @@ import type { Analysis, Protection, StatementEffect } from '../../proxy/protocol
 import type { AskedCommand, AskingSession } from '../../record/replay/asked.ts';
 import type { Policies } from '../commands/offline-decision.ts';
 import { claimReaders } from './claims.ts';
-import { differences, isVerdict, type JudgedChange } from './compare.ts';
+import { differences, isVerdict, type JudgedChange, verdictDifference } from './compare.ts';
+import { requestOf } from './requests.ts';
 
 /** How one recorded command would come out. */
 export type Judged =
@@ -60,8 +62,6 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
     const connection = bundle.connection(session.namespace, session.name);
     if (connection === undefined) return `these policies have no AccessConnection ${label}`;
     if (connection.protocol === 'SSH') return 'commands of SSH are not judged here';
-    if (connection.protocol !== 'Postgres')
-      return `AccessConnection ${label} speaks ${connection.protocol} in these policies`;
     const { username, groups, serviceAccount, issuer, onBehalfOf } = session;
     if (username === undefined || groups === undefined) return 'who asked is not recorded with groups';
     const subject: Subject = {
@@ -107,12 +107,12 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
     return made;
   }
 
-  function decisionOf(state: SessionState, analysis: Analysis, { session, command }: AskedCommand): Decision {
-    const key = JSON.stringify([state.key, state.searchPath, analysis.command.text]);
+  function decisionOf(state: SessionState, asked: Command, { session, command }: AskedCommand): Decision {
+    const key = JSON.stringify([state.key, state.searchPath, asked.text]);
     const plain = state.prepared.size === 0 && state.temporary.size === 0;
     const known = plain ? decisions.get(key) : undefined;
     if (known !== undefined) return known;
-    const made = state.scope.decide(analysis.command, {
+    const made = state.scope.decide(asked, {
       now: new Date(command.time),
       session: {
         id: session.session,
@@ -137,22 +137,32 @@ export function createJudge(policies: Policies, catalogs: ReadonlyMap<string, Ca
       const { text } = command;
       if (text === undefined) return unjudged('its text is not recorded (audit level Metadata)');
       if (!isVerdict(command.verdict)) return unjudged('the gateway refused it before policy was asked');
+      const [reader] = state.readers;
+      if (state.connection.protocol !== 'Postgres') {
+        if (reader !== undefined) return unjudged(readsClaims(reader));
+        const request = requestOf(state.connection, state.scope, text);
+        if (typeof request === 'string') return unjudged(request);
+        return { type: 'judged', changes: verdictDifference(state, command, decisionOf(state, request, asked)) };
+      }
       if (text.startsWith(OTHER_WAY)) return unjudged('it called a function by its number, not by SQL');
       const analysis = analysisOf(state, text);
       const effects = analysis.statements.flatMap((statement) => statement.effects);
       const missing = effects.find((effect) => effect.type === 'execute' && !state.prepared.has(effect.name));
       if (missing !== undefined) return unjudged('it executes a statement by a name that the record does not explain');
-      const [reader] = state.readers;
       const judged: Judged =
         reader === undefined
-          ? { type: 'judged', changes: differences(state, asked.command, analysis, decisionOf(state, analysis, asked)) }
-          : unjudged(`${reader} looks at claims of the token, which are not recorded`);
+          ? {
+              type: 'judged',
+              changes: differences(state, asked.command, analysis, decisionOf(state, analysis.command, asked)),
+            }
+          : unjudged(readsClaims(reader));
       if (command.outcome === 'executed') for (const effect of effects) applyEffect(state, effect);
       return judged;
     },
   };
 }
 
+const readsClaims = (reader: string): string => `${reader} looks at claims of the token, which are not recorded`;
 const unjudged = (reason: string): Judged => ({ type: 'unjudged', reason });
 
 /** A path that can be read in several ways ends a session at the gateway: no name after it means anything. */

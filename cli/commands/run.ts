@@ -128,7 +128,10 @@ function announcer(options: RunOptions, io: CliIo) {
         return;
       }
       for (const { namespace, name, protocol, address, port, user = 'USER' } of connections) {
-        const how = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
+        const ssh = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
+        const scheme = options.plaintextLoopback ? 'http' : 'https';
+        const how =
+          protocol === 'HTTP' ? `: ${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}` : ssh;
         io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}${how}\n`);
       }
       const trusted = [

@@ -52,7 +52,14 @@ export function register(program: Command, io: CliIo, place: RecordPlace = folde
         'RequireApproval',
       ]),
     )
-    .addOption(new Option('--protocol <protocol>', 'only sessions of this protocol').choices(['Postgres', 'SSH']))
+    .addOption(
+      new Option('--protocol <protocol>', 'only sessions of this protocol').choices([
+        'Postgres',
+        'SSH',
+        'Kubernetes',
+        'HTTP',
+      ]),
+    )
     .option('--rule <rule>', 'only with a command that this rule decided: RULE, POLICY/RULE or NAMESPACE/POLICY/RULE')
     .option('--text <text>', 'only with a command that contains the text, or matches a /regular expression/', parseText)
     .action((options: ListOptions) => list(place, options, io));

@@ -526,7 +526,7 @@ describe('conditions', () => {
   const may = (when: string) => [{ ...inShop({ verbs: ['create'], resources: ['pods'] }), when }];
   it('read the object, and fail closed without it', () => {
     const rules = may('command.kubernetes.object.spec.containers.all(c, c.image.startsWith("registry.example.com/"))');
-    expect(scope(rules).needs).toEqual({ body: false, object: true });
+    expect(scope(rules).needs).toEqual({ body: false, headers: false, object: true });
     const pod = (image: string) => ({ spec: { containers: [{ image }] } });
     expect(verdict(rules, create(pod('registry.example.com/a')))).toBe('Allow');
     expect(verdict(rules, create(pod('evil/a')))).toBe('Deny');

@@ -97,7 +97,7 @@ export const OPEN_SCOPE: PolicyScope = {
   perCommand: false,
   rights: {} as PolicyScope['rights'],
   operations: () => new Set(),
-  needs: { body: false, object: false },
+  needs: { body: false, headers: false, object: false },
   offersTool: () => false,
   decide: unused('a decision'),
   permissions: () => [],
@@ -266,7 +266,7 @@ function connectionTo({ host, port }: UpstreamTarget, limits: CompiledConnection
     target: { host, port, hostKeys: [], tls: { mode: 'Disable' } },
     credential: {},
     ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 16 },
-    http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000 },
+    http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000, mcpPaths: [] },
     limits,
     audit: { level: 'Commands', maxResponseBytes: 0, retentionDays: 1 },
   };
@@ -287,7 +287,10 @@ function bundleOf(connection: CompiledConnection, scope: PolicyScope): Bundle {
 /** A server that keeps every byte that came to it, by connection, and answers each request head with the same text. */
 export interface RawOrigin extends AsyncDisposable {
   readonly port: number;
+  /** By connection. */
   readonly received: readonly string[];
+  /** Of all connections, in the order in which it came. */
+  log(): string;
 }
 
 export async function startRawOrigin(
@@ -296,6 +299,7 @@ export async function startRawOrigin(
   },
 ): Promise<RawOrigin> {
   const received: string[] = [];
+  let log = '';
   const sockets = new Set<Socket>();
   const server = net.createServer((socket) => {
     const index = received.push('') - 1;
@@ -304,6 +308,7 @@ export async function startRawOrigin(
     socket.on('close', () => sockets.delete(socket));
     socket.on('data', (chunk) => {
       received[index] += chunk.toString('latin1');
+      log += chunk.toString('latin1');
       answer(socket, received[index] ?? '');
     });
   });
@@ -311,6 +316,7 @@ export async function startRawOrigin(
   return {
     port: (server.address() as AddressInfo).port,
     received,
+    log: () => log,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

@@ -59,7 +59,7 @@ export interface Asked {
 }
 
 export interface HttpLaneGround extends AsyncDisposable {
-  readonly origin: { readonly port: number; readonly seen: readonly Seen[] };
+  readonly origin: { readonly server: http.Server; readonly port: number; readonly seen: readonly Seen[] };
   readonly folder: string;
   readonly state: string;
   readonly ada: Person;
@@ -159,7 +159,7 @@ export async function startHttpLane(options: HttpLaneOptions): Promise<HttpLaneG
   };
   const agentToken = await token();
   const ground: HttpLaneGround = {
-    ...{ origin: { port: originPort, seen }, folder, state, ada, ben, gateway },
+    ...{ origin: { server: origin, port: originPort, seen }, folder, state, ada, ben, gateway },
     url: (connection = first) => `http://127.0.0.1:${gateway.connection(connection).port}`,
     token,
     ask: (target, asked = {}) => send(`${ground.url(asked.connection)}${target}`, agentToken, asked),

@@ -168,20 +168,24 @@ export function maskFields(masks: ReadyMasks, headers: HeaderFields, count: Coun
   if (masks.content === undefined && masks.documents.root === undefined) return headers;
   return mapFields(headers, (name, value) => {
     if (STRUCTURAL.has(name) || tellsOfBytes(name)) return value;
-    const plain = maskValue(masks, value, count);
-    if (!plain.includes('%')) return plain;
-    const decoded = percentDecoded(plain);
-    if (decoded === undefined) return plain;
-    const shown = maskValue(masks, decoded, count);
-    return shown === decoded ? plain : encodeURI(Buffer.from(shown, 'latin1').toString('utf8'));
+    return maskValue(masks, value.includes('%') || URLS.has(name) ? maskParts(masks, value, count) : value, count);
   });
 }
 
-/** Bytes behind percent-encoding, as Latin-1. */
-function percentDecoded(value: string): string | undefined {
-  return /%[0-9a-f]{2}/i.test(value)
-    ? value.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
-    : undefined;
+const URLS = new Set(['location', 'content-location', 'link', 'refresh']);
+
+/** The parts of a URL, each by itself: what is between them could be taken for a part of a value. */
+function maskParts(masks: ReadyMasks, value: string, count: CountMask): string {
+  return value
+    .split(/([/?&=#;,<>\s]+)/)
+    .map((part) => {
+      const decoded = part.replaceAll(/%([0-9a-f]{2})/gi, (_, hex: string) =>
+        String.fromCharCode(Number.parseInt(hex, 16)),
+      );
+      const shown = maskValue(masks, decoded, count);
+      return shown === decoded ? part : encodeURIComponent(Buffer.from(shown, 'latin1').toString('utf8'));
+    })
+    .join('');
 }
 
 /** Latin-1 in, Latin-1 out; no character in it that ends a field. */

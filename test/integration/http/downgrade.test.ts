@@ -19,7 +19,7 @@ afterAll(async () => {
   await origin?.[Symbol.asyncDispose]();
 });
 
-const arrived = (): string => origin.received.join('');
+const arrived = (): string => origin.log();
 
 interface Answer {
   readonly headers: IncomingHttpHeaders;
@@ -77,31 +77,29 @@ it('joins cookies that HTTP/2 has split', async () => {
 });
 
 /** A client of our own, since Node's refuses to send such things: frames by hand. */
-class Frames {
-  static readonly preface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
 
-  static frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-    const head = Buffer.alloc(9);
-    head.writeUIntBE(payload.length, 0, 3);
-    head[3] = type;
-    head[4] = flags;
-    head.writeUInt32BE(stream, 5);
-    return Buffer.concat([head, payload]);
-  }
-
-  /** Literal fields without indexing, without Huffman coding (RFC 7541, section 6.2.2). */
-  static block(fields: readonly (readonly [string, string])[]): Buffer {
-    const text = (value: string): Buffer => {
-      const bytes = Buffer.from(value, 'latin1');
-      if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
-      const rest: number[] = [];
-      let left = bytes.length - 127;
-      for (; left >= 128; left >>= 7) rest.push((left & 127) | 128);
-      return Buffer.concat([Buffer.from([127, ...rest, left]), bytes]);
-    };
-    return Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), text(name), text(value)]));
-  }
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const bytes = Buffer.alloc(9);
+  bytes.writeUIntBE(payload.length, 0, 3);
+  bytes[3] = type;
+  bytes[4] = flags;
+  bytes.writeUInt32BE(stream, 5);
+  return Buffer.concat([bytes, payload]);
 }
+
+function literal(value: string): Buffer {
+  const bytes = Buffer.from(value, 'latin1');
+  if (bytes.length < 127) return Buffer.concat([Buffer.from([bytes.length]), bytes]);
+  const rest: number[] = [];
+  let left = bytes.length - 127;
+  for (; left >= 128; left >>= 7) rest.push((left & 127) | 128);
+  return Buffer.concat([Buffer.from([127, ...rest, left]), bytes]);
+}
+
+/** Literal fields without indexing, without Huffman coding (RFC 7541, section 6.2.2). */
+const fieldBlock = (fields: readonly (readonly [string, string])[]): Buffer =>
+  Buffer.concat(fields.flatMap(([name, value]) => [Buffer.from([0]), literal(name), literal(value)]));
 
 const head = (...more: (readonly [string, string])[]): (readonly [string, string])[] => [
   [':method', 'GET'],
@@ -119,14 +117,6 @@ const without = (name: string, ...more: (readonly [string, string])[]) => [
 
 const BODY = 'GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n';
 const TRICKS: Readonly<Record<string, () => { fields: readonly (readonly [string, string])[]; body?: string }>> = {
-  'CR and LF in a value': () => ({ fields: head(['x-a', 'b\r\nx-c: d']) }),
-  'LF in a value': () => ({ fields: head(['x-a', 'b\nx-c: d']) }),
-  'NUL in a value': () => ({ fields: head(['x-a', 'b\0c']) }),
-  'CR and LF in a name': () => ({ fields: head(['x-a: b\r\nx-c', 'd']) }),
-  'a colon in a name': () => ({ fields: head(['x-a:', 'd']) }),
-  'upper case in a name': () => ({ fields: head(['X-A', 'd']) }),
-  'a space in a name': () => ({ fields: head(['x a', 'd']) }),
-  'an empty name': () => ({ fields: head(['', 'd']) }),
   'transfer-encoding': () => ({ fields: head(['transfer-encoding', 'chunked']), body: `0\r\n\r\n${BODY}` }),
   connection: () => ({ fields: head(['connection', 'x-a']) }),
   'keep-alive': () => ({ fields: head(['keep-alive', '5']) }),
@@ -170,24 +160,47 @@ const TRICKS: Readonly<Record<string, () => { fields: readonly (readonly [string
   }),
 };
 
+/** Sends frames of one request and returns what the origin got until somebody else was served after it. */
+async function sent(fields: readonly (readonly [string, string])[], body?: string): Promise<string> {
+  const before = arrived();
+  const parts = [PREFACE, frame(4, 0, 0, Buffer.alloc(0))];
+  const END_HEADERS = 4;
+  const END_STREAM = 1;
+  const end = body === undefined ? END_STREAM : 0;
+  parts.push(frame(1, END_HEADERS | end, 1, fieldBlock(fields)));
+  if (body !== undefined) parts.push(frame(0, END_STREAM, 1, Buffer.from(body, 'latin1')));
+  // The answer to a ping shows that everything before it was read; or the connection is closed.
+  parts.push(frame(6, 0, 0, Buffer.from('waited 4', 'latin1')));
+  await ground.raw(Buffer.concat(parts), (text) => text.includes('waited 4'));
+  // A later request of another client is served after whatever this one has set off.
+  const marker = await ask(plain({ ':path': '/marker' }));
+  expect(marker.body).toBe('ok');
+  return arrived()
+    .slice(before.length)
+    .replaceAll(/GET \/marker HTTP\/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n/g, '');
+}
+
+describe('fields that HTTP/1.1 could not carry never arrive', () => {
+  it.each([
+    ['x-a', 'b\r\nx-c: d'],
+    ['x-a', 'b\nx-c: d'],
+    ['x-a', 'b\rx-c: d'],
+    ['x-a', 'b\0c'],
+    ['x-a: b\r\nx-c', 'd'],
+    ['x-a:', 'd'],
+    ['X-A', 'd'],
+    ['x a', 'd'],
+    ['x\xe4', 'd'],
+    ['', 'd'],
+  ])('%j: %j', async (name, value) => {
+    const got = await sent(head([name, value]));
+    expect(got.replace(/^GET \/a HTTP\/1\.1\r\nhost: [0-9.:]+\r\nconnection: keep-alive\r\n\r\n/, '')).toBe('');
+  });
+});
+
 describe('refused, with nothing sent to the origin', () => {
   it.each(Object.entries(TRICKS))('%s', async (_name, make) => {
     const { fields, body } = make();
-    const before = arrived();
-    const parts = [Frames.preface, Frames.frame(4, 0, 0, Buffer.alloc(0))];
-    const END_HEADERS = 4;
-    const END_STREAM = 1;
-    const END = body === undefined ? END_STREAM : 0;
-    parts.push(Frames.frame(1, END_HEADERS | END, 1, Frames.block(fields)));
-    if (body !== undefined) parts.push(Frames.frame(0, END_STREAM, 1, Buffer.from(body, 'latin1')));
-    // What comes after shows that the connection, if it is still there, is in order; its answer, or the end, is waited for.
-    const ping = Buffer.from('waited 4', 'latin1');
-    parts.push(Frames.frame(6, 0, 0, ping));
-    await ground.raw(Buffer.concat(parts), (text) => text.includes('waited 4'));
-    // A later request of another client is served after whatever this one has set off.
-    const marker = await ask(plain({ ':path': '/marker' }));
-    expect(marker.body).toBe('ok');
-    const got = arrived().slice(before.length);
-    expect(got.replaceAll(/GET \/marker HTTP\/1\.1\r\n(?:[^\r\n]+\r\n)*\r\n/g, '')).toBe('');
+    expect(await sent(fields, body)).toBe('');
   });
 });

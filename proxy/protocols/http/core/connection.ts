@@ -202,8 +202,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       sameConnection(last.session, connection)
     )
       return last.session;
-    const { pod: _pod, ...subject } = identity.subject;
-    const key = JSON.stringify([connection.namespace, connection.name, subject]);
+    const key = JSON.stringify([connection.namespace, connection.name, lasting(identity)]);
     let session = await sessions.get(key);
     if (session === undefined || session.ended) {
       if (sessions.size >= MAX_SESSIONS) throw new HttpRefused(httpError('SPE024', `${MAX_SESSIONS} subjects`));
@@ -338,6 +337,16 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       transport?.destroy();
     },
   };
+}
+
+/** Claims that every token has anew; others make another subject of it, as far as policy is concerned. */
+const PASSING: ReadonlySet<string> = new Set(['iat', 'exp', 'nbf', 'jti', 'warnafter']);
+
+/** What is the same in all tokens of a subject. */
+function lasting({ subject }: VerifiedIdentity): object {
+  const { pod: _pod, claims, ...rest } = subject;
+  const kept = JSON.stringify(claims, (name, value: unknown) => (PASSING.has(name) ? undefined : value));
+  return { ...rest, kept };
 }
 
 const sameConnection = ({ connection }: ManagedSession, other: CompiledConnection): boolean =>

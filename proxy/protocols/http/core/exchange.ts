@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { VerifiedIdentity } from '../../../ports.ts';
-import { createRequestBody, type RequestBody } from './body.ts';
+import { createRequestBody, DISCARD_BYTES, discardBody, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { withoutFields } from './headers.ts';
 import type {
@@ -21,8 +21,6 @@ import { type Relay, relay } from './upstream/relay.ts';
 import { splice } from './upstream/splice.ts';
 import type { Incoming } from './wire/incoming.ts';
 
-/** What is read of a body that nobody wants, so that the connection can be used again; in bytes. */
-export const DISCARD_BYTES = 1_048_576;
 /** Fields of a request that are written here, whatever a lane says. */
 const OURS: ReadonlySet<string> = new Set([
   'host',
@@ -73,6 +71,8 @@ class ClientExchange implements ManagedExchange {
   #read: Buffer | undefined;
   #abort: AbortController | undefined;
   #stopped: HttpReport | undefined;
+  /** Why it was ended from outside, and not by its client. */
+  #ended: HttpReport | undefined;
   #relay: Relay | undefined;
   #taken: Duplex | undefined;
   ending = false;
@@ -119,6 +119,7 @@ class ClientExchange implements ManagedExchange {
   }
 
   stop(report: HttpReport): void {
+    this.#ended ??= report;
     this.#cancel(report);
     if (this.#taken !== undefined) this.#taken.destroy();
     else if (this.#relay !== undefined) this.#relay.stop(report);
@@ -222,7 +223,7 @@ class ClientExchange implements ManagedExchange {
     return this.#forward(request, async ({ headers }, target) => {
       const rewritten = await request.respond?.({ status: SWITCHING, headers });
       const client = this.#accept(rewritten?.head.headers ?? headers, protocol);
-      return splice(client, target, request.watch, () => this.#stopped);
+      return splice(client, target, request.watch, () => this.#ended);
     });
   }
 
@@ -294,6 +295,7 @@ export function sendAnswer(incoming: Incoming, body: RequestBody | undefined, an
       resolve();
       throw error;
     }
-    body?.discard(DISCARD_BYTES);
+    if (body === undefined) discardBody(incoming, DISCARD_BYTES);
+    else body.discard(DISCARD_BYTES);
   });
 }

@@ -1,6 +1,6 @@
 import { type HttpReport, httpError } from './errors.ts';
 import type { HeaderFields, RequestHead } from './port.ts';
-import { encodePath, parseTarget, withQuery } from './target.ts';
+import { encodePath, parseTarget } from './target.ts';
 
 /** The head of a request as a parser of HTTP gave it, with nothing believed yet. */
 export interface RawHead {
@@ -157,6 +157,8 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
       if (singles.includes(lower)) return ambiguous(`${lower} is there twice`);
       singles.push(lower);
     }
+    // HTTP/2 may split cookies; HTTP/1.1 has them in one field (RFC 9113, section 8.2.3).
+    if (lower === 'cookie' && version === '2' && joinCookie(headers, value)) continue;
     all.push(lower, value);
     if (kind === 'pass' || kind === 'single') headers.push(lower, value);
     else if (Object.hasOwn(FRAMING, lower)) {
@@ -186,6 +188,15 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
     expectsContinue: expect !== undefined && hasBody,
     head: { method, version, scheme, ...place, headers: named, contentLength, hasBody, upgrade },
   };
+}
+
+function joinCookie(headers: string[], value: string): boolean {
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    if (headers[index] !== 'cookie') continue;
+    headers[index + 1] = `${headers[index + 1]}; ${value}`;
+    return true;
+  }
+  return false;
 }
 
 type Place = Pick<RequestHead, 'authority' | 'host' | 'path' | 'segments' | 'query' | 'target'>;
@@ -276,5 +287,7 @@ function upgradeOf(value: string | undefined): string | undefined {
 /** The same head under another path, such as without the prefix of a base URL. @param segments decoded */
 export function withSegments(head: RequestHead, segments: readonly string[]): RequestHead {
   const path = segments.length === 0 ? '/' : `/${segments.join('/')}`;
-  return { ...head, segments, path, target: withQuery(encodePath(segments), head.query) };
+  const query = head.target.indexOf('?');
+  const target = query === -1 ? encodePath(segments) : encodePath(segments) + head.target.slice(query);
+  return { ...head, segments, path, target };
 }

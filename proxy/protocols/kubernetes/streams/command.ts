@@ -31,6 +31,10 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   let client: CommandClient | undefined;
   let program: Program | undefined;
   let clientOver = false;
+  /** It is over: who has not read the end yet is not waited for beyond the session. */
+  let told = false;
+  /** Its client has read the end, or has gone. */
+  const gone = Promise.withResolvers<void>();
   const relay = createStdinRelay({
     stdin: (bytes) => program?.stdin(bytes),
     resized: (size) => program?.resized(size),
@@ -44,6 +48,7 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
       relay.close();
       leaving.abort(error ?? new Error('the client left'));
       program?.clientGone();
+      gone.resolve();
     },
   };
 
@@ -69,6 +74,7 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
     if (client === undefined) return;
     const report = withdrawnReport(exchange.signal);
     if (report.code === CLIENT_LEFT) handlers.closed(undefined);
+    else if (told) client.destroy();
     else if (program === undefined) client.finish(statusBytes(report, call));
     else program.stop(report);
   };
@@ -83,6 +89,8 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
     });
     if ('denied' in admission) await refuse(admission.denied);
     else await run(admission.admitted);
+    told = true;
+    if (client !== undefined) await gone.promise;
   } finally {
     exchange.signal.removeEventListener('abort', ended);
     clearInterval(heartbeat);

@@ -45,9 +45,9 @@ export function serveHttp2(
       initialWindowSize: STREAM_WINDOW,
     },
   } as http2.ServerSessionOptions);
-  session.on('error', nothing);
-  // Before it there is nothing that has a window.
+  // Over TLS it gets its handle a moment later.
   session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW));
+  session.on('error', nothing);
   session.on('close', closed);
   // Typings have the event without its fourth argument.
   const streams = session as unknown as {
@@ -145,8 +145,8 @@ class Http2Incoming implements Incoming {
   }
 
   #sendTrailers(): void {
-    // Without any, Node sends an empty DATA frame that ends the stream; to close it would reset it, which clients take for a failure.
     const trailers = this.#trailers ?? [];
+    // Without any, Node ends the stream with an empty frame of data.
     const fields: Record<string, string> = {};
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
