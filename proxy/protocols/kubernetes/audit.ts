@@ -20,7 +20,7 @@ export interface AuditEvent {
   /** As Sallyport knows the caller. */
   readonly user: { readonly username: string; readonly groups?: readonly string[] };
   /** Whom the API server sees, where the connection impersonates. */
-  readonly impersonatedUser?: { readonly username: string; readonly groups?: readonly string[] };
+  readonly impersonatedUser?: { readonly username: string };
   readonly sourceIPs: readonly string[];
   readonly userAgent?: string;
   readonly objectRef?: AuditObject;
@@ -101,7 +101,7 @@ export function auditReceived(request: AuditedRequest, level: AuditLevel, now: n
     ...(level === 'Metadata' ? {} : { requestURI: request.target }),
     verb: info?.verb ?? request.method.toLowerCase(),
     user,
-    ...(request.impersonates ? { impersonatedUser: user } : {}),
+    ...(request.impersonates ? { impersonatedUser: { username } } : {}),
     sourceIPs: [addressOf(request.peer)],
     ...(request.userAgent === undefined || level === 'Metadata' ? {} : { userAgent: request.userAgent.slice(0, 256) }),
     ...(info?.isResourceRequest === true ? { objectRef: auditObject(info) } : {}),

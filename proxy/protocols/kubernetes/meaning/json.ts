@@ -85,3 +85,8 @@ export function edited(json: string, change: (value: unknown) => unknown): Buffe
   const value: unknown = JSON.parse(json, exactNumbers as (name: string, value: unknown) => unknown);
   return Buffer.from(JSON.stringify(change(value)));
 }
+
+/** Whether a `metadata.resourceVersion` names a version. None and zero do not: whatever is there is meant then. */
+export function isVersion(value: unknown): value is string {
+  return typeof value === 'string' && !/^0*$/.test(value);
+}

@@ -237,6 +237,10 @@ test('an update without a version may create', () => {
   const target = '/api/v1/namespaces/shop/configmaps/c';
   expect(tuples('PUT', target, object({}))).toEqual(['update configmaps/c', 'create configmaps/c']);
   expect(tuples('PUT', target, object({ resourceVersion: '7' }))).toEqual(['update configmaps/c']);
+  expect(tuples('PUT', target, object({ resourceVersion: '0' }))).toEqual([
+    'update configmaps/c',
+    'create configmaps/c',
+  ]);
   const owned = object({ resourceVersion: '7', ownerReferences: [{ kind: 'Pod', name: 'p', uid: 'u' }] });
   expect(tuples('PUT', target, owned)).toEqual(['update configmaps/c', 'delete configmaps/c']);
 });

@@ -3,7 +3,7 @@ import type { KubernetesEffect, KubernetesMeaning } from '../../../../policy/kub
 import type { RequestInfo } from '../request/request-info.ts';
 import type { RequestBody } from './body.ts';
 import { effectsOf, itself } from './effects.ts';
-import { type JsonObject, list, member } from './json.ts';
+import { isVersion, list, member } from './json.ts';
 import { podSpecPath } from './pods.ts';
 import { changesOnly, literalAt, mayChange, type Patch, type Path } from './pointer.ts';
 import { autoscalerOf, count, isCustom, replicasPath } from './scale.ts';
@@ -109,9 +109,9 @@ function alsoOf(info: RequestInfo, body: RequestBody): readonly string[] {
 function mayCreate(body: Exclude<RequestBody, { type: 'none' }>): boolean {
   switch (body.type) {
     case 'protobuf':
-      return body.object.resourceVersion === '';
+      return !isVersion(body.object.resourceVersion);
     case 'object':
-      return !hasVersion(body.value);
+      return !isVersion(member(body.value, 'metadata', 'resourceVersion'));
     case 'patch':
       return body.patch.type === 'apply';
     default: {
@@ -119,11 +119,6 @@ function mayCreate(body: Exclude<RequestBody, { type: 'none' }>): boolean {
       throw new Error(`body of unknown type ${JSON.stringify(never)}`);
     }
   }
-}
-
-function hasVersion(object: JsonObject): boolean {
-  const version = member(object, 'metadata', 'resourceVersion');
-  return typeof version === 'string' && version !== '';
 }
 
 /** An object with an owner that is not there is deleted by the garbage collector: a delete by another route. */
