@@ -60,10 +60,11 @@ spec:
     - name: nothing-is-removed
       effect: Deny
       message: Ask the owners of the pod.
-      kubernetes: {operations: [Exec], commands: ["rm **"]}
+      # Of attach nobody knows what runs, so a rule about it would hit that, too.
+      kubernetes: {operations: [Exec], resources: [pods/exec], commands: ["rm **"]}
     - name: people-agree
       effect: RequireApproval
-      kubernetes: {operations: [Exec], commands: ["touch **"]}
+      kubernetes: {operations: [Exec], resources: [pods/exec], commands: ["touch **"]}
       approval: {approvers: {groups: [on-call]}, timeout: 2m}
 `;
 
