@@ -45,6 +45,7 @@ interface AuditEvent {
 }
 
 const ACCOUNT = `system:serviceaccount:${AGENTS}:agent`;
+const TRUST = '/var/run/sallyport/trust/ca-bundle.crt';
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
@@ -102,6 +103,12 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
     const direct = `curl -sk -o /dev/null -w '%{http_code}' -H "Authorization: Bearer $(cat ${TOKEN})" ${url}`;
     expect(await inPod('sh', '-c', direct)).toBe('401');
     expect(await kubectl('auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}')).toBe(ACCOUNT);
+  });
+
+  test('who has no credential at all is known by the connector', async () => {
+    const where = ['-s', 'https://kubernetes.default.svc', '--certificate-authority', TRUST, '--token', 'none'];
+    const whoami = ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'];
+    expect(await kubectl('--kubeconfig', '/dev/null', ...where, ...whoami)).toBe(ACCOUNT);
   });
 
   test('what is allowed goes through: lists, tables, a watch that ends', async () => {
