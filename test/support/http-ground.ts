@@ -286,7 +286,10 @@ function bundleOf(connection: CompiledConnection, scope: PolicyScope): Bundle {
 /** A server that keeps every byte that came to it, by connection, and answers each request head with the same text. */
 export interface RawOrigin extends AsyncDisposable {
   readonly port: number;
+  /** By connection. */
   readonly received: readonly string[];
+  /** Of all connections, in the order in which it came. */
+  log(): string;
 }
 
 export async function startRawOrigin(
@@ -295,6 +298,7 @@ export async function startRawOrigin(
   },
 ): Promise<RawOrigin> {
   const received: string[] = [];
+  let log = '';
   const sockets = new Set<Socket>();
   const server = net.createServer((socket) => {
     const index = received.push('') - 1;
@@ -303,6 +307,7 @@ export async function startRawOrigin(
     socket.on('close', () => sockets.delete(socket));
     socket.on('data', (chunk) => {
       received[index] += chunk.toString('latin1');
+      log += chunk.toString('latin1');
       answer(socket, received[index] ?? '');
     });
   });
@@ -310,6 +315,7 @@ export async function startRawOrigin(
   return {
     port: (server.address() as AddressInfo).port,
     received,
+    log: () => log,
     async [Symbol.asyncDispose]() {
       for (const socket of sockets) socket.destroy();
       await new Promise((resolve) => server.close(resolve));

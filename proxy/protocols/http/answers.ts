@@ -2,11 +2,12 @@ import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { EffectiveLimits } from '../../../policy/decision.ts';
 import type { BodyMasks } from '../../masking/body/port.ts';
 import type { CountMask } from '../../masking/port.ts';
-import { HttpRefused, reportOf } from './core/errors.ts';
+import { HttpRefused } from './core/errors.ts';
 import { eachField, field, filterFields, listElements } from './core/headers.ts';
 import type { BodyTransform, HeaderFields, RequestHead, ResponseHead, Rewritten } from './core/port.ts';
 import type { Concealer } from './credentials/conceal.ts';
 import { laneError } from './errors.ts';
+import { maskRefused } from './masks.ts';
 import { targetHost, targetOrigin } from './understand.ts';
 
 /** What becomes of answers of one request. */
@@ -38,7 +39,7 @@ export function rewrite(answer: ResponseHead, rules: AnswerRules): Rewritten {
   let head = spoken?.head ?? answer;
   if (!masks.empty) {
     const made = masks.answer(head, { method: request.method, count });
-    if (made.body === 'refused') throw new HttpRefused(reportOf(made.error), made.error);
+    if (made.body === 'refused') throw maskRefused(made.error, 502);
     head = made.head;
     if (made.body === 'masked') transforms.push(made.transform);
   }

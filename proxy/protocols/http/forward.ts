@@ -1,9 +1,10 @@
 import type { ExchangeOutcome } from '../../../record/exchange-events.ts';
 import { recordedHeaders } from '../../../record/exchange-events.ts';
-import type { BodyMasks } from '../../masking/body/port.ts';
+import type { BodyMasks, WriteCheck } from '../../masking/body/port.ts';
+import { MaskError } from '../../masking/errors.ts';
 import { rewrite } from './answers.ts';
 import { HttpRefused } from './core/errors.ts';
-import { eachField } from './core/headers.ts';
+import { eachField, field } from './core/headers.ts';
 import type {
   Exchange,
   ForwardRequest,
@@ -16,6 +17,7 @@ import type {
 } from './core/port.ts';
 import type { SignIn } from './credentials/sign-in.ts';
 import { laneError } from './errors.ts';
+import { maskRefused } from './masks.ts';
 import type { AskedRequest } from './port.ts';
 import type { BodyCapture, SessionRecord } from './record.ts';
 import { signedFields } from './requests.ts';
@@ -51,11 +53,11 @@ export async function pass(passing: Passing): Promise<boolean> {
   const { ports, session, record, exchange, signIn, verdict } = passing;
   record.used(signIn);
   await recorded(passing);
-  const masks = await ports.masksOf(session.scope, session.connection);
+  const { answers: masks, writes } = await ports.masksOf(session.scope, session.connection);
   const started = performance.now();
   const counts = new Map<string, number>();
   const state: State = { counts, headMicros: undefined, headers: undefined, result: undefined, again: false };
-  const sending = sendingOf(passing, masks, state, started);
+  const sending = sendingOf(passing, { masks, writes }, state, started);
   const { request, captured } = sending;
   const outcome =
     exchange.head.upgrade === undefined ? await exchange.forward(request) : await upgrade(passing, masks, request);
@@ -118,26 +120,38 @@ function poolOf({ ports, session, signIn }: Passing): UpstreamPool {
 }
 
 function sendingOf(
-  passing: Passing,
-  masks: BodyMasks,
+  of: Passing,
+  { masks, writes }: { readonly masks: BodyMasks; readonly writes: WriteCheck | undefined },
   state: State,
   started: number,
 ): { readonly request: ForwardRequest; readonly captured: BodyCapture | undefined } {
-  const { session, record, exchange, asked, verdict, signIn, fields } = passing;
+  const { session, record, exchange, asked, verdict, signIn, fields } = of;
   const { head, seq } = exchange;
   const { limits } = verdict.decision;
   const { http } = session.connection;
-  const pool = poolOf(passing);
+  const pool = poolOf(of);
   const captured = asked.body === undefined && head.hasBody ? record.capture(seq, 'request', head.headers) : undefined;
   const durationMs = limits.maxDurationMs;
   const deadline = Date.now() + (durationMs ?? Number.MAX_SAFE_INTEGER / 2);
+
+  const looked =
+    asked.body === undefined && head.hasBody ? writes?.stream(field(head.headers, 'content-type')) : undefined;
+  function passing(chunk: Buffer): void {
+    try {
+      looked?.write(chunk);
+    } catch (error) {
+      throw error instanceof MaskError ? maskRefused(error, 422) : error;
+    }
+    captured?.take(chunk);
+  }
 
   function answered(answer: ResponseHead, by: SignIn): Rewritten {
     const rewritten = rewrite(answer, {
       ...{ connection: session.connection, request: head, masks, limits, deadline },
       count: (name) => state.counts.set(name, (state.counts.get(name) ?? 0) + 1),
       concealer: by.concealer,
-      respond: asked.dialect?.respond === undefined ? undefined : (of) => asked.dialect?.respond?.(of, session.scope),
+      respond:
+        asked.dialect?.respond === undefined ? undefined : (seen) => asked.dialect?.respond?.(seen, session.scope),
     });
     const { headers } = rewritten.head;
     state.headMicros = (performance.now() - started) * 1000;
@@ -155,7 +169,7 @@ function sendingOf(
   }
 
   async function respond(answer: ResponseHead): Promise<Rewritten> {
-    const fresh = answer.status === 401 ? await withFreshToken(passing, pool) : undefined;
+    const fresh = answer.status === 401 ? await withFreshToken(of, pool) : undefined;
     if (fresh === undefined) return answered(answer, signIn);
     record.used(fresh.signIn);
     const made = answered(fresh.answer, fresh.signIn);
@@ -169,7 +183,7 @@ function sendingOf(
       host: targetHost(session.connection),
       headers: signedFields(fields, signIn),
       ...(asked.body === undefined ? {} : { body: asked.body }),
-      ...(captured === undefined ? {} : { passing: (chunk: Buffer) => captured.take(chunk) }),
+      ...(captured === undefined && looked === undefined ? {} : { passing }),
       // Without a token that could be fetched anew nothing has to be waited for.
       respond: signIn.reject === undefined ? (answer) => answered(answer, signIn) : respond,
       headersTimeoutMs: Math.min(http.responseTimeoutMs, durationMs ?? http.responseTimeoutMs),

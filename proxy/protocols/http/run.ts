@@ -7,6 +7,7 @@ import type { SignIn } from './credentials/sign-in.ts';
 import { type LaneReport, laneError } from './errors.ts';
 import { pass } from './forward.ts';
 import { heldRequest } from './held-request.ts';
+import { checkWrites } from './masks.ts';
 import type { AskedRequest } from './port.ts';
 import { preferredWait } from './prefer.ts';
 import { problemAnswer } from './problem.ts';
@@ -17,6 +18,8 @@ import { createVerdict, type Verdict } from './verdict.ts';
 
 type HttpHold = Hold<LaneReport>;
 
+/** What is spoken in no dialect. */
+const PLAIN = { understand };
 const NOT_NEEDED = 'it needs no approval any more';
 
 /**
@@ -78,11 +81,19 @@ export async function run(
   }
 
   async function meaning(before: AskedRequest | undefined): Promise<AskedRequest> {
-    const dialect = ports.dialects.find((each) => each.speaks(session.connection, head));
-    if (dialect !== undefined) return dialect.understand(exchange);
-    const known = await understand(exchange);
+    const { connection, scope } = session;
+    const dialect = ports.dialects.find((each) => each.speaks(connection, head));
+    const known = await (dialect ?? PLAIN).understand(exchange);
     // Read for an approver: it stays read.
-    return known.body === undefined && before?.body !== undefined ? { ...known, body: before.body } : known;
+    const body = known.body ?? before?.body;
+    const { writes } = await ports.masksOf(scope, connection);
+    if (writes === undefined) return { ...known, body };
+    const { maxBodyBytes } = connection.http;
+    // What is short is looked through whole; the rest as it goes by.
+    const short = head.hasBody && (head.contentLength ?? maxBodyBytes + 1) <= maxBodyBytes;
+    const whole = body ?? (short ? await exchange.readBody(maxBodyBytes) : undefined);
+    checkWrites(writes, head, whole);
+    return { ...known, body: whole };
   }
 
   function judge({ command }: AskedRequest): Verdict {
@@ -128,7 +139,8 @@ export async function run(
   async function dressed(): Promise<{ readonly signIn: SignIn; readonly fields: HeaderFields }> {
     const { connection, scope } = session;
     const [signIn, masks] = await Promise.all([ports.signIns.of(connection, signal), ports.masksOf(scope, connection)]);
-    return { signIn, fields: requestFields(head, connection, signIn, masks, asked?.dialect !== undefined) };
+    const spoken = asked?.dialect !== undefined;
+    return { signIn, fields: requestFields(head, connection, signIn, masks.answers, spoken) };
   }
 
   async function ask(request: AskedRequest, verdict: Verdict): Promise<HttpHold> {
@@ -148,7 +160,7 @@ export async function run(
       const shown: AskedRequest = whole === undefined ? request : { ...request, body: whole };
       asked = shown;
       const { fields } = await dressed();
-      const masks = await ports.masksOf(scope, connection);
+      const { answers: masks } = await ports.masksOf(scope, connection);
       const command = heldRequest({
         ...{ session, head, headers: fields, asked: shown, verdict: of, requirements: to.asked, masks },
       });

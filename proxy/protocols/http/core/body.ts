@@ -2,6 +2,9 @@ import { Readable } from 'node:stream';
 import { HttpRefused, httpError } from './errors.ts';
 import type { Incoming } from './wire/incoming.ts';
 
+/** What is read of a body that nobody wants, so that the connection can be used again; in bytes. */
+export const DISCARD_BYTES = 1_048_576;
+
 /** The body of a request: read when somebody wants it, never ahead. */
 export interface RequestBody {
   /** Bytes read of the client so far. */
@@ -15,7 +18,7 @@ export interface RequestBody {
   stream(passing?: (chunk: Buffer) => void): Readable;
   /** No piece of it comes any more, for this reason. */
   fail(error: Error): void;
-  /** Reads and forgets what is left, so that the connection can carry another request. */
+  /** Reads and forgets what is left, so that the connection can carry another request. Only the first call counts. */
   discard(limit: number): void;
 }
 
@@ -25,6 +28,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
   let bytes = 0;
   let waitingSince: number | undefined;
   let touched = false;
+  let discarding = false;
   let buffered: Promise<Buffer> | undefined;
   let failed: ((error: Error) => void) | undefined;
   let failure: Error | undefined;
@@ -81,10 +85,12 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
       },
       destroy(error, done) {
         settle();
-        source.pause();
+        if (!discarding) source.pause();
         done(error);
       },
     });
+    // Whoever reads it hears of an error too; where nobody does any more, it is nobody's.
+    stream.on('error', () => {});
     const settle = (): void => {
       waitingSince = undefined;
       failed = undefined;
@@ -99,7 +105,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
         return;
       }
       if (stream.push(chunk)) waitingSince = Date.now();
-      else {
+      else if (!discarding) {
         waitingSince = undefined;
         source.pause();
       }
@@ -145,18 +151,28 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
       failed?.(error);
     },
     discard(limit) {
-      if (incoming.sourceEnded || source.destroyed) return;
-      let left = limit;
+      if (discarding) return;
+      discarding = true;
       waitingSince = Date.now();
-      source.on('data', (chunk: Buffer) => {
-        left -= chunk.length;
-        // Not since the last piece: whoever sends a byte now and then is not waited for.
-        if (left < 0) incoming.destroy();
-      });
-      source.on('end', () => {
+      discardBody(incoming, limit, () => {
         waitingSince = undefined;
       });
-      source.resume();
     },
   };
+}
+
+/** Reads and forgets what is left of a body; whoever sends more than that is not listened to. @param limit in bytes */
+export function discardBody(incoming: Incoming, limit: number, done: () => void = () => {}): void {
+  const { source } = incoming;
+  if (incoming.sourceEnded || source.destroyed) {
+    done();
+    return;
+  }
+  let left = limit;
+  source.on('data', (chunk: Buffer) => {
+    left -= chunk.length;
+    if (left < 0) incoming.destroy();
+  });
+  source.on('end', done);
+  source.resume();
 }

@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { VerifiedIdentity } from '../../../ports.ts';
-import { createRequestBody, type RequestBody } from './body.ts';
+import { createRequestBody, DISCARD_BYTES, discardBody, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { withoutFields } from './headers.ts';
 import type {
@@ -21,8 +21,6 @@ import { type Relay, relay } from './upstream/relay.ts';
 import { splice } from './upstream/splice.ts';
 import type { Incoming } from './wire/incoming.ts';
 
-/** What is read of a body that nobody wants, so that the connection can be used again; in bytes. */
-export const DISCARD_BYTES = 1_048_576;
 /** Fields of a request that are written here, whatever a lane says. */
 const OURS: ReadonlySet<string> = new Set([
   'host',
@@ -294,6 +292,7 @@ export function sendAnswer(incoming: Incoming, body: RequestBody | undefined, an
       resolve();
       throw error;
     }
-    body?.discard(DISCARD_BYTES);
+    if (body === undefined) discardBody(incoming, DISCARD_BYTES);
+    else body.discard(DISCARD_BYTES);
   });
 }

@@ -157,6 +157,8 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
       if (singles.includes(lower)) return ambiguous(`${lower} is there twice`);
       singles.push(lower);
     }
+    // HTTP/2 may split cookies; HTTP/1.1 has them in one field (RFC 9113, section 8.2.3).
+    if (lower === 'cookie' && version === '2' && joinCookie(headers, value)) continue;
     all.push(lower, value);
     if (kind === 'pass' || kind === 'single') headers.push(lower, value);
     else if (Object.hasOwn(FRAMING, lower)) {
@@ -186,6 +188,15 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
     expectsContinue: expect !== undefined && hasBody,
     head: { method, version, scheme, ...place, headers: named, contentLength, hasBody, upgrade },
   };
+}
+
+function joinCookie(headers: string[], value: string): boolean {
+  for (let index = 0; index + 1 < headers.length; index += 2) {
+    if (headers[index] !== 'cookie') continue;
+    headers[index + 1] = `${headers[index + 1]}; ${value}`;
+    return true;
+  }
+  return false;
 }
 
 type Place = Pick<RequestHead, 'authority' | 'host' | 'path' | 'segments' | 'query' | 'target'>;

@@ -114,7 +114,6 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
         const request = (incoming: Incoming): void => client.request(incoming);
         const h2 = serveHttp2(socket, encrypted || proof !== undefined, request, () => client.gone());
         client.attach({ serial: false, ...h2 });
-        socket.resume();
       }
     });
   }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
-import type { RequestBody } from '../body.ts';
+import { DISCARD_BYTES, type RequestBody } from '../body.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
 import { filterFields } from '../headers.ts';
 import type { BodyTransform, ForwardRequest, HeaderFields, Outcome, ResponseHead, Rewritten } from '../port.ts';
@@ -178,6 +178,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       this.#bytes = body.length;
       this.#incoming.write(body);
       this.#incoming.end();
+      this.#init.body.discard(DISCARD_BYTES);
       return;
     }
     // What came in the same read goes out in the same write; a head alone must not wait for a body that is slow.
@@ -234,6 +235,8 @@ export class Relay implements Dispatcher.DispatchHandler {
       if (this.#settled || this.#report !== undefined) return;
     }
     this.#incoming.end(this.#trailers === undefined ? trailers : this.#trailers(trailers));
+    // An answer that came before the body was whole: what is left of it is nobody's.
+    this.#init.body.discard(DISCARD_BYTES);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {

@@ -144,11 +144,8 @@ class Http2Incoming implements Incoming {
   }
 
   #sendTrailers(): void {
-    const trailers = this.#trailers;
-    if (trailers === undefined || trailers.length === 0) {
-      this.source.close();
-      return;
-    }
+    const trailers = this.#trailers ?? [];
+    // Without any, Node ends the stream with an empty frame of data.
     const fields: Record<string, string> = {};
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
