@@ -172,7 +172,7 @@ describe.each([{ json: false }, { json: true }])('MCP, answers as JSON: $json', 
     expect(events.some(({ text }) => String(text).endsWith('tools/call delete_customer'))).toBe(true);
   });
 
-  test('the conformance tests come out as they do with the server alone', async () => {
+  test.skipIf(json)('the conformance tests come out as they do with the server alone', async () => {
     const tester = await g.token('tester');
     await using front = await withToken(g.url('tools'), tester);
     const [alone, through] = await Promise.all([
