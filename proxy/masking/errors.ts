@@ -25,7 +25,7 @@ const MESSAGES = {
   SPM012: (where: string) =>
     `The request holds a value that came from masking (${where}); writing it back would replace the real one. Leave the field out, or change other fields with a patch.`,
   SPM013: (where: string) =>
-    `The patch copies, moves or tests a value that MaskingRules protect (${where}). Patch other fields, or write the value itself.`,
+    `The patch copies, moves or tests a value that MaskingRules protect, or renames what it is masked by (${where}). Patch other fields, or write the value itself.`,
   SPM014: (what: string) =>
     `The answer holds something larger than can be masked (${what}); nothing more of it was passed on. Ask for less at once.`,
 } as const;

@@ -41,6 +41,14 @@ describe('messages', () => {
     ['a call without a tool', call({})],
     ['a tool that is no text', call({ name: { toString: 'a' } })],
     ['arguments that are a list', call({ name: 'a', arguments: [] })],
+    [
+      'an answer that is a call to Go',
+      { jsonrpc: '2.0', id: 1, result: {}, Method: 'tools/call', Params: { name: 'a' } },
+    ],
+    ['a notification whose id only Go sees', { jsonrpc: '2.0', method: 'ping', ID: 1 }],
+    ['params that only Go sees', { jsonrpc: '2.0', id: 1, method: 'ping', 'param\u017f': { name: 'a' } }],
+    ['arguments that only Go sees', call({ name: 'a', Arguments: { amount: 5 } })],
+    ['a name that only Go sees', { jsonrpc: '2.0', id: 1, method: 'prompts/get', params: { NAME: 'a' } }],
   ])('%s is refused', (_what, value) => {
     expect(() => messagesOf(value)).toThrow(HttpRefused);
   });

@@ -19,6 +19,10 @@ const MAX_BATCH = 32;
 const MAX_NAME = 1024;
 const CALL = 'tools/call';
 
+/** What servers read in a message, and in its parameters. */
+const OF_MESSAGES: ReadonlySet<string> = new Set(['jsonrpc', 'id', 'method', 'params', 'result', 'error']);
+const OF_PARAMS: ReadonlySet<string> = new Set(['name', 'uri', 'arguments', 'task', 'taskId', 'cursor', '_meta']);
+
 const wrong = (what: string): HttpRefused => new HttpRefused(mcpError('SPJ001', what));
 
 /**
@@ -35,6 +39,7 @@ export function messagesOf(value: unknown): readonly Message[] {
 
 function messageOf(value: unknown): Message {
   if (!isObject(value)) throw wrong('a message is no object');
+  exact(value, OF_MESSAGES);
   const { jsonrpc, id, method, params } = value;
   if (jsonrpc !== '2.0') throw wrong('jsonrpc is not "2.0"');
   if (id !== undefined && typeof id !== 'string' && typeof id !== 'number')
@@ -47,6 +52,7 @@ function messageOf(value: unknown): Message {
   if (typeof method !== 'string' || method === '' || method.length > MAX_NAME) throw wrong('a method is no name');
   if (value['result'] !== undefined || value['error'] !== undefined) throw wrong('a request has an answer in it');
   if (params !== undefined && !isObject(params)) throw wrong('params are no object');
+  exact(params ?? {}, OF_PARAMS);
   const shared = { method, ...(id === undefined ? {} : { id }) };
   if (method !== CALL) {
     const name = params?.['name'] ?? params?.['uri'];
@@ -58,6 +64,21 @@ function messageOf(value: unknown): Message {
   if (given !== undefined && !isObject(given)) throw wrong('arguments are no object');
   return { ...shared, tool, name: tool, ...(given === undefined ? {} : { arguments: given }) };
 }
+
+/**
+ * Servers written in Go take `Method` for `method`: what such a member says would be done, and what was decided on would not be it.
+ * @throws HttpRefused SPJ001
+ */
+function exact(value: object, known: ReadonlySet<string>): void {
+  for (const name of Object.keys(value)) {
+    if (known.has(name)) continue;
+    const meant = [...known].find((one) => folded(one) === folded(name));
+    if (meant !== undefined) throw wrong(`${JSON.stringify(name)} stands in place of ${JSON.stringify(meant)}`);
+  }
+}
+
+/** Also by Unicode's folding of single characters (U+017F, U+212A). */
+const folded = (name: string): string => name.toUpperCase().toLowerCase();
 
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);

@@ -417,4 +417,37 @@ describe('what is written', () => {
       'SPM012',
     );
   });
+
+  it('may not take away what a value is masked by', () => {
+    const workload = about('deployments', { apiGroup: 'apps', verb: 'patch' });
+    const patch = (operation: object, request = workload) => write([operation], 'application/json-patch+json', request);
+    const container = '/spec/template/spec/containers/0';
+    for (const op of ['replace', 'add', 'remove'])
+      expect(patch({ op, path: `${container}/env/0/name`, value: 'HARMLESS' })).toBe('SPM013');
+    const widget = about('widgets', { apiGroup: 'example.com', verb: 'patch' });
+    expect(patch({ op: 'replace', path: '/spec/parameter/name', value: 'HARMLESS' }, widget)).toBe('SPM013');
+    expect(patch({ op: 'replace', path: '/spec/objects/0/kind', value: 'Other' }, widget)).toBe('SPM013');
+    expect(patch({ op: 'test', path: '/spec/parameters/0/value', value: 'guess' }, widget)).toBe('SPM013');
+    expect(patch({ op: 'replace', path: `${container}/name`, value: 'web' })).toBeUndefined();
+    expect(patch({ op: 'replace', path: `${container}/image`, value: 'web:2' })).toBeUndefined();
+    expect(patch({ op: 'add', path: `${container}/env/-`, value: { name: 'A', value: 'b' } })).toBeUndefined();
+    expect(patch({ op: 'replace', path: '/spec/scaleTargetRef/name', value: 'web' })).toBeUndefined();
+  });
+
+  it('may not be guessed by a pointer that only the API server reads so', () => {
+    // Its library takes what stands behind the first slash, whatever is before it.
+    const patch = (operation: object) =>
+      write([operation], 'application/json-patch+json', about('secrets', { verb: 'patch' }));
+    for (const before of ['x', 'metadata', '~1metadata'])
+      expect(patch({ op: 'test', path: `${before}/data/password`, value: 'x' })).toBe('SPM013');
+    expect(patch({ op: 'replace', path: 'x/data/password', value: HIDDEN })).toBe('SPM012');
+    expect(patch({ op: 'copy', from: 'xmetadata/labels', path: '/metadata/annotations' })).toBe('SPM013');
+  });
+
+  it('is not read as YAML where that is long: a parser of YAML takes minutes for what one of JSON takes no time for', () => {
+    const long = Array.from({ length: 300_000 }, (_, index) => `k${index}: v`).join('\n');
+    const startedAt = process.cpuUsage().user;
+    expect(write(long, 'application/yaml', about('pods', { verb: 'delete' }))).toBeUndefined();
+    expect(process.cpuUsage().user - startedAt).toBeLessThan(5_000_000);
+  });
 });

@@ -11,6 +11,8 @@ import type { KubernetesRules } from './rules.ts';
 /** YAML with more aliases than this is not read: they multiply. */
 const MOST_ALIASES = 100;
 const MOST_BYTES = 8 * 1024 * 1024;
+/** Longest YAML that is parsed: longer objects in it are refused before, and elsewhere it means nothing to the API server. */
+const MOST_YAML = 32 * 1024;
 
 function written(path: readonly string[]): MaskError {
   const where = path.map((part) => (/^[-\w./]{1,63}$/.test(part) ? part : '*')).join('.');
@@ -72,6 +74,9 @@ export function createObjectWrites(plan: MaskPlan, rules: KubernetesRules): Obje
         if (!rules.empty && !mayTest(path, value, context))
           return new MaskError('SPM013', `test in ${request.resource}`);
       } else {
+        if (renames(path, operation['op'], context)) {
+          return new MaskError('SPM013', `${String(operation['op'])} of ${path.at(-1)} in ${request.resource}`);
+        }
         const whole = path.reduceRight((below: unknown, segment) => ({ [segment]: below }), value);
         const error = check(whole, objectPlace(whole, context), []) ?? checkVariable(path, value, context);
         if (error !== undefined) return error;
@@ -89,13 +94,40 @@ export function createObjectWrites(plan: MaskPlan, rules: KubernetesRules): Obje
   }
 }
 
-/** A JSON pointer (RFC 6901). */
+/** A JSON pointer (RFC 6901), as the API server's library reads it: whatever stands before the first slash it overlooks. */
 function segmentsOf(pointer: unknown): readonly string[] {
-  if (typeof pointer !== 'string' || pointer === '') return [];
+  if (typeof pointer !== 'string') return [];
   return pointer
-    .slice(1)
     .split('/')
+    .slice(1)
     .map((segment) => segment.replaceAll('~1', '/').replaceAll('~0', '~'));
+}
+
+/** Lists whose members have a name and no value. */
+const NAMED_WITHOUT_VALUE = new Set([
+  'containers',
+  'ephemeralContainers',
+  'imagePullSecrets',
+  'initContainers',
+  'ports',
+  'volumeDevices',
+  'volumeMounts',
+  'volumes',
+]);
+
+/**
+ * Whether an operation takes away what a value is masked by: the name of the variable that it is of, or the kind of an object in another.
+ * The answer would show the value under the new one.
+ */
+function renames(path: readonly string[], op: unknown, { rules, identity }: ObjectContext): boolean {
+  if (op !== 'add' && op !== 'replace' && op !== 'remove') return false;
+  const [last, before = ''] = [path.at(-1), path.at(-2)];
+  const { places } = rules.of({ ...identity, resource: undefined, name: undefined });
+  if (last === 'name' && places.has('env')) {
+    return path[0] !== 'metadata' && !before.endsWith('Ref') && !NAMED_WITHOUT_VALUE.has(path.at(-3) ?? '');
+  }
+  if ((last === 'kind' || last === 'apiVersion') && path.length > 1) return !before.endsWith('Ref') && !rules.empty;
+  return false;
 }
 
 const FREELY_COPIED = new Set(['labels', 'finalizers', 'ownerReferences']);
@@ -115,7 +147,7 @@ function mayTest(path: readonly string[], value: unknown, context: ObjectContext
   if (first === 'metadata' && second !== 'annotations' && second !== '') return true;
   if (typeof value === 'object' && value !== null) return Object.keys(value).length === 0;
   const whole = path.reduceRight((below: unknown, segment) => ({ [segment]: below }), value);
-  const isVariable = path.includes('env') && path.at(-1) === 'value';
+  const isVariable = path.at(-1) === 'value';
   if (isVariable && context.rules.of(context.identity).strictest !== undefined) return false;
   let place: ObjectPlace | undefined = objectPlace(whole, context);
   for (const segment of path) {
@@ -139,7 +171,7 @@ function read(body: Buffer, name: string): readonly unknown[] | undefined {
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  if (!name.endsWith('yaml')) return undefined;
+  if (!name.endsWith('yaml') || body.length > MOST_YAML) return undefined;
   try {
     return parseAllDocuments(text).map((document): unknown => document.toJS({ maxAliasCount: MOST_ALIASES }));
   } catch (error) {
