@@ -320,9 +320,11 @@ function isObjectLike(value: Members): boolean {
   );
 }
 
-/** Base64 of gzip, zlib or zstd. */
+/** Base64 of gzip, zlib, zstd, zip, bzip2, xz or lz4, or of a document of JSON. */
 function looksPacked(text: string): boolean {
-  return text.length > 40 && /^(H4sI|eJ[wyz]|KLUv)[A-Za-z0-9+/_=-]+$/.test(text);
+  const packed =
+    /^(?:H4sI|eA[E-H]|eF[4-7]|eJ[w-z]|eN[o-r]|KLUv|UEsD|Qlpo[MNO]|\/Td6W|BCJNG|ey[AIJ0]|ewo)[A-Za-z0-9+/_=\s-]+$/;
+  return text.length > 40 && packed.test(text);
 }
 
 function parsed(text: string): unknown {
