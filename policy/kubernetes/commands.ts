@@ -129,7 +129,9 @@ export function kubernetesCommand(
     tuples.push({ type: 'api', verb, ...target, statement: fact('', target, {}) });
   }
   for (const other of meaning.also ?? []) {
-    tuples.push({ type: 'api', verb: other, ...target, statement: fact('', target, { verb: other }) });
+    // Done to the object, by whatever subresource.
+    const whole = { ...target, subresource: '' };
+    tuples.push({ type: 'api', verb: other, ...whole, statement: fact('', whole, { verb: other }) });
   }
   for (const effect of meaning.effects) {
     const { group, resource, namespace, name } = effect;

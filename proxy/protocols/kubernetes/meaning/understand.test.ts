@@ -251,6 +251,17 @@ test('an update without a version may create', () => {
   expect(tuples('PUT', target, owned)).toEqual(['update configmaps/c', 'delete configmaps/c']);
 });
 
+test.each(['status', 'finalize'])('an owner deletes a namespace by its subresource %s too', (subresource) => {
+  const owned = { metadata: { name: 'x', ownerReferences: [{ kind: 'Namespace', name: 'gone', uid: 'u' }] } };
+  const target = `/api/v1/namespaces/x/${subresource}`;
+  const [method, type] =
+    subresource === 'status' ? ['PATCH', 'application/merge-patch+json'] : ['PUT', 'application/json'];
+  const { command } = understood(method, target, JSON.stringify(owned), type);
+  expect(command.tuples).toContainEqual(
+    expect.objectContaining({ type: 'api', verb: 'delete', resource: 'namespaces', subresource: '', name: 'x' }),
+  );
+});
+
 test('the words of an exec are those of its URL, in order', () => {
   const { command } = understood('GET', `${PODS}/p/exec?command=cat&command=a%26b&container=web&stdin=true&tty=1`, '');
   expect(command.statements).toMatchObject([{ argv: ['cat', 'a&b'], container: 'web', stdin: true, tty: true }]);

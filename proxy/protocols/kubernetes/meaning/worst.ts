@@ -105,7 +105,8 @@ function alsoOf(info: RequestInfo, body: RequestBody): readonly string[] {
   const verbs: string[] = [];
   if (body.type === 'none' || info.verb === 'create') return verbs;
   if (info.subresource === '' && mayCreate(body)) verbs.push('create');
-  if (info.subresource === '' && mayGainOwner(body)) verbs.push('delete');
+  // By a subresource too: what status and finalize leave alone is the spec.
+  if (mayGainOwner(body)) verbs.push('delete');
   return verbs;
 }
 
