@@ -248,6 +248,27 @@ describe('answers', () => {
     expect(await send('/not-modified')).toMatchObject({ status: 304, body: '', headers: { etag: '"x"' } });
   });
 
+  it.each([
+    ['/a', 'HEAD', 200],
+    ['/reset', 'HEAD', 502],
+    ['/no-content', 'GET', 204],
+    ['/not-modified', 'GET', 304],
+  ])('of %s to %s have none over HTTP/2 either', async (path, method, status) => {
+    const session = http2.connect(`http://127.0.0.1:${ground.port}`);
+    for (const [authorization, expected] of [
+      [`Bearer ${token}`, status],
+      ['Bearer none', 401],
+    ] as const) {
+      const stream = session.request({ ':path': path, ':method': method, authorization });
+      const [headers] = (await once(stream, 'response')) as [http2.IncomingHttpHeaders];
+      expect(headers[':status']).toBe(expected);
+      stream.resume();
+      await once(stream, 'close');
+      expect(stream.rstCode).toBe(0);
+    }
+    session.close();
+  });
+
   it('of 102 and 103 say nothing', async () => {
     expect(await send('/hints')).toMatchObject({ status: 200, body: 'after hints' });
   });

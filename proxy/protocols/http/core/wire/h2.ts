@@ -109,7 +109,9 @@ class Http2Incoming implements Incoming {
   }
 
   get gone(): boolean {
-    return this.source.destroyed || this.source.closed || this.source.writableEnded;
+    const { destroyed, closed, writableEnded } = this.source;
+    // Node ends the answer to HEAD before there is one.
+    return destroyed || closed || (writableEnded && this.raw.method !== 'HEAD');
   }
 
   sendContinue(): void {
@@ -135,7 +137,7 @@ class Http2Incoming implements Incoming {
 
   write(chunk: Buffer): boolean {
     // Of HEAD, 204 and 304 the head has ended the stream.
-    if (this.gone) return true;
+    if (this.gone || this.source.writableEnded) return true;
     return this.source.write(chunk);
   }
 
