@@ -68,6 +68,14 @@ export const NAMES = {
   podReader: 'sallyport-pod-reader',
   /** ClusterRole that lets a proxy create TokenReviews and SubjectAccessReviews; bound by ClusterRoleBindings `NAME:NAMESPACE`. */
   tokenReviewer: 'sallyport-token-reviewer',
+  /**
+   * What lets a proxy act as agents on the API of its own cluster. ClusterRole of the chart with what it may say of a session
+   * (`KUBERNETES_EXTRA`), bound by ClusterRoleBindings `NAME:NAMESPACE`; and in each namespace of agents a Role that lists their service
+   * accounts one by one, bound by a RoleBinding of this name.
+   */
+  impersonator: 'sallyport-impersonator',
+  /** Role and RoleBinding beside connections with `credential.serviceAccountToken`: tokens of the accounts that they name. */
+  tokenRequester: 'sallyport-token-requester',
   /** Secret with the archive's certificate, in the operator's namespace: tls.crt, tls.key, ca.crt. */
   archiveTls: 'sallyport-archive-tls',
   /** Secret with the operator's keys: `ca.crt`, `ca.key`, `signing.key` (Ed25519, bundles and votes). */
@@ -94,6 +102,16 @@ export const DEFAULT_OPERATOR_NAMESPACE = 'sallyport-system';
 
 /** Names of the gateway Service of a connection with `routing: Gateway`: agents dial `NAME-sallyport.NAMESPACE:port`. */
 export const gatewayService = (connection: string): string => `${connection}-sallyport`;
+
+/**
+ * What impersonation says beside the user. The rights that the operator gives a proxy are for these and nothing more: `Impersonate-User:
+ * system:serviceaccount:NAMESPACE:NAME` without `Impersonate-Group` (the API server then adds the groups of a service account by itself,
+ * and asks for no right to them), without `Impersonate-Uid`, and `Impersonate-Extra-` with these keys.
+ */
+export const KUBERNETES_EXTRA = {
+  /** Id of the session, as in the record. */
+  session: `${GROUP}/session`,
+} as const;
 
 /** Names within Secrets and ConfigMaps of what proxies prove themselves with to SSH clients. */
 export const SSH_HOST = {

@@ -23,8 +23,8 @@ export const CLI_ERRORS = {
     fix: 'Write NAMESPACE/NAME of one that it has.',
   },
   SPC022: {
-    message: 'connection {} speaks {}, and connect opens psql, ssh and curl',
-    fix: 'Name a Postgres, SSH or HTTP connection.',
+    message: 'connection {} speaks {}, and connect opens psql, ssh, curl and kubectl',
+    fix: 'Name a Postgres, SSH, HTTP or Kubernetes connection.',
   },
   SPC023: {
     message: 'psql is not installed, or not in PATH',
@@ -38,10 +38,17 @@ export const CLI_ERRORS = {
     message: 'the connection {} names no user to log in as',
     fix: 'Write one with --user.',
   },
-  SPC026: { message: '-o config is for ssh and curl, and connection {} is of neither', fix: 'Use -o json.' },
+  SPC026: {
+    message: '-o config is for ssh, curl and kubectl, and connection {} is of none of them',
+    fix: 'Use -o json.',
+  },
   SPC027: {
     message: 'curl is not installed, or not in PATH',
     fix: 'Install it (Debian: apt-get install curl), or print the parameters with -o json.',
+  },
+  SPC028: {
+    message: 'kubectl is not installed, or not in PATH',
+    fix: 'Install it (https://kubernetes.io/docs/tasks/tools/), or print a kubeconfig with -o config.',
   },
   SPC030: {
     message: 'the resources have {} error(s), so nothing can be decided on them',
@@ -79,6 +86,15 @@ export const CLI_ERRORS = {
   SPC044: {
     message: 'AccessConnection {}: {} is no key that can be used: {}',
     fix: 'Copy the whole line: ssh-keyscan prints host keys, and a .pub file holds a public key.',
+  },
+  SPC047: {
+    message:
+      "AccessConnection {} acts as its callers with the proxy's own service account, which counts in its own cluster alone, and {} is not what the API server is called there",
+    fix: 'Use kubernetes.default.svc as target.host, or credential.impersonate.secretRef with a token of that cluster.',
+  },
+  SPC048: {
+    message: 'AccessConnection {} sends its credential to {} in the clear',
+    fix: 'Have the target speak TLS and remove target.tls.mode, or be sure of the network between the two.',
   },
   SPC050: { message: 'the certificate cannot be written to {}: {}', fix: 'Check the path and its permissions.' },
   SPC060: {

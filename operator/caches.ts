@@ -74,6 +74,7 @@ export function createCaches(
     policies: copy(ACCESS_POLICIES),
     maskingRules: copy(MASKING_RULES),
     namespaces: copy(NAMESPACES),
+    serviceAccounts: copy(SERVICE_ACCOUNTS as unknown as ResourceType<KubeObject>, { transform: nameAlone }),
     pods: copy(PODS as unknown as ResourceType<AgentPod>, { transform: essentialPod }),
     leases: copy(LEASES, { labelSelector: `${OURS},${LABELS.component}=proxy` }),
     apiServerSlices: copy(ENDPOINT_SLICES as unknown as ResourceType<EndpointSlice>, {
@@ -91,6 +92,17 @@ export type Caches = ReturnType<typeof createCaches>;
 function withoutValues(secret: Secret): Secret {
   return { ...secret, data: Object.fromEntries(Object.keys(secret.data ?? {}).map((name) => [name, ''])) };
 }
+
+const nameAlone = ({ apiVersion, kind, metadata }: KubeObject): KubeObject => {
+  const { name, namespace, uid, resourceVersion } = metadata;
+  const kept: ObjectMeta = {
+    name,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(uid === undefined ? {} : { uid }),
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
+  };
+  return { apiVersion, kind, metadata: kept };
+};
 
 const KEPT_LABELS = [LABELS.inject, LABELS.quarantine];
 const KEPT_ANNOTATIONS = [ANNOTATIONS.injectedVersion, ANNOTATIONS.connectorHash, ANNOTATIONS.connections];

@@ -40,6 +40,8 @@ export interface ControllerContext extends OperatorContext {
   readonly policies: Reflector<Stored<AccessPolicy>>;
   readonly maskingRules: Reflector<Stored<MaskingRule>>;
   readonly pods: Reflector<AgentPod>;
+  /** All of them: their names alone. */
+  readonly serviceAccounts: Reflector<KubeObject>;
   /** Of proxies. */
   readonly leases: Reflector<Lease>;
   /** The API server's own, in `default`. */
@@ -70,7 +72,8 @@ export interface Settings {
 
 /** What could not be applied, by the namespace of the connections that it is for. */
 export interface Failures {
-  set(namespace: string, messages: readonly string[]): void;
+  /** Everything that one source knows of takes the place of what it knew. @param source such as `agents/bots` */
+  set(source: string, found: ReadonlyMap<string, readonly string[]>): void;
   get(namespace: string): readonly string[];
   onChange(listener: (namespace: string) => void): () => void;
 }

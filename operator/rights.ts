@@ -134,6 +134,29 @@ export const CLUSTER_RIGHTS: readonly Right[] = [
   })).filter(({ verbs }) => verbs.length > 0),
 ];
 
+/**
+ * What Kubernetes and HTTP connections need, where the chart's value `rbac.kubernetes` says so. Proxies get rights that the operator does not
+ * have: acting as a service account, and tokens of one. To have them itself it would need them for every account of the cluster. `escalate` lets it
+ * write just the Roles of these two names (server-side apply names the object in its URL, so the rule can), and a fence of the chart says what may
+ * be in them.
+ */
+export const KUBERNETES_RIGHTS: readonly Right[] = [
+  {
+    apiGroups: [RBAC],
+    resources: ['roles'],
+    resourceNames: [NAMES.impersonator, NAMES.tokenRequester],
+    verbs: ['escalate', 'bind'],
+    why: 'proxies act as the service accounts that policies name, and ask for tokens of those that connections name',
+  },
+  {
+    apiGroups: [RBAC],
+    resources: ['clusterroles'],
+    resourceNames: [NAMES.impersonator],
+    verbs: ['bind'],
+    why: 'proxies say which session it is for whom they act',
+  },
+];
+
 /** In the operator's own namespace. Its leader election lives there too, with the rights on Leases that it has everywhere. */
 export const NAMESPACE_RIGHTS: readonly Right[] = [
   {

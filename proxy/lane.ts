@@ -71,6 +71,8 @@ export interface LaneContext {
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held, in milliseconds. */
   readonly holdNoticeMs: number;
+  /** How long a request of a client that cannot be told anything meanwhile is held before it is asked to come again, in milliseconds. */
+  readonly holdInBandMs: number;
   /** How long the target may take until it is ready, in milliseconds. */
   readonly connectTimeoutMs: number;
   /** Commands of this subject on this connection in the running minute, this one included. */

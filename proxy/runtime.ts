@@ -43,6 +43,8 @@ export interface RuntimeOptions {
   readonly syncReads: boolean;
   /** Between two notices to a client whose command is held. Default 30 s. */
   readonly holdNoticeMs?: number;
+  /** How long a request is held before its client is asked to come again. Default 55 s. */
+  readonly holdInBandMs?: number;
   /** Index of this worker process, from 0. */
   readonly worker: number;
   readonly installation: LaneContext['installation'];
@@ -85,6 +87,8 @@ const OPEN_GATE: AdmissionGate = { refusal: () => undefined, suspension: () => u
 
 const SWEEP_MS = 1000;
 const HOLD_NOTICE_MS = 30_000;
+/** Proxies and load balancers on the way give up after a minute of silence. */
+const HOLD_IN_BAND_MS = 55_000;
 /** Longest that a target may take until a session with it is ready. */
 const CONNECT_TIMEOUT_MS = 10_000;
 /** How long a stop waits for credentials to be revoked: what is left ends by itself, and the next start drops it. */
@@ -153,6 +157,7 @@ export async function startRuntime(options: RuntimeOptions): Promise<Runtime> {
     limits: options.limits,
     syncReads: options.syncReads,
     holdNoticeMs: options.holdNoticeMs ?? HOLD_NOTICE_MS,
+    holdInBandMs: options.holdInBandMs ?? HOLD_IN_BAND_MS,
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     countCommand: (connection, username) => rates.count(`${connection.uid} ${username}`, Date.now()),
     failed: (session, what, error) => log.error({ session, error: error.message }, what),

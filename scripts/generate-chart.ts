@@ -8,7 +8,7 @@ import { basename, join } from 'node:path';
  * The CRDs are templates and not in the chart's own crds/ folder, because Helm installs that folder once and never upgrades it.
  */
 import { parse } from 'yaml';
-import { CLUSTER_RIGHTS, NAMESPACE_RIGHTS, type Right } from '../operator/rights.ts';
+import { CLUSTER_RIGHTS, KUBERNETES_RIGHTS, NAMESPACE_RIGHTS, type Right } from '../operator/rights.ts';
 
 const CHART = 'charts/sallyport';
 const README = join(CHART, 'README.md');
@@ -95,6 +95,7 @@ async function main(check: boolean): Promise<number> {
   const files = new Map<string, string>([
     [README, await readme()],
     [join(CHART, 'rbac/operator-cluster.yaml'), rules(CLUSTER_RIGHTS)],
+    [join(CHART, 'rbac/operator-kubernetes.yaml'), rules(KUBERNETES_RIGHTS)],
     [join(CHART, 'rbac/operator-namespace.yaml'), rules(NAMESPACE_RIGHTS)],
   ]);
   for (const file of (await readdir('crds')).filter((name) => name.endsWith('.yaml')))

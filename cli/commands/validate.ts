@@ -10,6 +10,7 @@ import { cliMessage } from '../errors.ts';
 import { findingText } from '../findings.ts';
 import { type CliIo, defaultState, stateWords } from '../io.ts';
 import { type Databases, openDatabases } from './databases.ts';
+import { checkApis } from './validate-apis.ts';
 import { checkApprovers } from './validate-approvers.ts';
 import { type ColumnsOf, checkColumns } from './validate-columns.ts';
 import { checkSshKeys } from './validate-ssh.ts';
@@ -67,6 +68,7 @@ export async function validate(options: ValidateOptions, io: CliIo, columnsOf?: 
     ...nothingFound(loaded, paths),
     ...findingsOf(loaded, problems),
     ...checkSshKeys(loaded),
+    ...checkApis(loaded),
   ];
   for (const [index, name] of [...configuration.listen.keys()].entries()) {
     const [namespace = '', connection = ''] = name.split('/');

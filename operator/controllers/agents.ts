@@ -1,6 +1,6 @@
 import { LABELS, PORTS } from '../../api/cluster.ts';
 import type { AccessConnection } from '../../api/resources.ts';
-import { CONFIG_MAPS, NETWORK_POLICIES, ROLE_BINDINGS } from '../../kube/builtin.ts';
+import { CONFIG_MAPS, NETWORK_POLICIES, ROLE_BINDINGS, ROLES } from '../../kube/builtin.ts';
 import { type Controller, createController } from '../../kube/controller.ts';
 import type { ResourceType } from '../../kube/types.ts';
 import { allowedNamespaces, gatewayPorts } from '../bundle/document.ts';
@@ -8,22 +8,26 @@ import type { AgentPod, ControllerContext, Namespace, Stored } from '../context.
 import type { AgentsInputs } from '../desired/agents-inputs.ts';
 import { agentsNetworkPolicy } from '../desired/agents-network-policy.ts';
 import { caConfigMap } from '../desired/ca-config-map.ts';
+import { impersonatorRole, impersonatorRoleBinding } from '../desired/impersonator-role.ts';
 import { hostRange } from '../desired/network-policy-parts.ts';
 import { podReaderBinding } from '../desired/pod-reader-binding.ts';
+import { impersonatesHere, isOwnApiServer } from '../targets/api-server.ts';
 import { clusterNamespaceOf } from '../targets/in-cluster.ts';
 import { applyAll, type Desired, desired, removeOthers } from './apply-all.ts';
 import { followSpec } from './follow.ts';
+import { impersonationIn } from './impersonation.ts';
 
 const TYPES: readonly ResourceType[] = [
   CONFIG_MAPS,
+  ROLES,
   ROLE_BINDINGS,
   NETWORK_POLICIES,
 ] as unknown as readonly ResourceType[];
 const MANAGER = 'sallyport-agents';
 
 /**
- * What a namespace of agents gets: the authority to trust, the proxies' right to see its pods, and the NetworkPolicy. Key: that
- * namespace. It is swept here too, since nothing there is owned by a connection.
+ * What a namespace of agents gets: the authority to trust, the proxies' rights to see its pods and to act as its service accounts where
+ * connections say so, and the NetworkPolicy. Key: that namespace. It is swept here too, since nothing there is owned by a connection.
  */
 export function createAgentsController(context: ControllerContext): Controller {
   const { connections, namespaces, pods, log, metrics } = context;
@@ -40,6 +44,13 @@ export function createAgentsController(context: ControllerContext): Controller {
     return allowed.includes('*') ? all() : [...allowed];
   };
   followSpec(controller, connections, reached);
+  // Whom proxies may act as: those whom policies name, of those that are there.
+  followSpec(controller, context.policies, ({ metadata }) =>
+    connections.list(metadata.namespace).filter(impersonatesHere).flatMap(reached),
+  );
+  controller.follow(context.serviceAccounts, ({ metadata: { namespace } }) =>
+    namespace !== undefined && connections.list().some(impersonatesHere) ? [namespace] : [],
+  );
   controller.follow(namespaces, ({ metadata }) => [metadata.name]);
   // A pod matters by its label alone.
   const wanting = ({ metadata }: AgentPod): string[] =>
@@ -63,9 +74,10 @@ export function createAgentsController(context: ControllerContext): Controller {
 }
 
 async function reconcileAgents(context: ControllerContext, namespace: string, signal: AbortSignal): Promise<void> {
-  const { applier, namespaces } = context;
+  const { applier, namespaces, failures } = context;
+  const source = `agents/${namespace}`;
   const home = namespaces.get(undefined, namespace);
-  if (home === undefined || home.metadata.deletionTimestamp !== undefined) return;
+  if (home === undefined || home.metadata.deletionTimestamp !== undefined) return failures.set(source, new Map());
   const present = TYPES.flatMap((type) =>
     applier
       .list(type, namespace)
@@ -73,16 +85,46 @@ async function reconcileAgents(context: ControllerContext, namespace: string, si
       .map((object) => desired(type, object)),
   );
   const usable = connectionsFor(context, home);
-  if (usable.length === 0) return removeOthers(applier, present, [], signal);
+  if (usable.length === 0) {
+    failures.set(source, new Map());
+    return removeOthers(applier, present, [], signal);
+  }
   const inputs = inputsOf(context, home, usable);
   const wanted: Desired[] = [
     desired(CONFIG_MAPS, caConfigMap(inputs)),
     desired(ROLE_BINDINGS, podReaderBinding(inputs)),
     desired(NETWORK_POLICIES, agentsNetworkPolicy(inputs)),
+    ...impersonation(context, namespace, usable),
   ];
-  const [failed] = await applyAll(applier, wanted, MANAGER, signal);
+  const failed = await applyAll(applier, wanted, MANAGER, signal);
   await removeOthers(applier, present, wanted, signal);
-  if (failed !== undefined) throw failed;
+  // Told where people look: at the connections.
+  const messages = failed.map(({ message }) => message);
+  failures.set(source, new Map(inputs.proxies.map((proxy) => [proxy.namespace, messages])));
+  const [first] = failed;
+  if (first !== undefined) throw first;
+}
+
+/** Role and RoleBinding; none where proxies act as nobody of this namespace. */
+function impersonation(
+  { policies, serviceAccounts, namespace: guardrailNamespace }: ControllerContext,
+  namespace: string,
+  connections: readonly Stored<AccessConnection>[],
+): Desired[] {
+  const found = impersonationIn({
+    namespace,
+    connections,
+    policies: [...new Set(connections.map(({ metadata }) => metadata.namespace))].flatMap((each) =>
+      policies.list(each),
+    ),
+    accounts: serviceAccounts.list(namespace).map(({ metadata }) => metadata.name),
+    guardrailNamespace,
+  });
+  if (found === undefined) return [];
+  return [
+    desired(ROLES, impersonatorRole(namespace, found)),
+    desired(ROLE_BINDINGS, impersonatorRoleBinding(namespace, found)),
+  ];
 }
 
 /** Connections that pods of this namespace may use. One that is open to all counts where somebody wants a connector. */
@@ -117,7 +159,8 @@ function inputsOf(
     const known = ports.get(namespace) ?? [PORTS.tunnel];
     ports.set(namespace, gateway === undefined ? known : [...known, gateway]);
     for (const range of addresses ?? targets.ranges(host, namespace) ?? []) ranges.add(range);
-    const inside = clusterNamespaceOf(host, namespace);
+    // The API server is no pod of the namespace that its Service is in.
+    const inside = isOwnApiServer(connection) ? undefined : clusterNamespaceOf(host, namespace);
     if (inside !== undefined) targetNamespaces.add(inside);
   }
   return {

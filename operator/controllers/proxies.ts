@@ -22,6 +22,7 @@ import type { ControllerContext, Stored } from '../context.ts';
 import { bundleConfigMaps } from '../desired/bundle-config-maps.ts';
 import { proxyDeployment } from '../desired/deployment.ts';
 import { proxyDisruptionBudget } from '../desired/disruption-budget.ts';
+import { impersonatorBinding, impersonatorBindingName } from '../desired/impersonator-binding.ts';
 import { ownersOf } from '../desired/owners.ts';
 import { proxyConfigurationMap } from '../desired/proxy-configuration.ts';
 import type { ApiServerAddress, ProxyInputs } from '../desired/proxy-inputs.ts';
@@ -31,8 +32,10 @@ import { proxyRoleBinding } from '../desired/role-binding.ts';
 import { TOKEN_KEY_BYTES, tlsSecret, tokenKeyMetadata, tokenKeySecret } from '../desired/secrets.ts';
 import { proxyServiceAccount } from '../desired/service-account.ts';
 import { gatewayNameFits, gatewayServices, proxyReplicasService, proxyService } from '../desired/services.ts';
+import { tokenRequester } from '../desired/token-requester.ts';
 import { tokenReviewerBinding, tokenReviewerName } from '../desired/token-reviewer-binding.ts';
 import { OperatorError } from '../errors.ts';
+import { impersonatesHere } from '../targets/api-server.ts';
 import { applyAll, type Desired, desired, removeOthers } from './apply-all.ts';
 import { bundleFor, presentBundle, wantedContent } from './bundle.ts';
 import { certificateFor, proxyCertificate } from './certificate.ts';
@@ -96,10 +99,13 @@ async function reconcileProxies(
   signal: AbortSignal,
 ): Promise<ReconcileResult | undefined> {
   const { applier, namespaces, failures } = context;
+  const source = `proxies/${namespace}`;
   const home = namespaces.get(undefined, namespace);
   const present = presentObjects(context, namespace);
-  const binding = applier.current(CLUSTER_ROLE_BINDINGS, undefined, tokenReviewerName(namespace));
-  const bindings = binding === undefined ? [] : [desired(CLUSTER_ROLE_BINDINGS, binding)];
+  const bindings = [tokenReviewerName(namespace), impersonatorBindingName(namespace)].flatMap((name) => {
+    const binding = applier.current(CLUSTER_ROLE_BINDINGS, undefined, name);
+    return binding === undefined ? [] : [desired(CLUSTER_ROLE_BINDINGS, binding)];
+  });
   const connections = context.connections
     .list(namespace)
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
@@ -108,7 +114,7 @@ async function reconcileProxies(
   if (going || connections.length === 0) {
     // What lies in a namespace that goes, goes with it.
     await removeOthers(applier, [...bindings, ...(going ? [] : present)], [], signal);
-    failures.set(namespace, []);
+    failures.set(source, new Map());
     return undefined;
   }
   const content = wantedContent(context, namespace);
@@ -131,6 +137,8 @@ async function reconcileProxies(
     desired(ROLES, proxyRole(inputs)),
     desired(ROLE_BINDINGS, proxyRoleBinding(inputs)),
     desired(CLUSTER_ROLE_BINDINGS, tokenReviewerBinding(namespace)),
+    ...(connections.some(impersonatesHere) ? [desired(CLUSTER_ROLE_BINDINGS, impersonatorBinding(namespace))] : []),
+    ...tokenRequester(inputs).map((object) => desired(object.kind === 'Role' ? ROLES : ROLE_BINDINGS, object)),
     desired(
       SECRETS,
       tlsSecret(
@@ -155,12 +163,9 @@ async function reconcileProxies(
   const failed = [...(keyless === undefined ? [] : [keyless]), ...(await applyAll(applier, applied, MANAGER, signal))];
   // The ConfigMaps of a bundle that did not fit are those of the last one that did.
   const kept = bundle === undefined ? present.filter(({ type }) => type.plural === CONFIG_MAPS.plural) : [];
-  await removeOthers(applier, present, [...wanted, ...kept], signal);
+  await removeOthers(applier, [...bindings, ...present], [...wanted, ...kept], signal);
   const told = [...(problem === undefined ? [] : [problem]), ...failed];
-  failures.set(
-    namespace,
-    told.map(({ message }) => message),
-  );
+  failures.set(source, new Map([[namespace, told.map(({ message }) => message)]]));
   const [first] = failed;
   if (first !== undefined) throw first;
   return {

@@ -10,8 +10,8 @@ export interface Reference {
 const BY_PROTOCOL: Readonly<Record<AccessConnection['spec']['protocol'], readonly string[]>> = {
   Postgres: ['username', 'password', 'tls.crt', 'tls.key'],
   SSH: ['username', 'password', 'ssh-privatekey'],
-  Kubernetes: ['token'],
-  HTTP: ['token'],
+  Kubernetes: ['kubeconfig', 'token', 'tls.crt', 'tls.key'],
+  HTTP: ['token', 'username', 'password', 'tls.crt', 'tls.key'],
 };
 
 /** What the connection needs to sign in and to trust its target. */
@@ -25,10 +25,11 @@ export function referencesOf({ spec }: AccessConnection): Reference[] {
   secret(credential?.postgresRole?.adminSecretRef.name, 'username', 'password');
   secret(credential?.clientCertificate?.caSecretRef.name, 'tls.crt', 'tls.key');
   secret(credential?.sshCertificate?.caSecretRef.name, 'ssh-privatekey');
-  secret(credential?.impersonate?.secretRef?.name, 'token');
+  secret(credential?.impersonate?.secretRef?.name, ...BY_PROTOCOL.Kubernetes);
   secret(credential?.httpHeader?.secretRef.name, credential?.httpHeader?.secretRef.key ?? 'token');
-  const { caRef } = target.tls ?? {};
-  if (caRef !== undefined) {
+  secret(credential?.oauthClientCredentials?.secretRef.name, 'client-id', 'client-secret', 'tls.crt', 'tls.key');
+  for (const caRef of [target.tls?.caRef, credential?.oauthClientCredentials?.caRef]) {
+    if (caRef === undefined) continue;
     found.push({ kind: caRef.kind ?? 'ConfigMap', name: caRef.name, keys: [caRef.key ?? 'ca.crt'] });
   }
   return found;

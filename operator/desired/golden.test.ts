@@ -12,7 +12,9 @@ import { bundleConfigMaps } from './bundle-config-maps.ts';
 import { caConfigMap } from './ca-config-map.ts';
 import { proxyDeployment } from './deployment.ts';
 import { proxyDisruptionBudget } from './disruption-budget.ts';
-import { AGENTS_INPUTS, ARCHIVE_INPUTS, PROXY_INPUTS } from './inputs.fixture.ts';
+import { impersonatorBinding } from './impersonator-binding.ts';
+import { impersonatorRole, impersonatorRoleBinding } from './impersonator-role.ts';
+import { AGENTS_INPUTS, ARCHIVE_INPUTS, IMPERSONATION, PROXY_INPUTS } from './inputs.fixture.ts';
 import { podReaderBinding } from './pod-reader-binding.ts';
 import { proxyConfigurationMap } from './proxy-configuration.ts';
 import { proxyNetworkPolicy } from './proxy-network-policy.ts';
@@ -21,6 +23,7 @@ import { proxyRoleBinding } from './role-binding.ts';
 import { tlsSecret, tokenKeySecret } from './secrets.ts';
 import { proxyServiceAccount } from './service-account.ts';
 import { gatewayServices, proxyReplicasService, proxyService } from './services.ts';
+import { tokenRequester } from './token-requester.ts';
 import { tokenReviewerBinding } from './token-reviewer-binding.ts';
 
 /** Files with what each builder makes. UPDATE_GOLDEN=1 writes them anew: read the difference before it is committed. */
@@ -51,6 +54,8 @@ const OBJECTS: Readonly<Record<string, () => unknown>> = {
   deployment: () => proxyDeployment(PROXY_INPUTS),
   'deployment-configured': () => proxyDeployment({ ...PROXY_INPUTS, configuration: CONFIGURATION }),
   'disruption-budget': () => proxyDisruptionBudget(PROXY_INPUTS),
+  'impersonator-binding': () => impersonatorBinding('shop'),
+  'impersonator-role': () => [impersonatorRole('bots', IMPERSONATION), impersonatorRoleBinding('bots', IMPERSONATION)],
   'pod-reader-binding': () => podReaderBinding(AGENTS_INPUTS),
   'proxy-configuration': () => proxyConfigurationMap(PROXY_INPUTS, CONFIGURATION),
   'proxy-network-policy': () => proxyNetworkPolicy(PROXY_INPUTS),
@@ -61,6 +66,7 @@ const OBJECTS: Readonly<Record<string, () => unknown>> = {
   'secret-token-key': () => tokenKeySecret('shop', PROXY_INPUTS.owners, Buffer.from('key')),
   'service-account': () => proxyServiceAccount(PROXY_INPUTS),
   services: () => [proxyService(PROXY_INPUTS), proxyReplicasService(PROXY_INPUTS), ...gatewayServices(PROXY_INPUTS)],
+  'token-requester': () => tokenRequester(PROXY_INPUTS),
   'token-reviewer-binding': () => tokenReviewerBinding('shop'),
 };
 

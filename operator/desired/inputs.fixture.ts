@@ -2,6 +2,7 @@ import type { AccessConnection, MaskingRule } from '../../api/resources.ts';
 import { allowedNamespaces, gatewayPorts } from '../bundle/document.ts';
 import type { AgentsInputs } from './agents-inputs.ts';
 import type { ArchiveInputs } from './archive-inputs.ts';
+import type { Impersonation } from './impersonator-role.ts';
 import { ownersOf } from './owners.ts';
 import type { ProxyInputs } from './proxy-inputs.ts';
 
@@ -40,7 +41,40 @@ const CONNECTIONS: readonly AccessConnection[] = [
     routing: 'Gateway',
     credential: { clientCertificate: { caSecretRef: { name: 'pg-ca' }, role: 'app' } },
   }),
+  connection('cluster', {
+    protocol: 'Kubernetes',
+    target: { host: 'kubernetes.default.svc', port: 443, tls: { caRef: { name: 'kube-root-ca.crt' } } },
+    credential: { impersonate: {} },
+  }),
+  connection('deployer', {
+    protocol: 'Kubernetes',
+    target: { host: 'kubernetes.default.svc', port: 443, tls: { caRef: { name: 'kube-root-ca.crt' } } },
+    credential: { serviceAccountToken: { name: 'deployer' } },
+  }),
+  connection('payments', {
+    protocol: 'HTTP',
+    target: { host: 'payments.example.com', port: 443, addresses: ['198.51.100.32/28'] },
+    credential: { httpHeader: { name: 'X-Api-Key', secretRef: { name: 'payments' } } },
+  }),
+  connection('parcels', {
+    protocol: 'HTTP',
+    target: { host: 'parcels.example.com', port: 8080, addresses: ['198.51.100.48/28'], tls: { mode: 'Disable' } },
+    credential: {
+      oauthClientCredentials: {
+        tokenURL: 'https://issuer.identity.svc:9443/token',
+        secretRef: { name: 'parcels' },
+        caRef: { name: 'issuer-ca' },
+      },
+    },
+  }),
+  connection('production', {
+    protocol: 'Kubernetes',
+    target: { host: 'api.production.example.com', port: 6443, addresses: ['198.51.100.64/32'] },
+    credential: { impersonate: { secretRef: { name: 'production' } } },
+  }),
 ];
+
+export const IMPERSONATION: Impersonation = { accounts: ['agent', 'deployer'], proxies: ['platform', 'shop'] };
 
 const MASKING: MaskingRule = {
   apiVersion: 'sallyport.dev/v1alpha1',

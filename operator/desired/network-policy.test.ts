@@ -57,7 +57,16 @@ describe('the proxies of a namespace', () => {
     ['a declared target on another', { address: '192.0.2.3' }, 22, false],
     ['another address on the port of a declared target', { address: '198.51.100.1' }, 5432, false],
     ['the API server', { address: '203.0.113.5' }, 6443, true],
+    ['an API of other people on its port', { address: '198.51.100.33' }, 443, true],
+    ['the API server of another cluster', { address: '198.51.100.64' }, 6443, true],
+    ['where tokens for an API come from', { address: '198.51.100.1' }, 9443, true],
     ['the internet', { address: '198.51.100.1' }, 443, false],
+    [
+      'pods beside the Service of the API server',
+      { address: '10.0.0.9', pod: { namespace: 'default', labels: {} } },
+      80,
+      false,
+    ],
     ['a target known by name', { address: '198.51.100.1' }, 5433, true],
     [
       'pods of the namespace of a Service',

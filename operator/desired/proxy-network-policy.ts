@@ -1,5 +1,6 @@
 import { LABELS, NAMES, PORTS } from '../../api/cluster.ts';
 import type { AnyObject } from '../../kube/builtin.ts';
+import { isOwnApiServer } from '../targets/api-server.ts';
 import { clusterNamespaceOf } from '../targets/in-cluster.ts';
 import { labelsOf, podLabels } from './labels.ts';
 import {
@@ -65,15 +66,27 @@ function ingress(inputs: ProxyInputs): IngressRule[] {
 
 function egress(inputs: ProxyInputs): EgressRule[] {
   const { operatorNamespace, connections, apiServer, configuration } = inputs;
-  const targets = connections.flatMap(({ metadata, spec }): EgressRule[] => {
-    const { host, port, addresses } = spec.target;
-    if (addresses !== undefined) return [{ to: ranges([...addresses].sort()), ports: tcp(port) }];
-    const inside = clusterNamespaceOf(host, metadata.namespace);
+  const byName = (host: string, port: number, namespace: string): EgressRule[] => {
+    const inside = clusterNamespaceOf(host, namespace);
     return [
       { ports: tcp(port) },
       // Behind a Service the pods' own port counts, which may be another.
       ...(inside === undefined ? [] : [{ to: podsOfNamespaces([inside]) }]),
     ];
+  };
+  const targets = connections.flatMap((connection): EgressRule[] => {
+    const { metadata, spec } = connection;
+    const { host, port, addresses } = spec.target;
+    if (addresses !== undefined) return [{ to: ranges([...addresses].sort()), ports: tcp(port) }];
+    // Proxies need the API server of their own cluster anyway, and its addresses are known.
+    return isOwnApiServer(connection) ? [] : byName(host, port, metadata.namespace);
+  });
+  // Where tokens for HTTP targets come from.
+  const tokens = connections.flatMap(({ metadata, spec }): EgressRule[] => {
+    const url = URL.parse(spec.credential?.oauthClientCredentials?.tokenURL ?? '');
+    if (url === null) return [];
+    const port = url.port === '' ? (url.protocol === 'http:' ? 80 : 443) : Number(url.port);
+    return byName(url.hostname.replace(/^\[|\]$/g, ''), port, metadata.namespace);
   });
   const issuers =
     configuration === undefined || configuration.issuerPorts.length === 0
@@ -87,6 +100,7 @@ function egress(inputs: ProxyInputs): EgressRule[] {
       : apiServer.map(({ address, port }): EgressRule => ({ to: ranges([hostRange(address)]), ports: tcp(port) }))),
     { to: [archive], ports: tcp(PORTS.archive) },
     ...targets,
+    ...tokens,
     // Where outside issuers publish their keys: known by name alone.
     ...issuers,
   ]);

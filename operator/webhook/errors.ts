@@ -93,6 +93,11 @@ export const WEBHOOK_ERRORS = {
     message: 'the request was not judged within {} ms',
     hint: 'Try again; look at the load of the operator.',
   },
+  SPW024: {
+    message:
+      'volume {}, mounted at {} in container {}, has a token with which the pod could go past Sallyport to the API server',
+    hint: 'Mount it at /var/run/secrets/kubernetes.io/serviceaccount, where it gets one for Sallyport instead, or give the token an audience.',
+  },
   SPW030: {
     message: 'the certificate of the webhooks cannot be made: {}',
     hint: 'Check the Secret sallyport-keys in the namespace of the operator.',

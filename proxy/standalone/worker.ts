@@ -46,6 +46,8 @@ export interface WorkerOptions {
   readonly checkObject: CheckObject;
   /** Between two notices to a client whose command is held, in milliseconds. Default 30 s. */
   readonly holdNoticeMs?: number;
+  /** How long a request is held before its client is asked to come again, in milliseconds. Default 55 s. */
+  readonly holdInBandMs?: number;
   /** Structured log lines. */
   readonly log: { write(line: string): unknown };
   readonly onReload: (result: {
@@ -191,6 +193,7 @@ export async function startWorker(options: WorkerOptions): Promise<Worker> {
     limits: configuration.limits,
     syncReads: configuration.record.syncReads,
     ...(options.holdNoticeMs === undefined ? {} : { holdNoticeMs: options.holdNoticeMs }),
+    ...(options.holdInBandMs === undefined ? {} : { holdInBandMs: options.holdInBandMs }),
     worker: options.worker,
     // One machine has the state folder, and one gateway at a time: whoever else wrote its name there is on it, or dead.
     installation: {

@@ -225,6 +225,33 @@ const ATTEMPTS: Readonly<Record<string, Attempt>> = {
         credential: { serviceAccountToken: { name: 'default' } },
       },
     }),
+  'have proxies act as every service account of a namespace': () =>
+    create(granted('sallyport-impersonator', { resources: ['serviceaccounts'], verbs: ['impersonate'] })),
+  'have proxies act as a service account of Kubernetes': () =>
+    create(
+      granted(
+        'sallyport-impersonator',
+        { resources: ['serviceaccounts'], resourceNames: ['default'], verbs: ['impersonate'] },
+        'kube-system',
+      ),
+    ),
+  'have proxies read Secrets by the Role for tokens': () =>
+    create(
+      granted('sallyport-token-requester', { resources: ['secrets'], resourceNames: ['orders-db'], verbs: ['get'] }),
+    ),
+  'have proxies act as one service account': () =>
+    create(
+      granted('sallyport-impersonator', {
+        resources: ['serviceaccounts'],
+        resourceNames: ['agent'],
+        verbs: ['impersonate'],
+      }),
+    ),
+  'act as it themselves, by that Role': () =>
+    create({
+      ...bound('mine', 'Role', 'sallyport-impersonator', { kind: 'ServiceAccount', name: 'agent', namespace: AGENTS }),
+      metadata: named('mine', AGENTS),
+    }),
   'label a connection': () => ({
     parameters: ['-n', PLATFORM, 'label', DRY, 'accessconnection/orders', 'tier=gold'],
   }),
@@ -239,6 +266,13 @@ const ATTEMPTS: Readonly<Record<string, Attempt>> = {
       },
     }),
 };
+
+const granted = (name: string, rule: object, namespace = AGENTS) => ({
+  apiVersion: 'rbac.authorization.k8s.io/v1',
+  kind: 'Role',
+  metadata: named(name, namespace),
+  rules: [{ apiGroups: [''], ...rule }],
+});
 
 /** What the API server has refused by whom; everything that got past admission has gone through. */
 async function outcome(cluster: ControlPlane, user: ClusterUser, attempt: ReturnType<Attempt>): Promise<Outcome> {

@@ -85,6 +85,8 @@ export interface KubeLaneGround extends AsyncDisposable {
     options?: {
       readonly account?: string;
       readonly connection?: string;
+      /** In place of the connection's. */
+      readonly server?: string;
       readonly body?: unknown;
       readonly contentType?: string;
       readonly headers?: Readonly<Record<string, string>>;
@@ -170,7 +172,7 @@ spec:
   subjects: [{serviceAccount: {name: agent}}]
   rules:
     - name: all
-      action: Allow
+      effect: Allow
       kubernetes: {verbs: ["*"], apiGroups: ["*"], resources: ["*"], namespaces: ["*"]}
 `;
 
@@ -200,7 +202,7 @@ export async function startKubeLaneGround(options: KubeLaneOptions = {}): Promis
   const plane = options.plane ?? cleanup.use(await startControlPlane(options.controlPlane));
   const accounts = options.accounts ?? { agent: 'cluster-admin' };
   const manifests = Object.entries(accounts).map(([name, role]) => accountManifests(name, role));
-  await plane.apply([OWN_ACCOUNT, ...manifests, options.manifests ?? ''].join('\n'));
+  await plane.apply([OWN_ACCOUNT, ...manifests, options.manifests ?? ''].join('\n---\n'));
 
   const state = options.gateway?.state ?? path.join(folder, 'state');
   const [resources, store] = [path.join(folder, 'resources'), path.join(folder, 'store')];
@@ -311,7 +313,7 @@ export async function startKubeLaneGround(options: KubeLaneOptions = {}): Promis
       await using dispatcher = asyncDisposable(new Agent({ connect: { ca } }));
       const token = await ground.token(more.account);
       const body = more.body === undefined || typeof more.body === 'string' ? more.body : JSON.stringify(more.body);
-      const answer = await request(`${ground.server(more.connection)}${target}`, {
+      const answer = await request(`${more.server ?? ground.server(more.connection)}${target}`, {
         method: method as 'GET',
         dispatcher: dispatcher.value,
         headers: {

@@ -35,7 +35,7 @@ import { describeWith } from '../support/requires.ts';
 import { repositoryRoot } from '../support/sallyport.ts';
 import { type AuditedRequest, auditedRequests, needlessVerbs, type Rule } from './audited-rights.ts';
 import { installChart, OPERATOR_NAMESPACE } from './chart.ts';
-import { controlPlaneNeeds } from './control-plane.ts';
+import { type ControlPlane, controlPlaneNeeds } from './control-plane.ts';
 import { conditionOf, createOperatorGround, type OperatorGround, type OperatorProcess } from './operator-ground.ts';
 
 const USER = `system:serviceaccount:${OPERATOR_NAMESPACE}:${NAMES.operator}`;
@@ -61,12 +61,69 @@ const WRITTEN: readonly (readonly [type: ResourceType, namespace: string | undef
   [ROLES, PLATFORM, NAMES.proxy],
   [ROLE_BINDINGS, PLATFORM, NAMES.proxy],
   [CLUSTER_ROLE_BINDINGS, undefined, `${NAMES.tokenReviewer}:${PLATFORM}`],
+  [CLUSTER_ROLE_BINDINGS, undefined, `${NAMES.impersonator}:${PLATFORM}`],
+  [ROLES, AGENTS, NAMES.impersonator],
+  [ROLE_BINDINGS, AGENTS, NAMES.impersonator],
+  [ROLES, PLATFORM, NAMES.tokenRequester],
+  [ROLE_BINDINGS, PLATFORM, NAMES.tokenRequester],
 ] as unknown as readonly (readonly [ResourceType, string | undefined, string])[];
 
 /** Agents are elsewhere, so that namespaces of agents are served too. */
 const ALLOWED = JSON.stringify({
   spec: { allowedNamespaces: { from: 'Selector', selector: { matchLabels: { agents: 'yes' } } } },
 });
+
+/** The API of this cluster, as whoever calls and as one account; agents are in another namespace. */
+const APIS = [
+  ...[
+    ['cluster', { impersonate: {} }],
+    ['deployer', { serviceAccountToken: { name: 'deployer' } }],
+  ].map(([name, credential]) => ({
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'AccessConnection',
+    metadata: { name, namespace: PLATFORM },
+    spec: {
+      protocol: 'Kubernetes',
+      target: { host: 'kubernetes.default.svc', port: 443, tls: { caRef: { name: 'kube-root-ca.crt' } } },
+      credential,
+      ...JSON.parse(ALLOWED).spec,
+    },
+  })),
+  {
+    apiVersion: 'sallyport.dev/v1alpha1',
+    kind: 'AccessPolicy',
+    metadata: { name: 'cluster', namespace: PLATFORM },
+    spec: {
+      connections: { names: ['cluster'] },
+      subjects: [{ serviceAccount: { namespace: AGENTS, name: 'agent' } }],
+      rules: [
+        {
+          name: 'read',
+          effect: 'Allow',
+          kubernetes: { verbs: ['get', 'list'], resources: ['pods'], namespaces: ['agents'] },
+        },
+      ],
+    },
+  },
+  ...['agent', 'other'].map((name) => ({
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: { name, namespace: AGENTS },
+  })),
+  ...['deployer', 'other'].map((name) => ({
+    apiVersion: 'v1',
+    kind: 'ServiceAccount',
+    metadata: { name, namespace: PLATFORM },
+  })),
+  {
+    apiVersion: 'rbac.authorization.k8s.io/v1',
+    kind: 'RoleBinding',
+    metadata: { name: 'all-view', namespace: AGENTS },
+    roleRef: { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: 'view' },
+    // By group: it comes along with the account.
+    subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: `system:serviceaccounts:${AGENTS}` }],
+  },
+];
 
 /** As kubectl takes it, whatever other types have the name. */
 const fullName = ({ plural, group }: ResourceType): string => (group === '' ? plural : `${plural}.${group}`);
@@ -120,7 +177,29 @@ async function review(port: number, webhook: string, body: string): Promise<stri
   return text(response);
 }
 
+interface Answer {
+  readonly status: number;
+  readonly text: string;
+}
+
+/** One request to the API server with a token. @param headers besides */
+async function ask(
+  { server, caFile }: ControlPlane,
+  token: string,
+  [method, where]: readonly [method: string, path: string],
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  const call = request(new URL(where, server), {
+    ...{ method, ca: await readFile(caFile) },
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+  });
+  call.end(method === 'POST' ? '{}' : undefined);
+  const [response] = (await once(call, 'response')) as [IncomingMessage];
+  return { status: response.statusCode ?? 0, text: await text(response) };
+}
+
 describeWith(controlPlaneNeeds, 'rights of the operator', () => {
+  const proxy: Record<string, Answer> = {};
   let ground: OperatorGround;
   let operator: OperatorProcess;
   let requests: readonly AuditedRequest[];
@@ -146,6 +225,7 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     await ground.namespace(AGENTS, { agents: 'yes' });
     await plane.kubectl(['-n', PLATFORM, 'apply', '-f', path.join(repositoryRoot, 'examples/quickstart.yaml')]);
     await plane.kubectl(['-n', PLATFORM, 'patch', 'accessconnection', 'orders', '--type=merge', '-p', ALLOWED]);
+    await plane.apply(APIS.map((object) => JSON.stringify(object)).join('\n---\n'));
     const named =
       (name: string, namespace?: string) =>
       (objects: readonly { readonly metadata: { readonly name: string; readonly namespace?: string } }[]) =>
@@ -155,6 +235,9 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     await ground.until(ROLES, {}, named(NAMES.proxy, PLATFORM));
     await ground.until(ROLE_BINDINGS, {}, named(NAMES.podReader, AGENTS));
     await ground.until(CLUSTER_ROLE_BINDINGS, {}, named(`${NAMES.tokenReviewer}:${PLATFORM}`));
+    await ground.until(CLUSTER_ROLE_BINDINGS, {}, named(`${NAMES.impersonator}:${PLATFORM}`));
+    await ground.until(ROLE_BINDINGS, {}, named(NAMES.impersonator, AGENTS));
+    await ground.until(ROLE_BINDINGS, {}, named(NAMES.tokenRequester, PLATFORM));
     await ground.until(CONFIG_MAPS, {}, named(NAMES.ca, AGENTS));
     await ground.until(NETWORK_POLICIES, {}, named(NAMES.agents, AGENTS));
     await ground.until(EVENTS, { namespace: PLATFORM }, (events) => events.length > 0);
@@ -173,16 +256,35 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
     );
     granted = [
       ...granted,
-      {
-        user: USER,
-        group: 'rbac.authorization.k8s.io',
-        resource: 'clusterroles',
-        verb: 'bind',
-        name: NAMES.tokenReviewer,
-        namespace: undefined,
-        code: 200,
-      },
+      ...(
+        [
+          ['clusterroles', 'bind', NAMES.tokenReviewer],
+          ['clusterroles', 'bind', NAMES.impersonator],
+          ['roles', 'bind', NAMES.impersonator],
+          ['roles', 'escalate', NAMES.tokenRequester],
+        ] as const
+      ).map(([resource, verb, name]) => ({
+        ...{ user: USER, group: 'rbac.authorization.k8s.io', namespace: undefined, code: 200 },
+        ...{ resource, verb, name },
+      })),
     ];
+    const token = (await plane.kubectl(['-n', PLATFORM, 'create', 'token', NAMES.proxy])).trim();
+    const as = (namespace: string, name: string, more: Readonly<Record<string, string>> = {}) =>
+      ask(plane, token, ['GET', `/api/v1/namespaces/${AGENTS}/pods`], {
+        'Impersonate-User': `system:serviceaccount:${namespace}:${name}`,
+        ...more,
+      });
+    const session = { 'Impersonate-Extra-sallyport.dev%2Fsession': 'S1' };
+    proxy['agent'] = await as(AGENTS, 'agent', session);
+    proxy['other'] = await as(AGENTS, 'other', session);
+    proxy['namesake'] = await as(PLATFORM, 'agent', session);
+    proxy['group'] = await as(AGENTS, 'agent', { 'Impersonate-Group': 'system:masters' });
+    proxy['extra'] = await as(AGENTS, 'agent', { 'Impersonate-Extra-role': 'admin' });
+    for (const name of ['deployer', 'other'])
+      proxy[`token of ${name}`] = await ask(plane, token, [
+        'POST',
+        `/api/v1/namespaces/${PLATFORM}/serviceaccounts/${name}/token`,
+      ]);
     // What somebody adds is taken back, of every type; only an owner can be added to each of them.
     const { uid } = (await plane.get<{ metadata: { uid: string } }>('namespace', AGENTS)).metadata;
     const stranger = { apiVersion: 'v1', kind: 'Namespace', name: AGENTS, uid };
@@ -199,7 +301,7 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
       });
     }
     // Everything has an end too. Without the garbage collector, which would be as quick.
-    await plane.kubectl(['-n', PLATFORM, 'delete', 'accessconnection', 'orders', '--cascade=orphan']);
+    await plane.kubectl(['-n', PLATFORM, 'delete', 'accessconnection', '--all', '--cascade=orphan']);
     await ground.until(CONFIG_MAPS, {}, (maps) => named(NAMES.ca, AGENTS)(maps) === undefined);
     for (const [type, namespace, name] of WRITTEN.filter(([, where]) => where !== OPERATOR_NAMESPACE))
       await ground.until(type, {}, (all) => named(name, namespace)(all) === undefined);
@@ -216,11 +318,23 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
 
   test('without any one verb of a rule something that it did would have been forbidden', async () => {
     const cluster = await rulesOf('operator-cluster.yaml');
+    const kubernetes = await rulesOf('operator-kubernetes.yaml');
     const own = await rulesOf('operator-namespace.yaml');
     const applies = (rule: Rule, { namespace }: AuditedRequest): boolean =>
       !own.includes(rule) || namespace === OPERATOR_NAMESPACE;
-    const needless = needlessVerbs([...cluster, ...own], [...requests, ...granted], applies);
+    const needless = needlessVerbs([...cluster, ...kubernetes, ...own], [...requests, ...granted], applies);
     // Requests are removed a day after they ended at the earliest, which is longer than a test can wait.
     expect(needless).toEqual(['delete approvalrequests']);
+  });
+
+  test('a proxy acts as the service account that a policy names, and as nobody else', () => {
+    expect(proxy['agent']).toMatchObject({ status: 200 });
+    const refused = { status: 403, text: expect.stringContaining('cannot impersonate') as string };
+    for (const who of ['other', 'namesake', 'group', 'extra']) expect(proxy[who], who).toMatchObject(refused);
+  });
+
+  test('a proxy gets tokens of the service account that a connection names, and of no other', () => {
+    expect(proxy['token of deployer']).toMatchObject({ status: 201 });
+    expect(proxy['token of other']).toMatchObject({ status: 403 });
   });
 });

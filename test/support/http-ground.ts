@@ -167,6 +167,7 @@ export async function startHttpGround(options: HttpGroundOptions = {}): Promise<
     },
     syncReads: false,
     holdNoticeMs: 30_000,
+    holdInBandMs: 55_000,
     connectTimeoutMs: 5000,
     countCommand: () => 1,
     failed: (_session, what, error) => void refused.push(`${what}: ${error.message}`),

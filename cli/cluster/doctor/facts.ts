@@ -42,6 +42,7 @@ export interface NeededRight {
   readonly group: string;
   readonly resource: string;
   readonly subresource?: string;
+  readonly name?: string;
   /** Absent: in all namespaces. */
   readonly namespace?: string;
 }
@@ -77,7 +78,7 @@ export async function gatherFacts(
   cluster: Cluster,
   pluginVersion: string,
   crdNames: readonly string[],
-  rights: (namespaces: readonly string[]) => readonly NeededRight[],
+  rights: (served: readonly NamespaceStatus[]) => readonly NeededRight[],
 ): Promise<Facts> {
   const { client, operatorNamespace: namespace } = cluster;
   const one = <T extends KubeObject>(read: Promise<T | undefined>): Promise<T | null | undefined> =>
@@ -89,7 +90,8 @@ export async function gatherFacts(
     whereAllowed(() => readCrds(client, crdNames)),
     statuses(cluster),
   ]);
-  const served = (namespaces ?? []).filter(({ connections }) => connections.length > 0).map((each) => each.namespace);
+  const withConnections = (namespaces ?? []).filter(({ connections }) => connections.length > 0);
+  const served = withConnections.map((each) => each.namespace);
   const [
     operator,
     webhooks,
@@ -127,7 +129,7 @@ export async function gatherFacts(
       webhookEndpoints,
     },
     ...{ fences, fenceBindings, proxies, archive, archiveCa, pods, namespaceObjects },
-    missingRights: await whereAllowed(() => missingRights(client, namespace, rights(served))),
+    missingRights: await whereAllowed(() => missingRights(client, namespace, rights(withConnections))),
     proxyCertificates: await certificates(client, served),
     clocks: await clocks(client),
   };

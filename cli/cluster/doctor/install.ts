@@ -1,6 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import { API_VERSION, DEFAULT_OPERATOR_NAMESPACE, GROUP, NAMES } from '../../../api/cluster.ts';
 import type { AnyObject } from '../../../kube/builtin.ts';
+import { impersonatesHere } from '../../../operator/targets/api-server.ts';
+import type { NamespaceStatus } from '../status.ts';
 import { schemaPaths } from './crd-paths.ts';
 import type { Facts, NeededRight } from './facts.ts';
 import { type Diagnosis, diagnoses } from './finding.ts';
@@ -19,6 +21,7 @@ export const FENCES = [
   'sallyport-approval-status',
   'sallyport-approvals',
   'sallyport-connection-secrets',
+  'sallyport-granted-rights',
   'sallyport-masking-secrets',
   'sallyport-objects',
   'sallyport-proxy-pods',
@@ -167,7 +170,9 @@ export function checkFences({ fences, fenceBindings }: Facts): Diagnosis[] {
 }
 
 /** A few rights that stand for each rule of the operator's roles. */
-export function rightsOfOperator(namespaces: readonly string[]): NeededRight[] {
+export function rightsOfOperator(served: readonly Pick<NamespaceStatus, 'namespace' | 'connections'>[]): NeededRight[] {
+  const namespaces = served.map(({ namespace }) => namespace);
+  const group = 'rbac.authorization.k8s.io';
   const everywhere = ['accessconnections', 'accesspolicies', 'maskingrules', 'approvalrequests'].map((resource) => ({
     verb: 'list',
     group: GROUP,
@@ -182,6 +187,18 @@ export function rightsOfOperator(namespaces: readonly string[]): NeededRight[] {
       { verb: 'patch', group: '', resource: 'configmaps', namespace },
       { verb: 'patch', group: '', resource: 'services', namespace },
     ]),
+    // What proxies get and the operator does not have: in the chart behind the value rbac.kubernetes.
+    ...(served.some(({ connections }) => connections.some(impersonatesHere))
+      ? [
+          { verb: 'escalate', group, resource: 'roles', name: NAMES.impersonator },
+          { verb: 'bind', group, resource: 'clusterroles', name: NAMES.impersonator },
+        ]
+      : []),
+    ...(served.some(({ connections }) =>
+      connections.some(({ spec }) => spec.credential?.serviceAccountToken !== undefined),
+    )
+      ? [{ verb: 'escalate', group, resource: 'roles', name: NAMES.tokenRequester }]
+      : []),
   ];
 }
 
@@ -191,8 +208,9 @@ export function checkRights({ missingRights, operatorNamespace }: Facts): Diagno
   if (missingRights === undefined) return [unknown(name, 'create subjectaccessreviews')];
   if (missingRights.length === 0) return [ok(name, 'it has its rights')];
   const words = missingRights.map(
-    ({ verb, resource, subresource, namespace }) =>
-      `${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}${namespace === undefined ? '' : ` in ${namespace}`}`,
+    ({ verb, resource, subresource, name: object, namespace }) =>
+      `${verb} ${resource}${subresource === undefined ? '' : `/${subresource}`}${object === undefined ? '' : ` ${object}`}${namespace === undefined ? '' : ` in ${namespace}`}`,
   );
-  return [error(name, `it may not ${words.join('; ')}`, UPGRADE)];
+  const fix = missingRights.some(({ verb }) => verb === 'escalate') ? `${UPGRADE} With rbac.kubernetes=true.` : UPGRADE;
+  return [error(name, `it may not ${words.join('; ')}`, fix)];
 }

@@ -151,8 +151,9 @@ describe('for any pod', () => {
     fc.assert(
       fc.property(pods, namespaces, (pod, namespace) => {
         const lost = missing(pod, injected(pod, namespace), '').filter((path) => {
-          const isTokenMount = namespace === 'kube' && /\/volumeMounts\/\d+\/name$/.test(path);
-          const isTokenVolume = namespace === 'kube' && path === '/spec/volumes/0';
+          const replaced = namespace === 'kube' || namespace === 'kube-gateway';
+          const isTokenMount = replaced && /\/volumeMounts\/\d+\/name$/.test(path);
+          const isTokenVolume = replaced && path === '/spec/volumes/0';
           return !isTokenMount && !isTokenVolume;
         });
         expect(lost).toEqual([]);
@@ -163,15 +164,21 @@ describe('for any pod', () => {
   test('a pod that was injected under other connections is as if it had been injected today', () => {
     const before: Facts = { ...facts, connections: facts.connections.slice(2), version: '0.0.9' };
     fc.assert(
-      fc.property(pods, fc.constantFrom('agents', 'opted-in', 'lonely', 'kube', 'gateways'), (pod, namespace) => {
-        // The namespace of the Kubernetes connection loses it in one of the two.
-        const other = namespace === 'kube' ? { ...before, connections: facts.connections.slice(0, 2) } : before;
-        const moved = injected(injected(pod, namespace, other), namespace);
-        const fresh = injected(pod, namespace);
-        // Lists may be in another order where the first injection had put something in between.
-        expect(sorted(moved.spec)).toEqual(sorted(fresh.spec));
-        expect(moved.metadata).toEqual(fresh.metadata);
-      }),
+      fc.property(
+        pods,
+        fc.constantFrom('agents', 'opted-in', 'lonely', 'kube', 'gateways', 'kube-gateway', 'apis'),
+        (pod, namespace) => {
+          // The namespace of a Kubernetes connection loses it in one of the two.
+          const other = namespace.startsWith('kube')
+            ? { ...before, connections: facts.connections.slice(0, 2) }
+            : before;
+          const moved = injected(injected(pod, namespace, other), namespace);
+          const fresh = injected(pod, namespace);
+          // Lists may be in another order where the first injection had put something in between.
+          expect(sorted(moved.spec)).toEqual(sorted(fresh.spec));
+          expect(moved.metadata).toEqual(fresh.metadata);
+        },
+      ),
     );
   });
 });

@@ -4,13 +4,14 @@ import type { PatchOperation } from '../admission.ts';
 import { jsonPatch } from './json-patch.ts';
 import { isConnectorAddress } from './loopback.ts';
 import {
-  API_ACCESS_PATH,
   agentEnvironment,
   agentMounts,
   connectorContainer,
   ENVIRONMENT_FILES,
+  holdsApiToken,
   type Injector,
   injectedVolumes,
+  isApiAccess,
   knownHostsMounts,
   VOLUMES,
 } from './parts.ts';
@@ -109,7 +110,7 @@ function stripped(pod: Pod, plan: InjectionPlan): Pod {
   const cleaned = (container: Container): Container => {
     const copy: Writable<Container> = { ...container };
     set(copy, 'volumeMounts', without(container.volumeMounts, isOurMount));
-    set(copy, 'env', without(container.env, isOurEnv));
+    set(copy, 'env', without(container.env, isOurEnv(container.env)));
     return copy;
   };
   const spec: Writable<Pod['spec']> = { ...pod.spec, containers: pod.spec.containers.map(cleaned) };
@@ -128,13 +129,28 @@ function stripped(pod: Pod, plan: InjectionPlan): Pod {
   return { ...pod, spec };
 }
 
+const GATEWAY_HOST = /^[-a-z0-9]+-sallyport[.][-a-z0-9]+[.]svc$/;
+
 /** Tells variables that an earlier injection set, by what it would have set: a container's own value for the same name stays. */
-function injectedEnvironment(connector: Container | undefined): (one: EnvVar) => boolean {
+function injectedEnvironment(
+  connector: Container | undefined,
+): (env: readonly EnvVar[] | undefined) => (one: EnvVar) => boolean {
   const targets = targetsOf(connector);
-  return ({ name, value = '' }) => {
-    if (name === 'KUBERNETES_SERVICE_HOST') return targets.some(({ host }) => host === value);
-    if (name === 'KUBERNETES_SERVICE_PORT') return targets.some(({ port }) => String(port) === value);
-    return ENVIRONMENT_FILES.some((one) => one.name === name && one.value === value);
+  return (env) => {
+    const isGateway = env?.some(
+      ({ name, value = '' }) => name === 'KUBERNETES_SERVICE_HOST' && GATEWAY_HOST.test(value),
+    );
+    return ({ name, value = '' }) => {
+      switch (name) {
+        case 'KUBERNETES_SERVICE_HOST':
+          return isGateway === true || targets.some(({ host }) => host === value);
+        case 'KUBERNETES_SERVICE_PORT':
+        case 'KUBERNETES_SERVICE_PORT_HTTPS':
+          return isGateway === true || targets.some(({ port }) => String(port) === value);
+        default:
+          return ENVIRONMENT_FILES.some((one) => one.name === name && one.value === value);
+      }
+    };
   };
 }
 
@@ -169,8 +185,6 @@ function composed(pod: Pod, plan: InjectionPlan, connector: Container | undefine
   return { ...pod, metadata: { ...pod.metadata, annotations }, spec };
 }
 
-const isApiAccess = (path: string): boolean => path.replace(/\/+$/, '') === API_ACCESS_PATH;
-
 function agentContainer(container: Container, plan: InjectionPlan, hasConnector: boolean): Container {
   const set = new Set(container.env?.map(({ name }) => name));
   const env = [...(container.env ?? []), ...agentEnvironment(plan, hasConnector).filter(({ name }) => !set.has(name))];
@@ -187,12 +201,14 @@ function agentContainer(container: Container, plan: InjectionPlan, hasConnector:
   };
 }
 
-/** The volume that admission made for the API server's token goes when nothing mounts it any more. */
+/** A volume with a token for the API server, such as admission makes one, goes when nothing mounts it any more. */
 function usedVolumes(pod: Pod, containers: readonly Container[], plan: InjectionPlan): readonly Named[] {
   const volumes = pod.spec.volumes ?? [];
   if (plan.apiServer === undefined) return volumes;
   const used = new Set(containers.flatMap(({ volumeMounts = [] }) => volumeMounts.map(({ name }) => name)));
-  return volumes.filter(({ name }) => used.has(name) || !name.startsWith('kube-api-access-'));
+  return volumes.filter(
+    (volume) => used.has(volume.name) || !(volume.name.startsWith('kube-api-access-') || holdsApiToken(volume)),
+  );
 }
 
 function withPortSysctl(security: Pod['spec']['securityContext']): NonNullable<Pod['spec']['securityContext']> {

@@ -22,6 +22,25 @@ const TOKEN_SECONDS = 600;
 /** 65532 is the image's own user; named here because the pod may ask for another. */
 const CONNECTOR_USER = 65532;
 
+/** Audiences of API servers that were set up as kubeadm does it. */
+const API_AUDIENCE = /^https:\/\/kubernetes\.default\.svc(\.|$)/;
+
+/** Whether the kubelet puts a token for the API server into this volume: one without an audience is for it. */
+export function holdsApiToken(volume: Named): boolean {
+  const { sources } = (volume['projected'] ?? {}) as { readonly sources?: unknown };
+  if (!Array.isArray(sources)) return false;
+  return (
+    sources as readonly ({ readonly serviceAccountToken?: { readonly audience?: unknown } | null } | null)[]
+  ).some((source) => {
+    const token = source?.serviceAccountToken;
+    if (token === undefined || token === null) return false;
+    const { audience = '' } = token;
+    return audience === '' || audience === null || API_AUDIENCE.test(String(audience));
+  });
+}
+
+export const isApiAccess = (path: string): boolean => path.replace(/\/+$/, '') === API_ACCESS_PATH;
+
 export interface Injector {
   /** Image of the connector. */
   readonly image: string;
@@ -117,12 +136,16 @@ export function agentMounts(plan: InjectionPlan, hasConnector: boolean): VolumeM
   ];
 }
 
-const TRUST_VARIABLES = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE'].map(
-  (name) => ({
-    name,
-    value: TRUST_BUNDLE,
-  }),
-);
+/** OpenSSL and Go; Node; Python's requests; curl; git; the SDKs of AWS; Deno. */
+const TRUST_VARIABLES = [
+  'SSL_CERT_FILE',
+  'NODE_EXTRA_CA_CERTS',
+  'REQUESTS_CA_BUNDLE',
+  'CURL_CA_BUNDLE',
+  'GIT_SSL_CAINFO',
+  'AWS_CA_BUNDLE',
+  'DENO_CERT',
+].map((name) => ({ name, value: TRUST_BUNDLE }));
 const GATEWAY_VARIABLES = [
   { name: 'SALLYPORT_TOKEN_FILE', value: `${RUN}/gateway/token` },
   { name: 'SALLYPORT_CA_FILE', value: `${RUN}/gateway/ca.crt` },
@@ -139,6 +162,7 @@ export function agentEnvironment({ apiServer, gateways }: InjectionPlan, hasConn
       : [
           { name: 'KUBERNETES_SERVICE_HOST', value: apiServer.host },
           { name: 'KUBERNETES_SERVICE_PORT', value: String(apiServer.port) },
+          { name: 'KUBERNETES_SERVICE_PORT_HTTPS', value: String(apiServer.port) },
         ]),
     ...(gateways.length === 0 ? [] : GATEWAY_VARIABLES),
   ];

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { isIP } from 'node:net';
-import { NAMES, PORTS } from '../../../api/cluster.ts';
+import { gatewayService, NAMES, PORTS } from '../../../api/cluster.ts';
 import type { ConnectorConfig, ConnectorTarget } from '../../../api/connector-config.ts';
 import type { AccessConnection } from '../../../api/resources.ts';
 import { matchesLabels } from '../../../policy/select-connection.ts';
+import { impersonatesHere } from '../../targets/api-server.ts';
 import { isOwnName } from '../../targets/own-names.ts';
 import { type WebhookErrorCode, webhookMessage } from '../errors.ts';
 import { canonicalHost, hostNames } from './host-names.ts';
@@ -14,7 +15,7 @@ export interface InjectionPlan {
   readonly config: ConnectorConfig;
   /** For `hostAliases`, in the order of the addresses. */
   readonly aliases: readonly { readonly ip: string; readonly hostnames: readonly string[] }[];
-  /** Where the API server of the agent's clients is, when a Kubernetes connection applies. */
+  /** Where clients of the pod find the API server of this cluster, when a connection to it applies. */
   readonly apiServer: { readonly host: string; readonly port: number } | undefined;
   /** `NAMESPACE/NAME` of the connections with `routing: Gateway`. */
   readonly gateways: readonly string[];
@@ -194,17 +195,39 @@ function assemble(
     names.set(ip, known);
   }
   const aliases = [...names].map(([ip, hostnames]) => ({ ip, hostnames: [...hostnames] }));
-  const apiServers = ordered.filter(({ members }) => members.some(({ spec }) => spec.protocol === 'Kubernetes'));
-  const api = apiServers.find(({ canonical }) => canonical === IN_CLUSTER_API) ?? apiServers[0];
   const told = {
     config: { version: 1, targets } as const,
     aliases,
-    apiServer: api === undefined ? undefined : { host: api.host, port: api.port },
+    apiServer: apiServerOf(ordered, gateways, isNamespace),
     gateways: gateways.map(fullName).sort(),
     // Not there rather than false: what other pods were told stays what it was.
     ...(speaksSsh(places, gateways) ? { ssh: true as const } : {}),
   };
   return { ...told, hash: `sha256:${createHash('sha256').update(JSON.stringify(told)).digest('hex')}` };
+}
+
+/**
+ * Another cluster's API server is a target like any other: what a pod takes for its own cluster stays its own. This one's may be called by
+ * another name than that of its Service; that proxies act there with their own account tells it.
+ */
+function apiServerOf(
+  places: readonly Place[],
+  gateways: readonly AccessConnection[],
+  isNamespace: (name: string) => boolean,
+): InjectionPlan['apiServer'] {
+  const served = places.filter(({ members }) => members.some(({ spec }) => spec.protocol === 'Kubernetes'));
+  const place =
+    served.find(({ canonical }) => canonical === IN_CLUSTER_API) ??
+    served.find(({ members }) => members.some(impersonatesHere));
+  if (place !== undefined) return { host: place.host, port: place.port };
+  const gateway = gateways.find(
+    ({ metadata, spec }) =>
+      spec.protocol === 'Kubernetes' &&
+      canonicalHost(spec.target.host, metadata.namespace, isNamespace) === IN_CLUSTER_API,
+  );
+  if (gateway === undefined) return undefined;
+  const { namespace, name } = gateway.metadata;
+  return { host: `${gatewayService(name)}.${namespace}.svc`, port: gateway.spec.target.port };
 }
 
 function speaksSsh(places: readonly Place[], gateways: readonly AccessConnection[]): boolean {

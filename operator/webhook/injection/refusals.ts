@@ -1,7 +1,7 @@
 import { NAMES } from '../../../api/cluster.ts';
 import { type WebhookErrorCode, webhookMessage } from '../errors.ts';
 import { isConnectorAddress } from './loopback.ts';
-import { agentMounts, VOLUMES } from './parts.ts';
+import { agentMounts, holdsApiToken, isApiAccess, VOLUMES } from './parts.ts';
 import type { InjectionPlan } from './plan.ts';
 import type { Container, Pod } from './pod.ts';
 
@@ -56,6 +56,14 @@ export function planRefusal({ spec }: Pod, plan: InjectionPlan, hasConnector: bo
   for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
     const mount = container.volumeMounts?.find(({ mountPath }) => ours.includes(withoutSlash(mountPath)));
     if (mount !== undefined) return refuse('SPW014', [mount.mountPath, container.name]);
+  }
+  if (plan.apiServer !== undefined) {
+    const tokens = new Set(spec.volumes?.filter(holdsApiToken).map(({ name }) => name));
+    for (const container of [...(spec.initContainers ?? []), ...spec.containers]) {
+      // The usual place gets a token for Sallyport instead.
+      const mount = container.volumeMounts?.find(({ name, mountPath }) => tokens.has(name) && !isApiAccess(mountPath));
+      if (mount !== undefined) return refuse('SPW024', [mount.name, mount.mountPath, container.name]);
+    }
   }
   const connectionOf = new Map<string, string>();
   for (const alias of plan.aliases) {

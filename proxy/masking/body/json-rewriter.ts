@@ -4,6 +4,7 @@ import type { CountMask } from '../port.ts';
 import { isMaskToken } from '../token-format.ts';
 import { ESCAPES, isHex4, isLiteralName, isNumber, STOPS, WORD } from './json-grammar.ts';
 import { maskText, NULL, quote, replacementOf, unquote, withheldText, ZERO } from './json-values.ts';
+import { keyName } from './key-names.ts';
 import type { JsonPlace } from './place.ts';
 import type { BodyLimits, BodyTransform } from './port.ts';
 import { createUtf8Check } from './utf8.ts';
@@ -26,6 +27,8 @@ export interface JsonRewriterOptions {
   readonly nested: ((text: Buffer, place: JsonPlace | undefined) => Buffer | undefined | 'no document') | undefined;
   /** In place of a string that is too long to be looked into for documents. */
   readonly withheld: Buffer;
+  /** Bytes in strings need not be UTF-8. */
+  readonly anyBytes?: boolean;
   /** Stops behind the first document; numbers and words alone are no document then. */
   readonly single?: boolean;
 }
@@ -99,7 +102,7 @@ function mayBeDocument(byte: number): boolean {
  * What the transform throws is a MaskError: SPM009 the stream is no JSON, SPM014 it is too large somewhere.
  */
 export function createJsonRewriter(options: JsonRewriterOptions): JsonRewriter {
-  const { root, content, count, limits, nested, single = false } = options;
+  const { root, content, count, limits, nested, single = false, anyBytes = false } = options;
   const utf8 = createUtf8Check();
 
   const kinds = new Uint8Array(limits.depth + 1);
@@ -288,43 +291,48 @@ export function createJsonRewriter(options: JsonRewriterOptions): JsonRewriter {
     }
     if (mode === SKIP) copied = at;
     else if (mode === HOLD) {
-      const shown = shownText(unquote(bytes, token, at, escaped));
+      const shown = shownText();
       if (shown !== undefined) replace(token, at, shown);
     }
     endValue();
   }
 
-  /** The literal to show in place of a string, undefined for the same. */
-  function shownText(text: Buffer): Buffer | undefined {
+  /** The literal to show in place of the string that was read, undefined for the same. */
+  function shownText(): Buffer | undefined {
     if (place?.mask !== undefined) {
       for (const rule of place.mask.rules) count(rule);
-      return maskText(text, place.mask);
+      return maskText(unquote(bytes, token, at, escaped), place.mask);
     }
-    if (nested !== undefined && text.length > 1 && mayBeDocument(text[0]!)) {
-      const shown = nested(text, place);
+    if (nested !== undefined && at - token > 3 && mayBeDocument(bytes[token + 1]!)) {
+      const text = unquote(bytes, token, at, escaped);
+      const shown = mayBeDocument(text[0]!) ? nested(text, place) : 'no document';
       if (shown !== 'no document') return shown === undefined ? undefined : quote(shown);
     }
     if (content === undefined || place?.plain === true) return undefined;
-    const shown = content.mask(text, 0, text.length, count);
+    const shown = found(content);
     return shown === null ? NULL : shown === undefined ? undefined : quote(shown);
+  }
+
+  /** What content finds in the string that was read. */
+  function found(by: ContentDetectors): Buffer | null | undefined {
+    if (!escaped) return by.mask(bytes, token + 1, at - 1, count);
+    const text = unquote(bytes, token, at, true);
+    return by.mask(text, 0, text.length, count);
   }
 
   /** @returns the place of the value behind the key */
   function endKey(): JsonPlace | undefined {
     const parent = places[depth - 1];
-    const text = unquote(bytes, token, at, escaped);
-    const shown = content?.mask(text, 0, text.length, count);
+    const shown = content === undefined ? undefined : found(content);
     if (shown !== undefined) {
       const name = shown?.toString('utf8') ?? '';
       const before = counters[depth - 1]!++;
       // Two keys that look the same would be one to the client; tokens differ by themselves.
-      replace(
-        token,
-        at,
-        Buffer.from(JSON.stringify(before === 0 || isMaskToken(name) ? name : `${name}~${before + 1}`)),
-      );
+      const unlike = before === 0 || isMaskToken(name) ? name : `${name}~${before + 1}`;
+      replace(token, at, Buffer.from(JSON.stringify(unlike)));
     }
-    return parent?.step(text.toString('utf8'));
+    if (parent === undefined) return undefined;
+    return parent.step(escaped ? unquote(bytes, token, at, true).toString('utf8') : keyName(bytes, token + 1, at - 1));
   }
 
   /** @returns whether the number or literal name ends before `end` */
@@ -490,7 +498,7 @@ export function createJsonRewriter(options: JsonRewriterOptions): JsonRewriter {
     },
     write(chunk) {
       if (chunk.length === 0) return undefined;
-      if (!utf8.push(chunk)) throw invalid('bytes that are not UTF-8');
+      if (!anyBytes && !utf8.push(chunk)) throw invalid('bytes that are not UTF-8');
       append(chunk);
       if (!begun && !begin()) {
         keep(0);

@@ -100,12 +100,6 @@ export const KUBERNETES_ERRORS = {
     message: '{} may not use this connection',
     hint: 'Ask the platform team for an AccessPolicy that names you.',
   },
-  SPL020: {
-    status: 403,
-    reason: 'Forbidden',
-    message: 'impersonation does not pass through Sallyport: it acts for whoever the token names',
-    hint: 'Leave out --as, --as-group and --as-uid.',
-  },
   SPL021: {
     status: 403,
     reason: 'Forbidden',

@@ -113,6 +113,7 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
       } else {
         const request = (incoming: Incoming): void => client.request(incoming);
         const h2 = serveHttp2(socket, encrypted || proof !== undefined, request, () => client.gone());
+        // It reads from there on, and what was read before: a socket that flows would lose that.
         client.attach({ serial: false, ...h2 });
       }
     });

@@ -114,10 +114,23 @@ export interface ForwardRequest extends UpstreamRequest {
   readonly passing?: (chunk: Buffer) => void;
   /** Sees the head of the final answer and may change it. Not called for 1xx. What it throws refuses the exchange. */
   readonly respond?: (head: ResponseHead) => Rewritten | Promise<Rewritten>;
+  /** Called once the answer has begun to go out, with what ends it before its time. */
+  readonly onBegin?: (answer: AnswerControl) => void;
   /** From the whole request to the head of the answer, in milliseconds. Default: the pool's. 0: no limit. */
   readonly headersTimeoutMs?: number;
   /** Between two pieces of the answer, in milliseconds. Default 0: no limit, since streams and watches are silent for long. */
   readonly bodyTimeoutMs?: number;
+}
+
+/** Of an answer that goes out: how it is ended from this side. */
+export interface AnswerControl {
+  /**
+   * Ends it with these bytes as its last, as whole; what the target sends after is thrown away. False, with nothing done: it is over, or
+   * the client was told its length.
+   */
+  conclude(last: Buffer): boolean;
+  /** Breaks it off, for this reason. */
+  stop(report: HttpReport): void;
 }
 
 /** A request of our own beside an exchange, such as a dry run: small, buffered. */

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { JsonPlace, PlaceMask } from '../../../masking/body/place.ts';
 import type { PathNode } from '../../../masking/fields.ts';
-import { type KubernetesRules, type ObjectIdentity, type ObjectRules, strictestOf } from './rules.ts';
+import { type KubernetesRules, type ObjectIdentity, type ObjectRules, stricterOf, strictestOf } from './rules.ts';
 
 /**
  * What is masked where in an object of Kubernetes. The object is there twice: as a value that JSON.parse made, which says what each place
@@ -152,7 +152,7 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
       return place(below, (name) => {
         const annotation = member(inside, name);
         const further = stepAll(below, name);
-        const mask = strictestOf(both(scope.rules.key('annotations', name), maskOf(further)));
+        const mask = stricterOf(scope.rules.key('annotations', name), maskOf(further));
         if (mask !== undefined) return scalar(mask);
         if (typeof annotation === 'string' && looksPacked(annotation) && scope.rules.strictest !== undefined) {
           // Tools keep the applied object as base64 of gzip: nothing in it can be told apart.
@@ -173,7 +173,7 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
   ): ObjectPlace {
     return place(nodes, (key) => {
       const below = stepAll(nodes, key);
-      const mask = strictestOf(both(scope.rules.key(of, key), maskOf(below)));
+      const mask = stricterOf(scope.rules.key(of, key), maskOf(below));
       if (mask !== undefined) return scalar({ ...mask, ...(base64 ? { base64: true } : {}), leaves: true });
       return anything(member(keys, key), below, scope, key);
     });
@@ -197,7 +197,7 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
             : variables === undefined
               ? undefined
               : scope.rules.key('env', name);
-        const mask = strictestOf(both(env, maskOf(below)));
+        const mask = stricterOf(env, maskOf(below));
         if (mask !== undefined && !isMembers(inside[name])) return scalar({ ...mask, leaves: true });
         return anything(member(inside, name), below, scope, name);
       });
@@ -212,7 +212,7 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
     const own = maskOf(nodes);
     const document = own === undefined ? parsed(text) : undefined;
     if (document === undefined) {
-      const mask = strictestOf(both(copyIn(text, scope), own));
+      const mask = stricterOf(copyIn(text, scope), own);
       return mask === undefined ? UNMASKED : masked(mask);
     }
     if (level >= MOST_LEVELS) return literal(WITHHELD);
@@ -282,7 +282,7 @@ export function eachMasked(
 /** Both places at once. */
 function within(a: ObjectPlace, b: ObjectPlace | undefined): ObjectPlace {
   if (b === undefined) return a;
-  const mask = strictestOf(both(a.mask, b.mask));
+  const mask = stricterOf(a.mask, b.mask);
   return {
     mask,
     ...(a.plain === true && b.plain === true ? { plain: true } : {}),
@@ -300,11 +300,8 @@ function stepAll(nodes: readonly PathNode[], key: string): readonly PathNode[] {
 }
 
 function maskOf(nodes: readonly PathNode[]): PlaceMask | undefined {
+  if (nodes.length === 0) return undefined;
   return strictestOf(nodes.map((node) => node.mask).filter((mask) => mask !== undefined));
-}
-
-function both(a: PlaceMask | undefined, b: PlaceMask | undefined): readonly PlaceMask[] {
-  return [a, b].filter((mask) => mask !== undefined);
 }
 
 function isListKind(object: Members, kind: string): boolean {
@@ -329,8 +326,9 @@ function looksPacked(text: string): boolean {
 }
 
 function parsed(text: string): unknown {
-  const trimmed = text.trimStart();
-  if (!trimmed.startsWith('{') && !trimmed.startsWith('[')) return undefined;
+  let at = 0;
+  while (at < text.length && text.charCodeAt(at) <= 0x20) at++;
+  if (text[at] !== '{' && text[at] !== '[') return undefined;
   try {
     const value: unknown = JSON.parse(text);
     return value;
@@ -365,5 +363,6 @@ function copiesOf(object: Members, kind: string | undefined, rules: ObjectRules)
 }
 
 function copyIn(text: string, { copies }: Scope): PlaceMask | undefined {
+  if (copies.length === 0) return undefined;
   return strictestOf(copies.filter((copy) => text.includes(copy.text)).map(({ mask }) => mask));
 }

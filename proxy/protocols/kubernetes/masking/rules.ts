@@ -17,6 +17,8 @@ export interface ObjectIdentity {
 
 /** The masks of one object. */
 export interface ObjectRules {
+  /** Places that some rule is about. */
+  readonly places: ReadonlySet<KubernetesPlace>;
   /** Of a key in data of Secrets and ConfigMaps, of a variable, of an annotation. */
   key(place: Exclude<KubernetesPlace, 'fields'>, key: string): PlaceMask | undefined;
   /** Where the paths of fields begin. */
@@ -57,6 +59,11 @@ export function strictestOf(masks: readonly PlaceMask[]): PlaceMask | undefined 
   return { ...strictest, rules: [...new Set(masks.flatMap(({ rules }) => rules))] };
 }
 
+/** The stricter of two, for the hot path: no list is made. */
+export function stricterOf(a: PlaceMask | undefined, b: PlaceMask | undefined): PlaceMask | undefined {
+  return a === undefined ? b : b === undefined ? a : strictestOf([a, b]);
+}
+
 /** @throws MaskError SPM003 a key is missing, SPM007 a path cannot be read */
 export function compileRules(plan: MaskPlan, keys: TokenKeys): KubernetesRules {
   const entries = plan.kubernetes.map((source): CompiledEntry => {
@@ -93,6 +100,7 @@ export function compileRules(plan: MaskPlan, keys: TokenKeys): KubernetesRules {
     const fieldIndices = applying.filter((index) => entries[index]!.source.place === 'fields');
     const cache = new Map<string, PlaceMask | undefined>();
     return {
+      places: new Set(own.map(({ source }) => source.place)),
       fields: [general, fieldsOf(fieldIndices)].filter((node) => node !== undefined),
       strictest: strictestOf(own.map(({ mask }) => mask)),
       key(place, key) {

@@ -72,7 +72,7 @@ interface Trial {
   readonly before: unknown;
   readonly after: unknown;
   /** What the answer holds for. Absent: nothing makes sure that it holds later too. */
-  readonly pinned?: Buffer;
+  readonly pinned?: Pinned;
   readonly scales: boolean | undefined;
 }
 
@@ -110,7 +110,7 @@ async function attempt(
     // Answers of success that are no object of the kind tell nothing.
     if (after === undefined || member(after, 'kind') === 'Status') return undefined;
     const before = state.type === 'object' ? state.object : undefined;
-    return { before, after, scales, ...(pinned === undefined ? {} : { pinned: pinned.bytes }) };
+    return { before, after, scales, ...(pinned === undefined ? {} : { pinned }) };
   }
   return undefined;
 }
@@ -159,6 +159,10 @@ function meaningOf({ body, worst, understanding: { info } }: Refinable, trial: T
   };
 }
 
+function bodyOf({ bytes, named }: Pinned, contentType: string): NonNullable<Understanding['body']> {
+  return named === undefined ? { bytes, contentType, pinned: true } : { bytes, contentType };
+}
+
 /**
  * Asks the API server what would become of a write: for the object as it is, and for the answer to the same bytes with `dryRun=All`. The
  * bytes are those that are forwarded: where they change an object, they name the version of it that was judged.
@@ -176,6 +180,6 @@ export async function refine(refinable: Refinable, asking: Asking): Promise<Unde
     ...known,
     command: kubernetesCommand(asked, meaning),
     dryRun,
-    ...(trial.pinned === undefined ? {} : { body: { bytes: trial.pinned, contentType: body.written.contentType } }),
+    ...(trial.pinned === undefined ? {} : { body: bodyOf(trial.pinned, body.written.contentType) }),
   };
 }

@@ -1,4 +1,5 @@
 import type { SshOutcome } from '../../../../record/ssh-events.ts';
+import { createOutputStage } from '../../../recording/output-stage.ts';
 import type {
   ChannelObserver,
   ChannelOutlet,
@@ -8,8 +9,7 @@ import type {
   OwnChannel,
   Side,
 } from '../bridge/port.ts';
-import { reportOf, reportText, type SshReport, sshError } from '../errors.ts';
-import { createOutputStage } from '../output/stage.ts';
+import { Refused, reportOf, reportText, type SshReport, sshError } from '../errors.ts';
 import { isMachineProtocol } from '../output/unmaskable.ts';
 import type { ChannelState } from './channel.ts';
 import type { Admitted } from './run.ts';
@@ -47,6 +47,7 @@ export function followProgram(
     ...{ stream: session.record.stream, session: session.record.session, seq },
     channel: channel.serial,
     terminal: terminal !== undefined,
+    terminalFull: (bytes) => new Refused(sshError('SPS028', bytes)),
   });
   let returned = 0;
   let ending: Pick<SshOutcome, 'exit' | 'signal' | 'coreDumped'> = {};

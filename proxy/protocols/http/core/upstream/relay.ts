@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import { DISCARD_BYTES, type RequestBody } from '../body.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
-import { filterFields } from '../headers.ts';
+import { field, filterFields } from '../headers.ts';
 import type { BodyTransform, ForwardRequest, HeaderFields, Outcome, ResponseHead, Rewritten } from '../port.ts';
 import type { Incoming } from '../wire/incoming.ts';
 import { isStale, upstreamReport } from './failure.ts';
@@ -50,6 +50,8 @@ export class Relay implements Dispatcher.DispatchHandler {
   #pending: Buffer[] | undefined;
   #ended: HeaderFields | undefined;
   #bodyReplaced = false;
+  /** The client was told how long the body is. */
+  #measured = false;
   #settled = false;
   #report: HttpReport | undefined;
 
@@ -76,6 +78,21 @@ export class Relay implements Dispatcher.DispatchHandler {
     } catch (error) {
       this.#refuse(upstreamReport(request.pool.target.label, error));
     }
+  }
+
+  /** See `AnswerControl`. */
+  conclude(last: Buffer): boolean {
+    if (!this.#answering || this.#settled || this.#bodyReplaced || this.#measured) return false;
+    // From here on the target is not listened to.
+    this.#bodyReplaced = true;
+    this.#controller?.abort(new HttpRefused(httpError('SPE020')));
+    if (last.length > 0) {
+      this.#sent?.(last);
+      this.#bytes += last.length;
+      this.#incoming.write(last);
+    }
+    this.#incoming.end();
+    return true;
   }
 
   /** Ends it from this side, for this reason. */
@@ -164,6 +181,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (body !== undefined) {
       headers = [...filterFields(headers, (name) => !LENGTH.has(name)), 'content-length', String(body.length)];
     }
+    this.#measured = field(headers, 'content-length') !== undefined;
     try {
       this.#incoming.writeHead(status, headers);
     } catch (error) {
@@ -186,6 +204,7 @@ export class Relay implements Dispatcher.DispatchHandler {
       this.#init.body.discard(DISCARD_BYTES);
       return;
     }
+    this.#init.request.onBegin?.(this);
     // What came in the same read goes out in the same write; a head alone must not wait for a body that is slow.
     process.nextTick(flush, this.#incoming);
   }

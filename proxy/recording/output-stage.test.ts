@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { BinaryOutput, ContentMask } from '../../../../policy/masking.ts';
-import type { RecordStream } from '../../../../record/port.ts';
-import { createContentDetectors } from '../../../masking/detectors.ts';
-import { createOutputStage, type StageOptions } from './stage.ts';
+import type { BinaryOutput, ContentMask } from '../../policy/masking.ts';
+import type { RecordStream } from '../../record/port.ts';
+import { createContentDetectors } from '../masking/detectors.ts';
+import { createOutputStage, type StageOptions } from './output-stage.ts';
 
 const EMAIL: ContentMask = {
   source: { detector: 'Email' },
@@ -27,6 +27,7 @@ function stageOf(options: Partial<StageOptions> & { readonly masks?: readonly Co
     seq: 7,
     channel: 2,
     terminal: false,
+    terminalFull: (bytes) => new Error(`${bytes} bytes are too many`),
     ...rest,
   });
   return { stage, lines };

@@ -1,21 +1,22 @@
 import { createHash, type Hash } from 'node:crypto';
-import type { CompiledConnection } from '../../../../policy/bundle.ts';
-import type { BinaryOutput } from '../../../../policy/masking.ts';
-import type { RecordStream } from '../../../../record/port.ts';
-import type { SshOutcome, StreamTotal } from '../../../../record/ssh-events.ts';
-import type { ContentDetectors } from '../../../masking/detectors.ts';
-import type { TextMasker } from '../../../masking/stream/port.ts';
-import { createTextMasker } from '../../../masking/stream/text-masker.ts';
-import { createOutputCapture, type OutputCapture, type OutputCode } from '../../../recording/output-capture.ts';
-import type { DataStream } from '../bridge/port.ts';
-import { Refused, sshError } from '../errors.ts';
+import type { CompiledConnection } from '../../policy/bundle.ts';
+import type { BinaryOutput } from '../../policy/masking.ts';
+import type { RecordStream } from '../../record/port.ts';
+import type { SshOutcome, StreamTotal } from '../../record/ssh-events.ts';
+import type { ContentDetectors } from '../masking/detectors.ts';
+import type { TextMasker } from '../masking/stream/port.ts';
+import { createTextMasker } from '../masking/stream/text-masker.ts';
+import { createOutputCapture, type OutputCapture, type OutputCode } from './output-capture.ts';
+
+/** What a program writes to: its standard output, or all of its terminal, and its standard error. */
+export type ProgramStream = 'data' | 'stderr';
 
 /** What stands between a program and its client: masks and the record. One for each program. */
 export interface OutputStage {
   /** What is shown is not what came: nothing may pass beside this. */
   readonly masks: boolean;
   /** What may go on in place of the piece, which is valid until the next call. */
-  output(piece: Buffer, stream: DataStream): readonly Buffer[];
+  output(piece: Buffer, stream: ProgramStream): readonly Buffer[];
   /** The program writes no more: what was kept back. */
   end(): readonly OutputRest[];
   /** Set once the program has to be ended, after what was returned; its client reads why. */
@@ -27,7 +28,7 @@ export interface OutputStage {
 }
 
 export interface OutputRest {
-  readonly stream: DataStream;
+  readonly stream: ProgramStream;
   readonly bytes: Buffer;
 }
 
@@ -49,6 +50,8 @@ export interface StageOptions {
   readonly channel: number;
   /** It runs on a pseudo-terminal, whose input may be anything that somebody types. */
   readonly terminal: boolean;
+  /** Why a terminal is ended that has shown more bytes than are recorded of one, in the words of the protocol. */
+  readonly terminalFull: (bytes: number) => Error;
 }
 
 /**
@@ -60,13 +63,13 @@ export const TERMINAL_BYTES = 64 * 1024 * 1024;
 /** The digest of less would tell a password to whoever tries out short ones. */
 const LEAST_DIGESTED = 64;
 /** No stream: nothing of it is kept. */
-const CODE: Readonly<Record<DataStream, OutputCode>> = { data: 'o', stderr: 'e' };
+const CODE: Readonly<Record<ProgramStream, OutputCode>> = { data: 'o', stderr: 'e' };
 
 export function createOutputStage(options: StageOptions): OutputStage {
-  const { content, binary, audit, stream: record, session, seq, channel, terminal } = options;
+  const { content, binary, audit, stream: record, session, seq, channel, terminal, terminalFull } = options;
   const masked = new Map<string, number>();
   const count = (name: string): void => void masked.set(name, (masked.get(name) ?? 0) + 1);
-  const maskers: Readonly<Record<DataStream, TextMasker>> | undefined =
+  const maskers: Readonly<Record<ProgramStream, TextMasker>> | undefined =
     content === undefined
       ? undefined
       : {
@@ -93,12 +96,12 @@ export function createOutputStage(options: StageOptions): OutputStage {
     });
   }
 
-  function show(pieces: readonly Buffer[], stream: DataStream): readonly Buffer[] {
+  function show(pieces: readonly Buffer[], stream: ProgramStream): readonly Buffer[] {
     for (const piece of pieces) {
       shown[stream] += piece.length;
       capture?.take(CODE[stream], piece);
     }
-    if (terminal && capture?.full === true) failure ??= new Refused(sshError('SPS028', TERMINAL_BYTES));
+    if (terminal && capture?.full === true) failure ??= terminalFull(TERMINAL_BYTES);
     return pieces;
   }
 
