@@ -167,7 +167,12 @@ describe('requests through the HTTP lane', () => {
       instance: expect.stringMatching(/^urn:sallyport:session:.+:1$/),
       howToAsk: expect.stringContaining('AccessPolicy'),
     });
-    expect(JSON.stringify(answer.json())).toContain('/v1/**');
+    expect(answer.json()['allowed']).toContainEqual({
+      methods: ['POST'],
+      paths: ['/v1/refunds'],
+      when: 'command.http.body.amount <= 100.0',
+      rule: 'default/agents/refund',
+    });
     const ruled = await g.ask('/v1/keys/1');
     expect(ruled.json()).toMatchObject({ reason: "Keys are nobody's.", rules: ['default/agents/keys'] });
     expect(ruled.json()['detail']).toContain('default/agents/keys');
