@@ -71,6 +71,9 @@ type Pseudo = Readonly<Record<string, string | undefined>>;
 
 const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM;
 
+/** Answers without a body. */
+const BARE: ReadonlySet<number> = new Set([204, 205, 304]);
+
 class Http2Incoming implements Incoming {
   readonly raw: RawHead;
   readonly source: ServerHttp2Stream;
@@ -126,7 +129,9 @@ class Http2Incoming implements Incoming {
       if (before === undefined) fields[name] = value;
       else fields[name] = [...(Array.isArray(before) ? before : [String(before)]), value];
     }
-    this.source.respond(fields, { waitForTrailers: true });
+    // What has no body has no trailers either, and waiting for them would hold its head back.
+    const bare = this.raw.method === 'HEAD' || BARE.has(status);
+    this.source.respond(fields, { waitForTrailers: !bare });
   }
 
   flushHead(): void {
