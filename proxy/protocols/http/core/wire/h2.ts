@@ -112,7 +112,11 @@ class Http2Incoming implements Incoming {
   }
 
   get gone(): boolean {
-    return this.source.destroyed || this.source.closed || this.source.writableEnded;
+    const { source } = this;
+    // Node ends the side of the answer to HEAD before there is one.
+    return (
+      source.destroyed || source.closed || (source.writableEnded && (source.headersSent || this.raw.method !== 'HEAD'))
+    );
   }
 
   sendContinue(): void {
