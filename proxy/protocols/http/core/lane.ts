@@ -60,13 +60,19 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
   const h1 = createHttp1Server({
     headTimeoutMs,
     upgrades: (protocol) => /^(?:websocket|spdy\/3\.1)$/i.test(protocol),
+    idle: (socket) => bySocket.get(socket)?.client.idle === true,
     request(socket, incoming) {
       const entry = bySocket.get(socket);
       if (entry === undefined) incoming.destroy();
       else entry.client.request(incoming);
     },
     malformed(socket, error) {
-      bySocket.get(socket)?.client.malformed(socket, malformedReport(error, headTimeoutMs));
+      try {
+        bySocket.get(socket)?.client.malformed(socket, malformedReport(error, headTimeoutMs));
+      } catch (failure) {
+        context.log.error({ error: String(failure) }, 'a malformed request could not be refused');
+        socket.destroy();
+      }
     },
     restream(socket: Duplex) {
       const wire = bySocket.get(socket as Socket)?.wire;
