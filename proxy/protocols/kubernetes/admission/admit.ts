@@ -8,7 +8,7 @@ import { type KubernetesReport, kubernetesError, reportOf } from '../errors.ts';
 import { ofHttp } from '../http-report.ts';
 import type { MeaningAnswer, Understanding } from '../meaning/port.ts';
 import { createVerdict, effectsOf, type Verdict } from './verdict.ts';
-import { notApproved, rejected, stillWaiting, storeRefused } from './words.ts';
+import { heldNotice, notApproved, rejected, stillWaiting, storeRefused } from './words.ts';
 
 export type AdmissionPorts = Pick<
   LaneContext,
@@ -260,7 +260,9 @@ export async function admitRequest(
 
   async function ask(verdict: Verdict): Promise<void> {
     const { requirements } = verdict.decision;
-    const made = holding.begin(requirements, () => undefined);
+    const made = holding.begin(requirements, (ticket, needed, waitedMs) =>
+      asked.note?.(heldNotice(ticket, session.connection.namespace, needed, waitedMs)),
+    );
     hold = made;
     fresh = false;
     shown = effects(verdict);
