@@ -113,7 +113,7 @@ async function connect(label: string, words: readonly string[], options: Connect
   const token = await signDevelopmentToken(await developmentKey(state), tokenRequest(options), Date.now());
   if (protocol === 'HTTP') {
     const { plaintext, tls } = endpoints;
-    await connectHttp({ host, port: endpoint.port, caFile: tls?.caFile, plaintext, token }, words, options, io);
+    await connectHttp({ host, port: endpoint.port, caFile: tls?.caFile, plaintext, token, state }, words, options, io);
     return;
   }
   if (protocol === 'Kubernetes') {
