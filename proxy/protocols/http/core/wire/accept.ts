@@ -127,8 +127,6 @@ function handshake(
       settle();
       // Only `tls.Server` says so of its sockets; HTTP/2 waits for it.
       (socket as unknown as { secureConnecting: boolean }).secureConnecting = false;
-      // A server of Node's would say so; without it HTTP/2 waits for the handshake still.
-      (socket as { secureConnecting?: boolean }).secureConnecting = false;
       resolve({ socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true });
     };
     signal.addEventListener('abort', aborted, { once: true });
