@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { EffectiveLimits } from '../../../policy/decision.ts';
 import { HttpRefused } from '../http/core/errors.ts';
 import { field, withField, withoutFields } from '../http/core/headers.ts';
 import type { AskAnswer, Exchange, HeaderFields, ResponseHead, Rewritten, UpstreamPool } from '../http/core/port.ts';
@@ -7,6 +8,7 @@ import { type Admitted, type AskedRequest, admitRequest, judge } from './admissi
 import { approvedWarning } from './admission/words.ts';
 import { type KubernetesReport, kubernetesError, reportOf } from './errors.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
+import type { ObjectMasks } from './masking/port.ts';
 import type { SubjectMasks } from './masks.ts';
 import type { AskApiServer, MeaningAnswer, Understanding } from './meaning/port.ts';
 import { present } from './present.ts';
@@ -31,6 +33,7 @@ interface WriteInit {
   readonly understanding: Understanding;
   readonly masks: SubjectMasks;
   readonly approval: Admitted['approval'];
+  readonly limits: EffectiveLimits;
 }
 
 /** One request that is understood, on its way from the client to the API server and back. */
@@ -107,12 +110,14 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
   const contentType = field(head.headers, 'content-type');
   const userAgent = field(head.headers, 'user-agent');
   const auditID = randomUUID();
-  let signIn: SignIn | undefined;
+  let signIn: SignIn;
+  let kept: Buffer | undefined;
   try {
     signIn = await ports.signIns.of(session.connection, exchange.signal);
+    kept = withoutMasked(body, contentType, (await ports.masks(session)).objects, info);
   } catch (error) {
     if (exchange.signal.aborted) throw error;
-    ports.failed(session.id, 'the credential of a connection cannot be used', asError(error));
+    ports.failed(session.id, 'what a request needs cannot be had', asError(error));
     await refuseUndecided(reportOf(error));
     return;
   }
@@ -146,8 +151,9 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
         query: head.query,
         text: `${head.method} ${head.target}`,
         contentType,
-        body,
-        withoutBody: holdsSecrets(info),
+        body: holdsSecrets(info) ? body : (withoutMasked(body, contentType, objects, info) ?? body),
+        withoutBody:
+          holdsSecrets(info) || (body !== undefined && withoutMasked(body, contentType, objects, info) === undefined),
         hidden: (text, count) => content?.maskText(text, count) ?? text,
         difference: holdsSecrets(info) ? '' : differenceOf(current, objects, () => undefined),
       });
@@ -174,7 +180,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
         ...{ peer: session.peer, userAgent, session: session.id, receivedAt: exchange.startedAt },
       },
       contentType,
-      body,
+      body: kept,
       withoutBodies: holdsSecrets(info) || !info.isResourceRequest,
       syncReads: ports.syncReads,
     });
@@ -210,7 +216,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
   async function forward({ verdict, understanding: decided, limits, approval }: Admitted): Promise<void> {
     const masks = await masksNow();
     if (decided.body?.pinned === true) {
-      await write({ understanding: decided, masks, approval });
+      await write({ understanding: decided, masks, approval, limits });
       return;
     }
     const sent = decided.body?.bytes ?? body;
@@ -297,7 +303,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
    * A write that was judged on one version of its object, which its body names. Where somebody else has written meanwhile the API server
    * says so, and all of it is asked and decided anew: the client has done nothing wrong.
    */
-  async function write({ understanding: first, masks, approval }: WriteInit): Promise<void> {
+  async function write({ understanding: first, masks, approval, limits }: WriteInit): Promise<void> {
     let current = first;
     for (let left = approval === undefined ? WRITES : 1; ; left--) {
       const sent = current.body?.bytes ?? Buffer.alloc(0);
@@ -313,7 +319,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
       }
       const again = answer.status === CONFLICT && left > 1 ? await decideAnew() : undefined;
       if (again === undefined) {
-        await answerWrite(answer, sent.length, masks, approval);
+        await answerWrite(answer, sent.length, masks, approval, limits.maxBytesReturned);
         return;
       }
       current = again;
@@ -332,6 +338,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
     requestBytes: number,
     { objects }: SubjectMasks,
     approval: Admitted['approval'],
+    most = Number.POSITIVE_INFINITY,
   ): Promise<void> {
     const counts = new Map<string, number>();
     const count = (name: string): void => void counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -349,6 +356,13 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
       return;
     }
     const shown = masked.body === 'untouched' ? answer.body : whole(masked.transform, answer.body);
+    if (shown.length > most) {
+      // It was done; what came of it is more than may be shown.
+      const ours = kubernetesError('SPL017', most);
+      end({ status: ours.status, code: ours.code, bytes: 0, requestBytes });
+      await answerRefusal(exchange, ours, object);
+      return;
+    }
     const headOut = approval === undefined ? masked.head : withWarning(masked.head, approval);
     const headers = withoutFields(headOut.headers, LENGTH);
     record.answerBegins(headers)?.(shown);
@@ -380,6 +394,23 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
       .catch((error: unknown) =>
         ports.failed(session.id, 'the outcome of an approved request is not kept', asError(error)),
       );
+  }
+}
+
+/** A body as people may read it, under the masks of whoever sent it; undefined where that cannot be told. */
+function withoutMasked(
+  body: Buffer | undefined,
+  contentType: string | undefined,
+  objects: ObjectMasks,
+  info: RequestInfo,
+): Buffer | undefined {
+  if (body === undefined || body.length === 0 || objects.empty) return body;
+  if (!/^application\/([^;]+\+)?json\b/.test(contentType ?? '')) return undefined;
+  try {
+    return objects.document(body, info, () => undefined);
+  } catch {
+    // What is no JSON is refused elsewhere, and shown to nobody.
+    return undefined;
   }
 }
 
