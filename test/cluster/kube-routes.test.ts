@@ -36,6 +36,10 @@ spec:
     - name: no-namespace-delete
       effect: Deny
       kubernetes: {verbs: [delete, deletecollection], resources: [namespaces]}
+    - name: no-forbidden-data
+      effect: Deny
+      when: "has(command.kubernetes.object.data) && has(command.kubernetes.object.data.forbidden)"
+      kubernetes: {verbs: [create, update, patch], resources: [configmaps]}
 ---
 apiVersion: sallyport.dev/v1alpha1
 kind: MaskingRule
@@ -472,6 +476,19 @@ describeWith(controlPlaneNeeds, 'routes round the rules of the Kubernetes lane',
     expect(raw.stderr).toContain('SPL001');
     expect((await ground.kubectl(['delete', 'namespaces', '--all'])).status).toBe(1);
     await expect(ground.plane.get('namespace', 'victim')).resolves.toBeDefined();
+  });
+
+  it('judges a patch on the object that comes of it', LIMIT, async () => {
+    await ground.plane.kubectl(['create', 'configmap', 'data', '-n', 'shop', '--from-literal=allowed=yes']);
+    const target = '/api/v1/namespaces/shop/configmaps/data';
+    const patch = (name: string, data: object) =>
+      send({ name, method: 'PATCH', target, body: { data }, contentType: merge });
+    // A patch does not say what the object is: that is found out, and not denied because nobody knows.
+    expect(await patch('something else', { more: 'yes' })).toMatchObject({ status: 200 });
+    expect(await patch('what is forbidden', { forbidden: 'yes' })).toMatchObject({ status: 403 });
+    expect(await ground.plane.get('configmap', 'data', 'shop')).toMatchObject({
+      data: { allowed: 'yes', more: 'yes' },
+    });
   });
 
   it('shows no value of a Secret', LIMIT, async () => {

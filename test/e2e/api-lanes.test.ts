@@ -12,6 +12,7 @@ import {
   APP_PASSWORD,
   accessManifests,
   agentDeployment,
+  BASE_URL,
   CONNECTIONS,
   STOCK_HOST,
   STOCK_TOKEN,
@@ -38,11 +39,13 @@ interface AuditEvent {
     readonly groups?: readonly string[];
     readonly extra?: Readonly<Record<string, readonly string[]>>;
   };
+  readonly requestURI: string;
   readonly objectRef?: { readonly resource?: string; readonly subresource?: string };
   readonly responseStatus?: { readonly code?: number };
 }
 
 const ACCOUNT = `system:serviceaccount:${AGENTS}:agent`;
+const TRUST = '/var/run/sallyport/trust/ca-bundle.crt';
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
@@ -102,6 +105,12 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
     expect(await kubectl('auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}')).toBe(ACCOUNT);
   });
 
+  test('who has no credential at all is known by the connector', async () => {
+    const where = ['-s', 'https://kubernetes.default.svc', '--certificate-authority', TRUST, '--token', 'none'];
+    const whoami = ['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'];
+    expect(await kubectl('--kubeconfig', '/dev/null', ...where, ...whoami)).toBe(ACCOUNT);
+  });
+
   test('what is allowed goes through: lists, tables, a watch that ends', async () => {
     expect(await kubectl('get', 'pods')).toMatch(/^NAME +READY +STATUS.*\nagent-\S+ +2\/2 +Running/);
     expect(await kubectl('get', 'deploy', WEB, '-o', 'jsonpath={.spec.replicas}')).toBe('1');
@@ -152,11 +161,21 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
     expect(yaml).not.toContain(Buffer.from(APP_PASSWORD).toString('base64'));
   });
 
+  test('a program runs in a pod where its words are allowed, and no other', async () => {
+    const exec = (...words: string[]): Promise<string> => kubectl('exec', `deploy/${WEB}`, '--', ...words);
+    expect(await exec('/usr/bin/node', '--version')).toMatch(/^v\d+[.]/);
+    expect(await refused(exec('/usr/bin/node', '--print', '1'))).toMatch(/denied/i);
+  });
+
   test.each([
-    ['in plaintext on port 80', `http://${STOCK_HOST}/items`],
-    ['by TLS, which curl verifies', `https://${STOCK_HOST}/items`],
-  ])('curl calls the API %s; the credential is not shown, and personal data is masked', async (_how, url) => {
-    const answer = JSON.parse(await inPod('curl', '-sS', '--fail', url)) as {
+    ['in plaintext on port 80', `curl -sS --fail http://${STOCK_HOST}/items`],
+    ['by TLS, which curl verifies', `curl -sS --fail https://${STOCK_HOST}/items`],
+    [
+      'by its base URL, without a connector',
+      `curl -sS --fail --cacert $SALLYPORT_CA_FILE -H "Authorization: Bearer $(cat $SALLYPORT_TOKEN_FILE)" ${BASE_URL}/items`,
+    ],
+  ])('curl calls the API %s; the credential is not shown, and personal data is masked', async (_how, command) => {
+    const answer = JSON.parse(await inPod('sh', '-c', command)) as {
       items: readonly { name: string; owner: { email: string } }[];
       asked: string;
       authorization: string;
@@ -175,13 +194,33 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
     expect(out).toMatch(/content-type: application\/problem\+json/i);
   });
 
+  test('agents are kept from the addresses of the API server, and proxies are not', async () => {
+    const { spec } = await cluster.get<{ spec: object }>('networkpolicy', 'sallyport-agents', AGENTS);
+    const { subsets } = await cluster.get<{ subsets: { addresses: { ip: string }[]; ports: { port: number }[] }[] }>(
+      'endpoints',
+      'kubernetes',
+      'default',
+    );
+    const service = await cluster.get<{ spec: { clusterIP: string } }>('service', 'kubernetes', 'default');
+    const addresses = subsets.flatMap(({ addresses: all }) => all.map(({ ip }) => `${ip}/32`));
+    expect(addresses.length).toBeGreaterThan(0);
+    for (const range of [...addresses, `${service.spec.clusterIP}/32`])
+      expect(JSON.stringify(spec)).toMatch(new RegExp(`"except":\\[[^\\]]*"${range}"`));
+    const proxies = await cluster.get<{ spec: { egress: object[] } }>('networkpolicy', 'sallyport-proxy', SHOP);
+    for (const range of addresses) expect(JSON.stringify(proxies.spec.egress)).toContain(`{"cidr":"${range}"}`);
+  });
+
   test('the log of the API server says who it was, and in which session', async () => {
     const events = (await cluster.audit()) as unknown as readonly AuditEvent[];
     const mine = events.filter(({ impersonatedUser }) => impersonatedUser?.username === ACCOUNT);
     expect(new Set(mine.map(({ user }) => user.username))).toEqual(
       new Set([`system:serviceaccount:${SHOP}:sallyport-proxy`]),
     );
-    const scaled = mine.filter(({ verb, objectRef }) => verb === 'patch' && objectRef?.subresource === 'scale');
+    // What it would do was asked before, for the decision and for Ada.
+    const scaled = mine.filter(
+      ({ verb, objectRef, requestURI }) =>
+        verb === 'patch' && objectRef?.subresource === 'scale' && !requestURI.includes('dryRun=All'),
+    );
     expect(scaled.map(({ responseStatus }) => responseStatus?.code)).toEqual([200]);
     expect(scaled[0]?.impersonatedUser?.extra?.['sallyport.dev/session']).toEqual([expect.stringMatching(/\S/)]);
     expect(scaled[0]?.impersonatedUser?.groups).toContain(`system:serviceaccounts:${AGENTS}`);

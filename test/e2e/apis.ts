@@ -82,6 +82,7 @@ export function worldManifests(): string {
         ports: [
           { name: 'http', port: 80, targetPort: 8080 },
           { name: 'https', port: 443, targetPort: 8080 },
+          { name: 'other', port: 8080, targetPort: 8080 },
         ],
       },
     },
@@ -110,7 +111,7 @@ const allowedNamespaces = {
 const API_VERSION = 'sallyport.dev/v1alpha1';
 const subjects = [{ serviceAccount: { name: 'agent', namespace: AGENTS } }];
 
-const stock = (name: string, port: number): object => ({
+const stock = (name: string, port: number, more: object = {}): object => ({
   apiVersion: API_VERSION,
   kind: 'AccessConnection',
   metadata: named(name, SHOP),
@@ -119,10 +120,13 @@ const stock = (name: string, port: number): object => ({
     target: { host: STOCK_HOST, port, tls: { mode: 'Disable' } },
     allowedNamespaces,
     credential: { secretRef: { name: 'stock-api' } },
+    ...more,
   },
 });
 
-export const CONNECTIONS = ['cluster', 'stock', 'stock-tls'] as const;
+export const CONNECTIONS = ['cluster', 'stock', 'stock-tls', 'stock-base'] as const;
+/** Where a client finds the API that has no connector for it. */
+export const BASE_URL = `https://stock-base-sallyport.${SHOP}.svc:8080`;
 
 /** Connections, policies and masking. A change of scale needs Ada. */
 export function accessManifests(): string {
@@ -140,6 +144,7 @@ export function accessManifests(): string {
     },
     stock('stock', 80),
     stock('stock-tls', 443),
+    stock('stock-base', 8080, { routing: 'Gateway' }),
     {
       apiVersion: API_VERSION,
       kind: 'AccessPolicy',
@@ -169,6 +174,11 @@ export function accessManifests(): string {
             approval: { approvers: { users: ['ada'] } },
           },
           {
+            name: 'versions',
+            effect: 'Allow',
+            kubernetes: { operations: ['Exec'], namespaces: [AGENTS], commands: ['/usr/bin/node --version'] },
+          },
+          {
             name: 'keep-namespaces',
             effect: 'Deny',
             kubernetes: { verbs: ['delete', 'deletecollection'], resources: ['namespaces'] },
@@ -181,7 +191,7 @@ export function accessManifests(): string {
       kind: 'AccessPolicy',
       metadata: named('stock', SHOP),
       spec: {
-        connections: { names: ['stock', 'stock-tls'] },
+        connections: { names: ['stock', 'stock-tls', 'stock-base'] },
         subjects,
         rules: [{ name: 'read', effect: 'Allow', http: { methods: ['GET'], paths: ['/items', '/items/**'] } }],
       },
@@ -190,7 +200,7 @@ export function accessManifests(): string {
       apiVersion: API_VERSION,
       kind: 'MaskingRule',
       metadata: named('stock', SHOP),
-      spec: { connections: { names: ['stock', 'stock-tls'] }, fields: [{ match: ['**.email'] }] },
+      spec: { connections: { names: ['stock', 'stock-tls', 'stock-base'] }, fields: [{ match: ['**.email'] }] },
     },
     {
       apiVersion: API_VERSION,

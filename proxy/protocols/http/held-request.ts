@@ -108,7 +108,12 @@ function present({ headers, asked, verdict, masks, session }: HeldInit): Present
   const fields = Object.entries(settingsOf(headers, asked.dialect?.incidental)).map(
     ([name, value]) => `${name.slice('header.'.length)}: ${hidden(value)}`,
   );
-  const display = [text, ...fields, '', bodyText(asked.body, headers, masks, redactions)].join('\n');
+  const display = [
+    text,
+    ...fields,
+    '',
+    bodyText(asked.dialect?.approved ?? asked.body, headers, masks, redactions),
+  ].join('\n');
   const bytes = Buffer.byteLength(display);
   if (bytes > MOST_SHOWN) throw new HttpRefused(laneError('SPE109', MOST_SHOWN));
   return {

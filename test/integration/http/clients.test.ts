@@ -6,6 +6,7 @@ import { promisify } from 'node:util';
 import { Agent, fetch, request } from 'undici';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type HttpLaneGround, startHttpLane } from '../../support/http-lane-ground.ts';
+import { sallyportHere } from '../../support/in-process.ts';
 import { pythonFolder } from '../../support/python-packages.ts';
 import { describeWith, program } from '../../support/requires.ts';
 import { sallyport } from '../../support/sallyport.ts';
@@ -82,7 +83,9 @@ describeWith([program('curl')], 'clients as they are', () => {
   });
 
   const curl = async (...words: string[]): Promise<string> => {
-    const { stdout } = await run('curl', ['-sS', '--cacert', ca, '-H', `Authorization: Bearer ${token}`, ...words]);
+    const { stdout } = await run('curl', ['-sS', '--cacert', ca, '-H', `Authorization: Bearer ${token}`, ...words], {
+      maxBuffer: 16 * 1024 * 1024,
+    });
     return stdout;
   };
 
@@ -113,14 +116,14 @@ describeWith([program('curl')], 'clients as they are', () => {
     const opened = await sallyport([...parameters, '--', '-sS', '/v1/from-connect']);
     expect(opened.stderr).toBe('');
     expect(JSON.parse(opened.stdout)).toMatchObject({ method: 'GET', url: '/v1/from-connect' });
-    const { url, token: printed } = JSON.parse((await sallyport([...parameters, '-o', 'json'])).stdout) as {
+    const { url, token: printed } = JSON.parse((await sallyportHere([...parameters, '-o', 'json'])).stdout) as {
       url: string;
       token: string;
     };
     const answer = await fetch(`${url}/v1/json`, { headers: { authorization: `Bearer ${printed}` } });
     expect(await answer.json()).toMatchObject({ url: '/v1/json' });
     const file = path.join(folder, 'curlrc');
-    await writeFile(file, (await sallyport([...parameters, '-o', 'config'])).stdout, { mode: 0o600 });
+    await writeFile(file, (await sallyportHere([...parameters, '-o', 'config'])).stdout, { mode: 0o600 });
     expect(JSON.parse((await run('curl', ['-sS', '-K', file, `${url}/v1/config`])).stdout)).toMatchObject({
       url: '/v1/config',
     });

@@ -59,6 +59,8 @@ const MAX_WAITING = 64;
 const BODY_IDLE_MS = 60_000;
 /** A connection without a request under way, in milliseconds. */
 const IDLE_MS = 75_000;
+/** From our end of a connection to that of a client, in milliseconds. */
+const LINGER_MS = 10_000;
 /** Subjects of one connection of a client. */
 const MAX_SESSIONS = 64;
 
@@ -328,7 +330,10 @@ export function createClientConnection(init: ClientInit): ClientConnection {
         if (waitingSince !== undefined && now - waitingSince > BODY_IDLE_MS)
           made.stop(httpError('SPE005', BODY_IDLE_MS / 1000));
       }
-      if (serving === 0 && now - usedAt > IDLE_MS) transport?.drain();
+      if (serving > 0 || now - usedAt <= IDLE_MS) return;
+      // Who does not answer our end with its own has had its time.
+      if (now - usedAt > IDLE_MS + LINGER_MS) transport?.destroy();
+      else transport?.drain();
     },
     drain() {
       if (serving === 0) transport?.drain();

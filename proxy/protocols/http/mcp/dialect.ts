@@ -37,18 +37,35 @@ const alike = (path: string): string =>
 async function understand(exchange: Exchange): Promise<AskedRequest> {
   const { head, session } = exchange;
   const { connection } = session;
-  const { mcpPaths, maxBodyBytes } = connection.http;
+  const body = hasMessage(connection, head) ? await exchange.readBody(connection.http.maxBodyBytes) : undefined;
+  return meaningOf(connection, head, body);
+}
+
+/**
+ * Whether a request of the dialect has a body to be read.
+ * @throws HttpRefused for what MCP does not know
+ */
+export function hasMessage({ http: { mcpPaths } }: CompiledConnection, head: RequestHead): boolean {
   if (!mcpPaths.includes(head.path)) throw new HttpRefused(mcpError('SPJ004', mcpPaths.join(', ')));
   if (!METHODS.has(head.method) || head.upgrade !== undefined)
     throw new HttpRefused(mcpError('SPJ002', head.upgrade ?? head.method, ['allow', 'GET, POST, DELETE']));
   if (head.method !== 'POST') {
     if (head.hasBody) throw new HttpRefused(mcpError('SPJ002', `${head.method} with a body`));
-    return spoken(connection, head, [], undefined, undefined);
+    return false;
   }
   const { type } = mediaType(field(head.headers, 'content-type'));
   if (type !== 'application/json')
     throw new HttpRefused(mcpError('SPJ003', type === '' ? 'nothing' : type.slice(0, 64)));
-  const body = await exchange.readBody(maxBodyBytes);
+  return true;
+}
+
+/**
+ * What a request of the dialect means.
+ * @param body undefined where it has none (`hasMessage`)
+ * @throws HttpRefused for a body that is no message
+ */
+export function meaningOf(connection: CompiledConnection, head: RequestHead, body: Buffer | undefined): AskedRequest {
+  if (body === undefined) return spoken(connection, head, [], undefined, undefined);
   const judged = judgeBody(body, {
     contentType: field(head.headers, 'content-type'),
     contentEncoding: field(head.headers, 'content-encoding'),

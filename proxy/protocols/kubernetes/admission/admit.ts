@@ -167,7 +167,11 @@ export async function admitRequest(
   /** It is denied whatever its body does: nothing has to be found out, and the denial says only what is certain. */
   function certainlyDenied(): boolean {
     const { certain, refine: _open, ...known } = understanding;
-    if (certain === undefined || judge(session, certain).denial === undefined) return false;
+    if (certain === undefined) return false;
+    // A condition on an object that nobody has seen yet says no for that alone.
+    const unseen = certain.statements.some(({ object }) => object === undefined);
+    if (session.scope.needs.object && unseen) return false;
+    if (judge(session, certain).denial === undefined) return false;
     understanding = { ...known, command: certain };
     return true;
   }

@@ -68,7 +68,10 @@ export interface DryRun {
 export interface Understanding {
   readonly info: RequestInfo;
   readonly command: KubernetesCommand;
-  /** What the request is whatever its body does: where that is denied, nothing has to be found out. Absent: nothing is certain. */
+  /**
+   * What the request is whatever its body does: where that is denied, nothing has to be found out, unless a rule looks at the object
+   * (`PolicyScope.needs.object`) and there is none in the statements yet. Absent: nothing is certain.
+   */
   readonly certain?: KubernetesCommand;
   /**
    * Finds out more; absent: there is nothing to find out.

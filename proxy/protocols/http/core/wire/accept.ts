@@ -125,8 +125,8 @@ function handshake(
     const closed = (): void => failed(new Error('the client closed the connection during the handshake'));
     const secured = (): void => {
       settle();
-      // A server of Node's would say so; without it HTTP/2 waits for the handshake still.
-      (socket as { secureConnecting?: boolean }).secureConnecting = false;
+      // Only `tls.Server` says so of its sockets; HTTP/2 waits for it.
+      (socket as unknown as { secureConnecting: boolean }).secureConnecting = false;
       resolve({ socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true });
     };
     signal.addEventListener('abort', aborted, { once: true });

@@ -45,9 +45,9 @@ export function serveHttp2(
       initialWindowSize: STREAM_WINDOW,
     },
   } as http2.ServerSessionOptions);
-  // Over TLS it gets its handle a moment later.
-  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW));
   session.on('error', nothing);
+  // Before it there is nothing that has a window.
+  session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW));
   session.on('close', closed);
   // Typings have the event without its fourth argument.
   const streams = session as unknown as {
