@@ -23,8 +23,8 @@ export const CLI_ERRORS = {
     fix: 'Write NAMESPACE/NAME of one that it has.',
   },
   SPC022: {
-    message: 'connection {} speaks {}, and connect opens psql, ssh and curl',
-    fix: 'Name a Postgres, SSH or HTTP connection.',
+    message: 'connection {} speaks {}, and connect opens psql, ssh, curl and kubectl',
+    fix: 'Name a Postgres, SSH, HTTP or Kubernetes connection.',
   },
   SPC023: {
     message: 'psql is not installed, or not in PATH',
@@ -38,10 +38,17 @@ export const CLI_ERRORS = {
     message: 'the connection {} names no user to log in as',
     fix: 'Write one with --user.',
   },
-  SPC026: { message: '-o config is for ssh and curl, and connection {} is of neither', fix: 'Use -o json.' },
+  SPC026: {
+    message: '-o config is for ssh, curl and kubectl, and connection {} is of none of them',
+    fix: 'Use -o json.',
+  },
   SPC027: {
     message: 'curl is not installed, or not in PATH',
     fix: 'Install it (Debian: apt-get install curl), or print the parameters with -o json.',
+  },
+  SPC028: {
+    message: 'kubectl is not installed, or not in PATH',
+    fix: 'Install it (https://kubernetes.io/docs/tasks/tools/), or print a kubeconfig with -o config.',
   },
   SPC030: {
     message: 'the resources have {} error(s), so nothing can be decided on them',

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import {
   CLUSTER_ROLE_BINDINGS,
   CONFIG_MAPS,
@@ -34,6 +35,9 @@ const APPLIED: readonly ResourceType[] = [
   SECRETS,
 ];
 
+const PROXY_WAIT_MS = 120_000;
+const LOOK_MS = 500;
+
 export interface Removed {
   readonly kind: string;
   readonly namespace: string | undefined;
@@ -45,21 +49,43 @@ export interface Removed {
  * would make it again.
  *
  * @param dryRun finds it and leaves it
+ * @param proxyWaitMs how long proxies may take to end their sessions before the archive goes too
  * @throws KubeError
  */
 export async function removeApplied(
   client: Pick<KubeClient, 'listAll' | 'delete'>,
-  { dryRun, signal }: { readonly dryRun: boolean; readonly signal: AbortSignal },
+  {
+    dryRun,
+    signal,
+    proxyWaitMs = PROXY_WAIT_MS,
+  }: {
+    readonly dryRun: boolean;
+    readonly signal: AbortSignal;
+    readonly proxyWaitMs?: number;
+  },
 ): Promise<readonly Removed[]> {
   const removed: Removed[] = [];
   for (const type of APPLIED) {
     const { items } = await client.listAll<KubeObject>(type, { labelSelector: OURS, signal });
+    // Of proxies, their pods go first.
+    const propagation = type === DEPLOYMENTS ? 'Foreground' : 'Background';
     for (const { metadata } of items) {
       const { namespace, name, uid } = metadata;
       // Exactly this object, if it has not gone by itself meanwhile, as dependents do.
-      if (!dryRun) await client.delete(type, { namespace, name }, { uid, propagation: 'Background', signal });
+      if (!dryRun) await client.delete(type, { namespace, name }, { uid, propagation, signal });
       removed.push({ kind: type.kind, namespace, name });
     }
+    if (type === DEPLOYMENTS && !dryRun && items.length > 0) await proxiesGone(client, proxyWaitMs, signal);
   }
   return removed;
+}
+
+/** A proxy hands its last lines to the archive, which has to be there until then: a Deployment is gone when its pods are. */
+async function proxiesGone(client: Pick<KubeClient, 'listAll'>, withinMs: number, signal: AbortSignal): Promise<void> {
+  const end = performance.now() + withinMs;
+  while (performance.now() < end) {
+    const { items } = await client.listAll<KubeObject>(DEPLOYMENTS, { labelSelector: OURS, signal });
+    if (items.length === 0) return;
+    await setTimeout(LOOK_MS, undefined, { signal });
+  }
 }

@@ -112,9 +112,23 @@ describe('problems of HTTP rules', () => {
     expect(of({ methods: ['GET'], paths: ['/**', '/v1/*/x', '/100%'] })).toEqual([]);
   });
 
+  it('about MCP where nobody speaks it', () => {
+    const search: HttpSpec = { mcp: { methods: ['tools/call'], tools: ['search'] } };
+    const speaking = httpConnection('api', { http: { mcp: { paths: ['/mcp'] } } });
+    expect(of(search).join()).toContain(
+      'SPP004 0 rule r can never match: it is about MCP, and none of the connections',
+    );
+    expect(told(speaking, [{ name: 'r', effect: 'Allow', http: search }])).toEqual([]);
+    const plain: HttpSpec = { methods: ['POST'], paths: ['/v1/**', '/mcp'] };
+    expect(told(speaking, [{ name: 'r', effect: 'Allow', http: plain }])).toEqual([
+      'SPP013 0.http.paths.1 rule r: "/mcp" can never match: messages of MCP there are granted by rules with mcp only',
+    ]);
+    expect(told(speaking, [{ name: 'r', effect: 'Deny', http: plain }])).toEqual([]);
+  });
+
   it('approval of what nothing grants', () => {
     const held = (http: HttpSpec, allowed: HttpSpec) =>
-      told(httpConnection(), [
+      told(httpConnection('api', { http: { mcp: { paths: ['/mcp'] } } }), [
         { name: 'held', effect: 'RequireApproval', http },
         { name: 'allowed', effect: 'Allow', http: allowed },
       ]);

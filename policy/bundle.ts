@@ -67,6 +67,8 @@ export interface CompiledConnection {
     readonly cookies: 'Pass' | 'Remove';
     /** Until an answer begins. */
     readonly responseTimeoutMs: number;
+    /** Where the Model Context Protocol is spoken. */
+    readonly mcpPaths: readonly string[];
   };
   readonly limits: {
     readonly maxSessions?: number;

@@ -21,6 +21,7 @@ describe('connections', () => {
       maxPolicyStalenessMs: 300_000,
       target: { host: 'orders-db', port: 5432, database: 'orders', tls: { mode: 'VerifyFull' }, hostKeys: [] },
       ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 64 },
+      http: { maxBodyBytes: 1_048_576, cookies: 'Remove', responseTimeoutMs: 60_000, mcpPaths: [] },
       credential: { secretRef: { name: 'db' } },
       limits: { maxSessionDurationMs: 28_800_000, maxRowsReturned: 5 },
       audit: { level: 'Full', maxResponseBytes: 65_536, retentionDays: 400 },

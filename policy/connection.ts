@@ -143,6 +143,7 @@ function compileHttp(http: AccessConnection['spec']['http'] = {}, signsIn: boole
     cookies: http.cookies ?? (signsIn ? 'Remove' : 'Pass'),
     responseTimeoutMs:
       (http.responseTimeout === undefined ? undefined : durationMs(http.responseTimeout)) ?? DEFAULT_RESPONSE_MS,
+    mcpPaths: http.mcp?.paths ?? [],
   };
 }
 

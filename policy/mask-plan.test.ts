@@ -186,3 +186,36 @@ describe('binary output', () => {
     expect(plan().binaryOutput).toBe('Search');
   });
 });
+
+describe('objects of Kubernetes', () => {
+  const rule = mask('k8s', {
+    kubernetes: [
+      { secrets: ['*', 'tls.*'], namespaces: ['shop'] },
+      { fields: ['spec.key'], resources: ['widgets.example.com'], transform: { nullify: {} } },
+      { fields: ['**.pin'] },
+    ],
+  });
+
+  it('have one mask for each pattern', () => {
+    const { kubernetes, empty, hasColumns } = plan(rule);
+    expect({ empty, hasColumns }).toEqual({ empty: false, hasColumns: false });
+    expect(kubernetes.map(({ place, match, resources, namespaces }) => [place, match, resources, namespaces])).toEqual(
+      expect.arrayContaining([
+        ['secrets', '*', [], ['shop']],
+        ['secrets', 'tls.*', [], ['shop']],
+        ['fields', 'spec.key', ['widgets.example.com'], []],
+        ['fields', '**.pin', ['*'], []],
+      ]),
+    );
+    expect(plan(mask('c', { columns: [{ match: ['*.*.a'] }] })).kubernetes).toEqual([]);
+  });
+
+  it('make bodies that cannot be looked into refused, unless every rule says otherwise', () => {
+    const pass = mask('pass', { content: [{ detectors: ['Email'] }], binaryOutput: 'Pass' });
+    expect(plan(rule).opaqueBodies).toBe('Deny');
+    expect(plan(pass).opaqueBodies).toBe('Pass');
+    expect(plan(pass, rule).opaqueBodies).toBe('Deny');
+    expect(plan(pass, rule).binaryOutput).toBe('Pass');
+    expect(plan(mask('c', { columns: [{ match: ['*.*.a'] }] })).opaqueBodies).toBe('Pass');
+  });
+});

@@ -40,7 +40,7 @@ function maskRows(mask: CompiledMask): PermissionRow[] {
     rule: mask.rule,
     message,
   });
-  const { columns = [], fields = [], content = [] } = mask.object.spec;
+  const { columns = [], fields = [], content = [], kubernetes = [] } = mask.object.spec;
   const transforms = new Map<string, { transform: Transform; patterns: string[] }>();
   const remember = (transform: Transform, pattern: string): void => {
     const key = canonicalJson(transform);
@@ -55,6 +55,7 @@ function maskRows(mask: CompiledMask): PermissionRow[] {
     row(patterns.join(', '), transformWords(transform)),
   );
   if (columns.length === 0 && fields.length + content.length > 0) rows.push(row('', 'fields and contents'));
+  else if (columns.length === 0 && kubernetes.length > 0) rows.push(row('', 'values in objects of Kubernetes'));
   return rows;
 }
 

@@ -4,7 +4,7 @@ import type { CompiledPolicy } from './compile.ts';
 import { byAge, targetKey } from './connection.ts';
 import { type PolicyProblemCode, problemText } from './errors.ts';
 import { globsOverlap } from './glob.ts';
-import { httpRulesMeet, oddPaths } from './http/problems.ts';
+import { endpointPaths, httpRulesMeet, oddPaths } from './http/problems.ts';
 import { KINDS_WITHOUT_RELATION } from './kinds.ts';
 import { deadKubernetesEntries, kubernetesRulesMeet } from './kubernetes/problems.ts';
 import { compilePattern } from './pattern.ts';
@@ -191,12 +191,12 @@ function checkRule(
   const reason =
     reached.length > 0 && speaking.length === 0 && !guardrail
       ? `it is about ${rule.protocol}, and none of the connections speaks it`
-      : impossible(rule);
+      : (impossible(rule) ?? (guardrail ? undefined : withoutMcp(rule, speaking)));
   if (reason !== undefined) {
     report('AccessPolicy', object, 'SPP004', { rule: name, reason }, path);
     return;
   }
-  checkApiRule(rule, object, path, report);
+  checkApiRule(rule, { object, path, speaking }, report);
   if (rule.ssh !== undefined) checkSshRule(rule, { object, path, speaking, policies, guardrailNamespace }, report);
   if (rule.effect !== 'RequireApproval' || guardrail) return;
   const namespaces = new Set(speaking.map(({ metadata }) => metadata.namespace));
@@ -213,8 +213,15 @@ function checkRule(
 /** Entries about Kubernetes and HTTP that do not do what they say. */
 function checkApiRule(
   { effect, ref, spec }: CompiledRule,
-  object: AccessPolicy,
-  path: readonly (string | number)[],
+  {
+    object,
+    path,
+    speaking,
+  }: {
+    readonly object: AccessPolicy;
+    readonly path: readonly (string | number)[];
+    readonly speaking: readonly AccessConnection[];
+  },
   report: Report,
 ): void {
   const { kubernetes, http } = spec;
@@ -225,7 +232,8 @@ function checkApiRule(
     }
   }
   if (http === undefined) return;
-  for (const { index, entry, reason, means } of oddPaths(http)) {
+  const spoken = effect === 'Allow' ? speaking.map((one) => one.spec.http?.mcp?.paths ?? []) : [];
+  for (const { index, entry, reason, means } of [...oddPaths(http), ...endpointPaths(http, spoken)]) {
     const at = [...path, 'http', 'paths', index];
     if (means === undefined) report('AccessPolicy', object, 'SPP013', { rule: ref.rule, entry, reason }, at);
     else report('AccessPolicy', object, 'SPP016', { rule: ref.rule, entry, reason, means }, at);
@@ -299,6 +307,13 @@ function denyingRules(
     if (selected(other.object, speaking, guardrailNamespace).length < speaking.length) return [];
     return other.rules.filter(({ effect, when }) => effect === 'Deny' && when === undefined);
   });
+}
+
+/** Messages of MCP are told from other requests by the paths that connections declare. */
+function withoutMcp({ http }: CompiledRule, speaking: readonly AccessConnection[]): string | undefined {
+  if (http?.mcp === undefined || speaking.length === 0) return undefined;
+  const declared = speaking.some(({ spec }) => spec.http?.mcp !== undefined);
+  return declared ? undefined : 'it is about MCP, and none of the connections has spec.http.mcp';
 }
 
 function impossible(rule: CompiledRule): string | undefined {

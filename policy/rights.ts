@@ -1,6 +1,5 @@
 import { canonicalJson } from './canonical.ts';
 import type { StatementKind } from './command.ts';
-import type { Candidates } from './judge-tuple.ts';
 import { type CompiledRule, hits } from './rule.ts';
 
 /**
@@ -21,7 +20,13 @@ export interface Rights {
 }
 
 /** @param candidates the rules that are about one subject on one connection */
-export function rightsOf({ allow, deny }: Pick<Candidates, 'allow' | 'deny'>): Rights {
+export function rightsOf({
+  allow,
+  deny,
+}: {
+  readonly allow: readonly CompiledRule[];
+  readonly deny: readonly CompiledRule[];
+}): Rights {
   const always = deny.filter(({ when }) => when === undefined || when.error !== undefined);
   const kinds = new Set<StatementKind>();
   for (const { sql } of allow) for (const kind of sql?.kinds ?? []) if (!deniedAlways(kind, always)) kinds.add(kind);

@@ -80,14 +80,13 @@ export function createScope(parts: ScopeParts): PolicyScope {
 function concerns(protocol: CompiledConnection['protocol']): (mask: CompiledMask) => boolean {
   switch (protocol) {
     case 'SSH':
-      return ({ content, files }) => content.length > 0 || files.length > 0;
+      return ({ content, files }) => content.length + files.length > 0;
     case 'Kubernetes':
+      return ({ content, fields, kubernetes }) => content.length + fields.length + kubernetes.length > 0;
     case 'HTTP':
-      return ({ content, fields }) => content.length > 0 || fields.length > 0;
+      return ({ content, fields }) => content.length + fields.length > 0;
     case 'Postgres':
-      return () => true;
-    default:
-      return protocol satisfies never;
+      return ({ columns, content, fields }) => columns.length + content.length + fields.length > 0;
   }
 }
 

@@ -1,7 +1,8 @@
 import type { Reporter, SerializedError, TestModule, TestRunEndReason } from 'vitest/node';
 
 /**
- * Prints `N passed, N failed, N skipped` as the very last line of a run, for scripts that read it. A file that does not load and
+ * Prints `N passed, N failed, N skipped` as the very last line of a run, for scripts that read it, and before it each test that passed
+ * only when it was tried again: such a test, or what it tests, has a race to be mended. A file that does not load and
  * an error outside of any test count as failed: a run in which they happened must not look green.
  */
 export default function summaryReporter(): Reporter {
@@ -12,11 +13,13 @@ export default function summaryReporter(): Reporter {
       _reason: TestRunEndReason,
     ): void {
       let [passed, failed, skipped] = [0, unhandled.length, 0];
+      const again: string[] = [];
       for (const module of modules) {
         if (module.errors().length > 0) failed += 1;
         // A hook that fails leaves its tests skipped: that is a failure, not a choice.
         for (const suite of module.children.allSuites()) if (suite.errors().length > 0) failed += 1;
         for (const test of module.children.allTests()) {
+          if (test.diagnostic()?.flaky === true) again.push(`${module.relativeModuleId} > ${test.fullName}`);
           switch (test.result().state) {
             case 'passed':
               passed += 1;
@@ -37,7 +40,8 @@ export default function summaryReporter(): Reporter {
       // A run that found nothing, or was interrupted, has shown nothing either; vitest sets the status for that.
       const line = `${passed} passed, ${failed} failed, ${skipped} skipped\n`;
       if (failed > 0) process.exitCode = 1;
-      process.once('exit', () => process.stdout.write(line));
+      const named = again.map((name) => `passed when tried again: ${name}\n`).join('');
+      process.once('exit', () => process.stdout.write(`${named}${line}`));
     },
   };
 }

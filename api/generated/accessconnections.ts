@@ -298,6 +298,15 @@ export interface AccessConnection {
        * How long the target may take until its answer begins.
        */
       responseTimeout?: string;
+      /**
+       * Where the target speaks the Model Context Protocol. Messages there are decided one by one, by rules with http.mcp; rules without it grant nothing there.
+       */
+      mcp?: {
+        /**
+         * Paths of its endpoints, exactly as clients write them.
+         */
+        paths: string[];
+      };
     };
     /**
      * SSH: how clients may prove who they are besides connectors and tokens. Both name whom they stand for, and policies are about that subject; nothing else that a client says counts.

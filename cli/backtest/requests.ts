@@ -14,6 +14,9 @@ export function requestOf(connection: CompiledConnection, scope: PolicyScope, te
   if (connection.protocol === 'HTTP' && (scope.needs.body || scope.needs.headers)) {
     return 'a rule for its subject looks at bodies or header fields, which are not looked at here';
   }
+  if (connection.protocol === 'HTTP' && connection.http.mcpPaths.length > 0 && / .* /.test(text)) {
+    return 'what a message of MCP asks for is in its body, which is not looked at here';
+  }
   try {
     return apiCommandOf(connection, text, {}, scope).command;
   } catch (error) {

@@ -1,9 +1,11 @@
 import type { CompiledConnection, PolicyScope } from '../../policy/bundle.ts';
 import type { Command } from '../../policy/command.ts';
 import { judgeBody } from '../../proxy/protocols/http/body.ts';
+import { HttpRefused } from '../../proxy/protocols/http/core/errors.ts';
 import { field } from '../../proxy/protocols/http/core/headers.ts';
 import type { RequestHead } from '../../proxy/protocols/http/core/port.ts';
 import { parseTarget } from '../../proxy/protocols/http/core/target.ts';
+import { hasMessage, mcp, meaningOf } from '../../proxy/protocols/http/mcp/dialect.ts';
 import { commandOf, targetHost } from '../../proxy/protocols/http/understand.ts';
 import { understand } from '../../proxy/protocols/kubernetes/meaning/understand.ts';
 import { parseRequestInfo } from '../../proxy/protocols/kubernetes/request/request-info.ts';
@@ -97,7 +99,19 @@ function kubernetes({ head, body, contentType }: Asked): ApiCommand {
   return { command: meant.command, worst: meant.refine !== undefined };
 }
 
-function http(connection: CompiledConnection, { head, body, contentType }: Asked, { needs }: PolicyScope): ApiCommand {
+function http(connection: CompiledConnection, asked: Asked, scope: PolicyScope): ApiCommand {
+  const { head, body } = asked;
+  if (!mcp.speaks(connection, head)) return plain(connection, asked, scope);
+  try {
+    const { command } = meaningOf(connection, head, hasMessage(connection, head) ? body : undefined);
+    return { command, worst: false };
+  } catch (error) {
+    if (error instanceof HttpRefused) throw wrong(error.report.message);
+    throw error;
+  }
+}
+
+function plain(connection: CompiledConnection, { head, body, contentType }: Asked, { needs }: PolicyScope): ApiCommand {
   if (!needs.body) return { command: commandOf(connection, head), worst: false };
   const judged = judgeBody(body, { contentType, contentEncoding: field(head.headers, 'content-encoding') });
   if (judged.kind === 'refused') throw wrong(judged.why);

@@ -1,4 +1,7 @@
 import { spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 
@@ -11,6 +14,8 @@ export interface HttpEndpoint {
   /** Without TLS. */
   readonly plaintext: boolean;
   readonly token: string;
+  /** State folder of the gateway. */
+  readonly state: string;
 }
 
 /** What stands before every path. */
@@ -40,7 +45,12 @@ export async function connectHttp(
       return;
     case 'text': {
       const paths = words.map((word) => (word.startsWith('/') ? `${url}${word}` : word));
-      await runCurl(paths.length === 0 ? ['--head', `${url}/`] : paths, curlConfiguration(endpoint), io);
+      await runCurl(
+        paths.length === 0 ? ['--head', `${url}/`] : paths,
+        curlConfiguration(endpoint),
+        endpoint.state,
+        io,
+      );
       return;
     }
     default:
@@ -62,17 +72,21 @@ function curlConfiguration(endpoint: HttpEndpoint): string {
 
 const quoted = (value: string): string => `"${value.replace(/[\\"]/g, (one) => `\\${one}`)}"`;
 
-function runCurl(words: readonly string[], configuration: string, io: CliIo): Promise<void> {
+/** @param state folder of the gateway, which is its user's alone */
+async function runCurl(words: readonly string[], configuration: string, state: string, io: CliIo): Promise<void> {
+  const file = join(state, 'run', `curl-${randomUUID()}`);
+  await writeFile(file, configuration, { mode: 0o600, flag: 'wx' });
+  try {
+    await spawned(['--disable', '--config', file, ...words], io);
+  } finally {
+    await rm(file, { force: true });
+  }
+}
+
+/** Nothing of this user's own (~/.curlrc) leads elsewhere. */
+function spawned(words: readonly string[], io: CliIo): Promise<void> {
   return new Promise((done, reject) => {
-    // Nothing of this user's own (~/.curlrc) leads elsewhere.
-    const curl = spawn('curl', ['--disable', '--config', '/dev/fd/3', ...words], {
-      stdio: ['inherit', 'inherit', 'inherit', 'pipe'],
-      env: io.env,
-    });
-    const given = curl.stdio[3] as NodeJS.WritableStream;
-    // It may end before it has read it, such as for an option that it does not know.
-    given.on('error', () => {});
-    given.end(configuration);
+    const curl = spawn('curl', words, { stdio: 'inherit', env: io.env });
     curl.once('error', (error) => {
       reject('code' in error && error.code === 'ENOENT' ? new CliError('SPC027', [], error) : error);
     });

@@ -131,7 +131,8 @@ describe('connect', () => {
     const connections = [
       { ...base, name: 'db', protocol: 'Postgres', database: 'shop' },
       { ...base, name: 'host', protocol: 'SSH', user: 'deploy' },
-      { ...base, name: 'api', protocol: 'Kubernetes' },
+      { ...base, name: 'api', protocol: 'Gopher' },
+      { ...base, name: 'cluster', protocol: 'Kubernetes' },
     ];
     await mkdir(join(folder, 'state', 'run'), { recursive: true });
     const endpoints = { connections, tls: { caFile: '/state/tls/ca.crt' }, plaintext: false, ...more };
@@ -238,6 +239,33 @@ describe('connect', () => {
     await sallyport({}, 'connect', ...as, '-o', 'config');
     expect(stdout).toMatch(/^Host shop-host\n {2}HostName 127\.0\.0\.1\n {2}User ops\n/);
     expect(stdout).not.toMatch(/[\w-]+\.[\w-]+\.[\w-]{20}/);
+  });
+
+  test('runs kubectl with a kubeconfig that is there for as long as it runs', async () => {
+    await writeFile(join(folder, 'ca.crt'), 'authority');
+    await running({ tls: { caFile: join(folder, 'ca.crt') } });
+    const bin = join(folder, 'bin');
+    await mkdir(bin);
+    await writeFile(
+      join(bin, 'kubectl'),
+      `#!/bin/sh\ncp "$KUBECONFIG" '${folder}/seen'\necho "$KUBECONFIG" >'${folder}/path'\nexit 3\n`,
+    );
+    await chmod(join(bin, 'kubectl'), 0o700);
+    const as = ['shop/cluster', '--as', 'okta:ada', '--state', 'state'];
+    await sallyport({ PATH: `${bin}${delimiter}${process.env.PATH}` }, 'connect', ...as, '--', 'get', 'pods');
+    expect(exitCode).toBe(3);
+    const config = JSON.parse(await readFile(join(folder, 'seen'), 'utf8')) as {
+      clusters: { cluster: { server: string } }[];
+      users: { user: { token: string } }[];
+    };
+    expect(config.clusters[0]?.cluster.server).toBe(`https://127.0.0.1:${port}`);
+    expect((await verify(config.users[0]?.user.token ?? '')).subject.username).toBe('okta:ada');
+    await expect(readFile((await readFile(join(folder, 'path'), 'utf8')).trim())).rejects.toMatchObject({
+      code: 'ENOENT',
+    });
+    await sallyport({}, 'connect', ...as, '-o', 'config');
+    expect(JSON.parse(stdout)).toMatchObject({ kind: 'Config', 'current-context': 'shop-cluster' });
+    await expect(sallyport({ PATH: '/nonexistent' }, 'connect', ...as)).rejects.toMatchObject({ code: 'SPC028' });
   });
 
   test('says what is missing', async () => {

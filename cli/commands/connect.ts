@@ -7,6 +7,7 @@ import { developmentKey, signDevelopmentToken } from '../../proxy/identity/devel
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
 import { connectHttp } from './connect-http.ts';
+import { connectKubernetes } from './connect-kubernetes.ts';
 import { connectSsh } from './connect-ssh.ts';
 import { addTokenOptions, type TokenOptions, tokenRequest } from './token-request.ts';
 
@@ -18,7 +19,9 @@ Examples:
   sallyport connect shop/host --as system:serviceaccount:shop:agent --user deploy -- systemctl status nginx
   sallyport connect shop/host --as okta:ada@example.com -o config >> ~/.ssh/config   # for scp, rsync, git; asks for the token
   sallyport connect shop/payments --as system:serviceaccount:shop:support-agent -- /v1/charges
-  sallyport connect shop/payments --as okta:ada@example.com -o json      # base URL, token and authority for other programs`;
+  sallyport connect shop/payments --as okta:ada@example.com -o json      # base URL, token and authority for other programs
+  sallyport connect shop/cluster --as system:serviceaccount:shop:scaler -- get pods
+  sallyport connect shop/cluster --as okta:ada@example.com -o config > kubeconfig`;
 
 /** What a running gateway writes into STATE/run/endpoints.json. */
 interface Endpoints {
@@ -63,17 +66,17 @@ const CONFLICTING = [
 /** Adds `sallyport connect`. */
 export function register(program: Command, io: CliIo): void {
   addTokenOptions(program.command('connect'), io)
-    .description('Open stock psql, ssh or curl on a connection of the gateway that runs on the state folder')
+    .description('Open stock psql, ssh, curl or kubectl on a connection of the gateway that runs on the state folder')
     .argument('<connection>', 'NAMESPACE/NAME of the AccessConnection', checkConnection)
     .argument(
       '[arguments...]',
-      'arguments of psql or curl (a path stands for its URL), or options and command of ssh, after --',
+      'arguments of psql, kubectl or curl (a path stands for its URL), or options and command of ssh, after --',
     )
     .option('--user <name>', 'SSH: the user on the target (default: one that the connection names)')
     .addOption(
       new Option(
         '-o, --output <format>',
-        'json prints the connection parameters, token included, and starts nothing; config prints a Host block for ~/.ssh/config, or a file for curl --config',
+        'json prints the connection parameters, token included, and starts nothing; config prints a Host block for ~/.ssh/config, a file for curl --config, or a kubeconfig',
       )
         .choices(['text', 'json', 'config'])
         .default('text'),
@@ -87,6 +90,10 @@ function checkConnection(text: string): string {
   return text;
 }
 
+const OPENED = ['Postgres', 'SSH', 'HTTP', 'Kubernetes'] as const;
+
+const isOpened = (protocol: string): protocol is (typeof OPENED)[number] => OPENED.some((each) => each === protocol);
+
 /** The variables of libpq that lead to the connection. */
 type Variables = Readonly<Record<string, string>>;
 
@@ -99,15 +106,19 @@ async function connect(label: string, words: readonly string[], options: Connect
     throw new CliError('SPC021', [label, state, known || 'none']);
   }
   const { protocol } = endpoint;
-  if (protocol !== 'Postgres' && protocol !== 'SSH' && protocol !== 'HTTP')
-    throw new CliError('SPC022', [label, protocol]);
+  if (!isOpened(protocol)) throw new CliError('SPC022', [label, protocol]);
   // A gateway that listens everywhere is reached on this machine.
   const host = endpoint.address === '0.0.0.0' ? '127.0.0.1' : endpoint.address === '::' ? '::1' : endpoint.address;
   await checkListening(host, endpoint.port, state);
   const token = await signDevelopmentToken(await developmentKey(state), tokenRequest(options), Date.now());
   if (protocol === 'HTTP') {
     const { plaintext, tls } = endpoints;
-    await connectHttp({ host, port: endpoint.port, caFile: tls?.caFile, plaintext, token }, words, options, io);
+    await connectHttp({ host, port: endpoint.port, caFile: tls?.caFile, plaintext, token, state }, words, options, io);
+    return;
+  }
+  if (protocol === 'Kubernetes') {
+    const at = { label, host, port: endpoint.port, caFile: endpoints.tls?.caFile, state, token };
+    await connectKubernetes(at, words, options, io);
     return;
   }
   await (protocol === 'SSH'

@@ -60,11 +60,13 @@ function matches(
 export function grantsUrl({ segments }: UrlPattern, path: string): boolean {
   return matches(segments, segmentsOf(path), (glob, name) => {
     if (glob?.exact === true) return glob.matches(name);
-    return !AMBIGUOUS.test(name) && glob?.matches(name) !== false;
+    if (AMBIGUOUS.test(name)) return false;
+    // The slash at the end of /customers/ names no customer: for many servers it is the list of them.
+    return glob === undefined || (name !== '' && glob.matches(name));
   });
 }
 
-/** Whether a Deny or RequireApproval rule's pattern hits the path, as any server may read it. */
+/** Whether a Deny or RequireApproval rule's pattern hits the path, in whatever way a server may read it. */
 export function hitsUrl({ folded: pattern }: UrlPattern, path: string): boolean {
   const names = segmentsOf(folded(path));
   // Nobody knows what the server makes of it, so it may be this path.

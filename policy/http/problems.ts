@@ -23,6 +23,21 @@ export function oddPaths({ paths = [] }: HttpSpec): readonly OddPath[] {
   });
 }
 
+/**
+ * Entries of an Allow rule without `mcp` that are endpoints of MCP on every connection, where it grants nothing.
+ * @param spoken paths of MCP, of each connection
+ */
+export function endpointPaths(
+  { paths = [], mcp }: HttpSpec,
+  spoken: readonly (readonly string[])[],
+): readonly OddPath[] {
+  if (mcp !== undefined || spoken.length === 0) return [];
+  const reason = 'messages of MCP there are granted by rules with mcp only';
+  return [...paths.entries()].flatMap(([index, entry]) =>
+    spoken.every((endpoints) => endpoints.includes(entry)) ? [{ index, entry, reason }] : [],
+  );
+}
+
 /** Whether an Allow rule grants anything that the other rule could hit, by their lists alone. */
 export function httpRulesMeet(rule: HttpMatcher, allow: HttpMatcher): boolean {
   if (rule.mcp !== undefined && allow.mcp === undefined) return false;

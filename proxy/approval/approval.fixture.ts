@@ -30,7 +30,7 @@ export const connection: CompiledConnection = {
   target: { host: 'db', port: 5432, database: 'orders', hostKeys: [], tls: { mode: 'Disable' } },
   credential: {},
   ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 64 },
-  http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000 },
+  http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000, mcpPaths: [] },
   limits: {},
   audit: { level: 'Full', maxResponseBytes: 0, retentionDays: 1 },
 };

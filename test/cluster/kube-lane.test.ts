@@ -320,9 +320,7 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
       expect(status.message).toContain(name);
       // kubectl comes again by itself, and says nothing of it.
       const scaled = ground.kubectl(['scale', 'deployment/web', '--replicas=5', '--server', server]);
-      const mine = await ground.requestFor(
-        (found) => found.metadata.name !== name && stateOf(found) === 'Pending',
-      );
+      const mine = await ground.requestFor((found) => found.metadata.name !== name && stateOf(found) === 'Pending');
       await vi.waitFor(async () => {
         const held = (await ground.recorded()).filter(
           (event) => event.e === 'command.held' && event['request'] === mine.metadata.name,

@@ -231,6 +231,7 @@ describeWith(NEEDS, 'examples', () => {
     'approvers-rbac.yaml',
     'auditors-rbac.yaml',
     'http-api.yaml',
+    'http-oauth.yaml',
     'kubectl-exec.yaml',
     'scale-out-approval.yaml',
     'ssh-hosts.yaml',

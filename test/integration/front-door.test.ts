@@ -32,7 +32,7 @@ describe('the last line of a test run', () => {
   async function lastLine(
     source: string,
     environment: NodeJS.ProcessEnv = {},
-  ): Promise<{ status: number; line: string }> {
+  ): Promise<{ status: number; line: string; before: string }> {
     const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-summary-'));
     try {
       await writeFile(path.join(folder, 'sample.test.ts'), source);
@@ -49,7 +49,8 @@ export default { resolve: { alias: ${alias} }, test: { include: ['**/*.test.ts']
         ...environment,
         VITEST: undefined,
       });
-      return { status, line: stdout.trimEnd().split('\n').at(-1) ?? '' };
+      const [before = '', line = ''] = stdout.trimEnd().split('\n').slice(-2);
+      return { status, line, before };
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
@@ -59,23 +60,35 @@ export default { resolve: { alias: ${alias} }, test: { include: ['**/*.test.ts']
     const source = `import { describe, test } from 'vitest';
       test('a', () => {}); test('b', () => {});
       describe.skip('needs something', () => { test('c', () => {}); });`;
-    expect(await lastLine(source)).toEqual({ status: 0, line: '2 passed, 0 failed, 1 skipped' });
+    expect(await lastLine(source)).toMatchObject({ status: 0, line: '2 passed, 0 failed, 1 skipped' });
   });
 
   test('counts a failure, and the status says so', async () => {
     const source = `import { test } from 'vitest';
       test('a', () => {}); test('b', () => { throw new Error('no'); });`;
-    expect(await lastLine(source)).toEqual({ status: 1, line: '1 passed, 1 failed, 0 skipped' });
+    expect(await lastLine(source)).toMatchObject({ status: 1, line: '1 passed, 1 failed, 0 skipped' });
+  });
+
+  test('names what passed only when it was tried again', async () => {
+    const source = `import { test } from 'vitest';
+      let tries = 0;
+      test('late', { retry: 1 }, () => { if (++tries < 2) throw new Error('not yet'); });`;
+    expect(await lastLine(source)).toEqual({
+      status: 0,
+      before: 'passed when tried again: sample.test.ts > late',
+      line: '1 passed, 0 failed, 0 skipped',
+    });
   });
 
   test('counts a file that does not load', async () => {
-    expect(await lastLine(`throw new Error('broken');`)).toEqual({ status: 1, line: '0 passed, 1 failed, 0 skipped' });
+    const { status, line } = await lastLine(`throw new Error('broken');`);
+    expect([status, line]).toEqual([1, '0 passed, 1 failed, 0 skipped']);
   });
 
   test('counts an error outside of any test', async () => {
     const source = `import { test } from 'vitest';
       test('a', () => { setImmediate(() => { throw new Error('late'); }); return new Promise((done) => setTimeout(done, 50)); });`;
-    expect(await lastLine(source)).toEqual({ status: 1, line: '1 passed, 1 failed, 0 skipped' });
+    expect(await lastLine(source)).toMatchObject({ status: 1, line: '1 passed, 1 failed, 0 skipped' });
   });
 });
 

@@ -126,6 +126,13 @@ describeWith(sshServer, 'an SSH session when a part fails', () => {
     const refused = await g.ssh(['true'], { connection: 'one' });
     expect(refused.status).toBe(255);
     expect(refused.stderr).toContain('did not prove itself');
+    // Its record had begun: it has one end, with the code that the client read, and is no second session.
+    const [code = ''] = /SP[A-Z]\d{3}/.exec(refused.stderr) ?? [];
+    const [id = ''] = /[0-9a-z]+-[0-9a-f]{16}/.exec(refused.stderr) ?? [];
+    const ofIt = ({ e, session }: { e: string; session?: unknown }): boolean =>
+      session === id && /^session[.](end|refused)$/.test(e);
+    const ends = (await g.recorded(ofIt)).filter(ofIt);
+    expect(ends.map(({ e, code: of }) => [e, of])).toEqual([['session.end', code]]);
     expect(g.sshd.log().split('Accepted publickey').length).toBe(before);
   });
 });

@@ -10,11 +10,12 @@ export const DIFFERENT: ReadonlyMap<string, string> = new Map([
 /** Left out unless the whole suite is asked for: they take most of its time, waiting for the catalog after each DDL statement. */
 export const SLOW: ReadonlySet<string> = new Set(
   (
-    'alter_table collate.icu.utf8 constraints create_function_sql create_index create_index_spgist create_table ' +
-    'create_table_like create_view domain fast_default foreign_data foreign_key generated identity index_including ' +
-    'indexing inherit insert insert_conflict join join_hash merge multirangetypes numeric partition_join partition_prune ' +
-    'plpgsql polymorphism privileges publication rangefuncs rangetypes rowsecurity select_parallel stats_ext tablespace ' +
-    'triggers updatable_views update'
+    'aggregates alter_generic alter_table brin_multi btree_index cluster collate.icu.utf8 compression constraints ' +
+    'create_function_sql create_index create_index_spgist create_table create_table_like create_view domain event_trigger ' +
+    'fast_default foreign_data foreign_key generated identity index_including indexing inherit insert insert_conflict join ' +
+    'join_hash matview memoize merge multirangetypes numeric partition_aggregate partition_info partition_join ' +
+    'partition_prune plpgsql polymorphism privileges publication rangefuncs rangetypes rowsecurity rules select_parallel ' +
+    'stats stats_ext tablespace triggers tsearch updatable_views update window'
   ).split(' '),
 );
 

@@ -266,7 +266,7 @@ function connectionTo({ host, port }: UpstreamTarget, limits: CompiledConnection
     target: { host, port, hostKeys: [], tls: { mode: 'Disable' } },
     credential: {},
     ssh: { authorizedKeys: [], trustedUserCAs: [], maxConnectionsPerSubject: 16 },
-    http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000 },
+    http: { maxBodyBytes: 1_048_576, cookies: 'Pass', responseTimeoutMs: 60_000, mcpPaths: [] },
     limits,
     audit: { level: 'Commands', maxResponseBytes: 0, retentionDays: 1 },
   };

@@ -166,6 +166,16 @@ describe('text', () => {
     expect(() => see(masks, Buffer.from('a\0b'), { type: '' })).toThrow('no text');
   });
 
+  it('in another encoding than it says shows no fields', () => {
+    const masks = masksOf(FIELDS);
+    const odd = Buffer.concat([Buffer.from('{"a":"'), Buffer.from([0xe9]), Buffer.from('","password":"x"}\n')]);
+    expect(() => see(masks, Buffer.from('{"password":"x"}', 'utf16le'), { type: 'text/plain' })).toThrow('no text');
+    expect(() => see(masks, odd, { type: 'text/plain' })).toThrow('no text');
+    expect(see(masks, odd, { type: 'text/plain; charset=iso-8859-1' })).toContain('"password":"***"');
+    const event = Buffer.concat([Buffer.from('data: '), odd, Buffer.from('\n')]);
+    expect(see(masks, event, { type: 'text/event-stream' })).toContain('"password":"***"');
+  });
+
   it('of events is masked event by event', () => {
     const masks = masksOf({ ...FIELDS, ...EMAIL });
     const type = 'text/event-stream';
@@ -276,6 +286,7 @@ describe('header fields', () => {
       ...['accept-ranges', 'bytes', 'x-amz-checksum-sha256', 'x', 'cache-control', 'no-store', 'last-modified', 'now'],
     ];
     const kept = ['content-type', 'application/json', 'cache-control', 'no-store', 'last-modified', 'now'];
+    expect(answerOf(masksOf(EMAIL), { type: 'image/png', headers: ['content-length', '0'] }).body).toBe('untouched');
     for (const told of [{}, { method: 'HEAD' }, { status: 304 }]) {
       const answer = answerOf(masksOf(EMAIL), { headers, ...told });
       expect(answer.body === 'refused' ? undefined : answer.head.headers).toEqual(kept);

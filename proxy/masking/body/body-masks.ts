@@ -99,7 +99,8 @@ export function maskAnswer(
   const types = fieldValues(head.headers, 'content-type');
   const type = parseMediaType(types[0]);
   const headers = maskFields(masks, head.headers, count);
-  if (hasNoBody(method, head.status)) {
+  // What says that it is empty is held to that by the framing of the message.
+  if (hasNoBody(method, head.status) || fieldValues(head.headers, 'content-length').join() === '0') {
     return {
       body: 'untouched',
       head: { ...head, headers: mapFields(headers, (name, value) => (tellsOfBytes(name) ? undefined : value)) },

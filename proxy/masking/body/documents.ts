@@ -14,6 +14,8 @@ export interface DocumentMasks {
   readonly root: JsonPlace | undefined;
   readonly content: ContentDetectors | undefined;
   readonly limits: JsonLimits;
+  /** Strings may hold bytes that are not UTF-8: a client may replace them, and read the document all the same. */
+  readonly anyBytes?: boolean;
 }
 
 export function isMaskError(error: unknown): error is MaskError {
@@ -33,6 +35,7 @@ export function createDocumentRewriter(
     content: masks.content,
     count,
     limits: masks.limits,
+    anyBytes: masks.anyBytes === true,
     withheld: QUOTED_WITHHELD,
     nested: (text, place) => nestedDocument(masks, text, place, count, level + 1),
   });

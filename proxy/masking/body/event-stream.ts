@@ -12,7 +12,8 @@ const DATA = 'data';
  * Masks a text/event-stream (HTML, section 9.2) event by event: what the `data` lines of an event make together is a document or a text.
  * An event that nothing is found in goes on byte for byte. One that is not whole is kept, at most `limit` bytes.
  */
-export function createEventRewriter(masks: DocumentMasks, limit: number, count: CountMask): BodyTransform {
+export function createEventRewriter(of: DocumentMasks, limit: number, count: CountMask): BodyTransform {
+  const masks: DocumentMasks = { ...of, anyBytes: true };
   let kept: Buffer = Buffer.alloc(0);
   let scanned = 0;
   /** Where the line begins that is being read. */

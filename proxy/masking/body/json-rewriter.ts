@@ -27,6 +27,8 @@ export interface JsonRewriterOptions {
   readonly nested: ((text: Buffer, place: JsonPlace | undefined) => Buffer | undefined | 'no document') | undefined;
   /** In place of a string that is too long to be looked into for documents. */
   readonly withheld: Buffer;
+  /** Bytes in strings need not be UTF-8. */
+  readonly anyBytes?: boolean;
   /** Stops behind the first document; numbers and words alone are no document then. */
   readonly single?: boolean;
 }
@@ -100,7 +102,7 @@ function mayBeDocument(byte: number): boolean {
  * What the transform throws is a MaskError: SPM009 the stream is no JSON, SPM014 it is too large somewhere.
  */
 export function createJsonRewriter(options: JsonRewriterOptions): JsonRewriter {
-  const { root, content, count, limits, nested, single = false } = options;
+  const { root, content, count, limits, nested, single = false, anyBytes = false } = options;
   const utf8 = createUtf8Check();
 
   const kinds = new Uint8Array(limits.depth + 1);
@@ -496,7 +498,7 @@ export function createJsonRewriter(options: JsonRewriterOptions): JsonRewriter {
     },
     write(chunk) {
       if (chunk.length === 0) return undefined;
-      if (!utf8.push(chunk)) throw invalid('bytes that are not UTF-8');
+      if (!anyBytes && !utf8.push(chunk)) throw invalid('bytes that are not UTF-8');
       append(chunk);
       if (!begun && !begin()) {
         keep(0);

@@ -1,10 +1,11 @@
 import type { BinaryOutput } from '../../../policy/masking.ts';
-import type { MaskError } from '../errors.ts';
+import { MaskError } from '../errors.ts';
 import type { CountMask } from '../port.ts';
 import { createTextMasker } from '../stream/text-masker.ts';
 import { createDocumentRewriter, type DocumentMasks, isMaskError } from './documents.ts';
 import type { JsonRewriter } from './json-rewriter.ts';
 import type { BodyTransform } from './port.ts';
+import { createUtf8Check } from './utf8.ts';
 
 /** A line that is longer is not searched for documents, unless it begins with one. */
 const LONGEST_LINE = 64 * 1024;
@@ -23,13 +24,15 @@ const NOTHING = Buffer.alloc(0);
  * JSONP). A document that goes over lines is held back until it is whole, or until it is none.
  */
 export function createTextRewriter(
-  masks: DocumentMasks,
+  { root, content, limits }: DocumentMasks,
   binary: BinaryOutput,
   count: CountMask,
   inBody = true,
 ): BodyTransform {
-  const masker =
-    masks.content === undefined ? undefined : createTextMasker({ detectors: masks.content, binary, count });
+  const masks: DocumentMasks = { root, content, limits, anyBytes: true };
+  const masker = content === undefined ? undefined : createTextMasker({ detectors: content, binary, count });
+  // In another encoding a document would not be seen: the masker looks by itself.
+  const utf8 = masker === undefined && binary === 'Deny' ? createUtf8Check() : undefined;
   let line: Buffer[] = [];
   let lineBytes = 0;
   /** The line is too long to be looked at. */
@@ -155,6 +158,7 @@ export function createTextRewriter(
 
   return {
     write(chunk) {
+      if (utf8 !== undefined && (!utf8.push(chunk) || chunk.includes(0))) throw new MaskError('SPM008', 'no UTF-8');
       let from = 0;
       for (;;) {
         const end = chunk.indexOf(LINE_FEED, from);

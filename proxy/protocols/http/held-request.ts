@@ -44,10 +44,10 @@ const INCIDENTAL: ReadonlySet<string> = new Set([
 ]);
 
 /** The fields that an approval covers, by name; repeated ones in their order. A cookie is shown as a digest. */
-function settingsOf(headers: HeaderFields): Readonly<Record<string, string>> {
+function settingsOf(headers: HeaderFields, also?: ReadonlySet<string>): Readonly<Record<string, string>> {
   const settings: Record<string, string> = {};
   for (const [name] of eachField(headers)) {
-    if (INCIDENTAL.has(name) || Object.hasOwn(settings, `header.${name}`)) continue;
+    if (INCIDENTAL.has(name) || also?.has(name) === true || Object.hasOwn(settings, `header.${name}`)) continue;
     const value = fieldValues(headers, name).join(', ');
     settings[`header.${name}`] = name === 'cookie' ? digest(value) : value;
   }
@@ -72,7 +72,7 @@ export interface HeldInit {
 export function heldRequest(init: HeldInit): HeldCommand {
   const { session, headers, asked, verdict, requirements } = init;
   const { connection } = session;
-  const { body } = asked;
+  const body = asked.dialect?.approved ?? asked.body;
   return {
     connection,
     subject: session.identity.subject,
@@ -80,32 +80,44 @@ export function heldRequest(init: HeldInit): HeldCommand {
     target: { host: targetHost(connection) },
     text: asked.command.text,
     values: body === undefined || body.length === 0 ? [] : [{ format: isUtf8(body) ? 'text' : 'binary', bytes: body }],
-    settings: settingsOf(headers),
+    settings: settingsOf(headers, asked.dialect?.incidental),
     requirements,
-    fingerprint: fingerprintOf(session, verdict),
+    fingerprint: fingerprintOf(session, verdict, asked),
     presentation: present(init),
   };
 }
 
-/** The same request with another body, unless a rule looks at bodies: then what was approved may be what stands in it. */
-function fingerprintOf({ scope }: HttpSession, { command, decision }: Verdict): string | undefined {
+/**
+ * The same request with another body, unless a rule looks at bodies: then what was approved may be what stands in it. The text of a
+ * dialect's command says what its body asks for, so that one that a rule looks into is not to be had again with other values.
+ */
+function fingerprintOf(
+  { scope }: HttpSession,
+  { command, decision }: Verdict,
+  { dialect }: AskedRequest,
+): string | undefined {
   if (decision.reuse === 'never' || needsBody(scope)) return undefined;
+  if (dialect !== undefined && decision.reuse !== 'shape') return undefined;
   return digest(command.text);
 }
 
 function present({ headers, asked, verdict, masks, session }: HeldInit): Presentation {
   const redactions = new Set<string>();
   const hidden = (text: string): string => masks.text(text, (name) => redactions.add(name));
-  const spoken = asked.dialect?.present?.();
   const text = hidden(asked.command.text);
-  const fields = Object.entries(settingsOf(headers)).map(
+  const fields = Object.entries(settingsOf(headers, asked.dialect?.incidental)).map(
     ([name, value]) => `${name.slice('header.'.length)}: ${hidden(value)}`,
   );
-  const display = [text, ...fields, '', spoken?.display ?? bodyText(asked.body, headers, masks, redactions)].join('\n');
+  const display = [
+    text,
+    ...fields,
+    '',
+    bodyText(asked.dialect?.approved ?? asked.body, headers, masks, redactions),
+  ].join('\n');
   const bytes = Buffer.byteLength(display);
   if (bytes > MOST_SHOWN) throw new HttpRefused(laneError('SPE109', MOST_SHOWN));
   return {
-    summary: [...(spoken === undefined ? text : hidden(spoken.summary))].slice(0, SUMMARY).join(''),
+    summary: [...text].slice(0, SUMMARY).join(''),
     display,
     redactions: [...redactions].sort(),
     effects: effectsOf(verdict).map(hidden),

@@ -35,6 +35,8 @@ export interface SpokenRequest {
     head: ResponseHead,
     scope: PolicyScope,
   ): { readonly head: ResponseHead; readonly transform: BodyTransform } | undefined;
-  /** For an approver, in place of the body as it is. */
-  present?(): { readonly summary: string; readonly display: string };
+  /** What an approval covers in place of the body: the same for the same request at another attempt. */
+  readonly approved?: Buffer;
+  /** Fields that say nothing of what is asked for, besides those of every request. */
+  readonly incidental?: ReadonlySet<string>;
 }

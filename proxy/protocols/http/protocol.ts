@@ -4,10 +4,11 @@ import { createUpstreams } from './core/upstream/pools.ts';
 import { createSignIns } from './credentials/sign-in.ts';
 import { createHttpApplication } from './lane.ts';
 import { createMasksOf } from './masks.ts';
+import { mcp } from './mcp/dialect.ts';
 import type { Dialect } from './port.ts';
 
 /** What is spoken in bodies of HTTP. */
-const DIALECTS: readonly Dialect[] = [];
+const DIALECTS: readonly Dialect[] = [mcp];
 
 /** The HTTP lane of a process. */
 export function createHttpProtocol(context: LaneContext): Lane {

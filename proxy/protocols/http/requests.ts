@@ -14,13 +14,15 @@ export function requestFields(
   { credential, http }: CompiledConnection,
   signIn: SignIn,
   masks: BodyMasks,
+  /** Its answer is looked into, whatever else. */
+  spoken: boolean,
 ): HeaderFields {
   let fields = head.headers;
   if (http.cookies === 'Remove') fields = filterFields(fields, (name) => name !== 'cookie');
   const { field, concealer } = signIn;
   const own = field?.name ?? credential.httpHeader?.name.toLowerCase();
   if (own !== undefined) fields = filterFields(fields, (name) => name.replaceAll('_', '-') !== own);
-  if (concealer !== undefined) {
+  if (concealer !== undefined || spoken) {
     // A part of a secret cannot be known; nor can one that is compressed, in an answer or in the frames of a WebSocket.
     fields = filterFields(fields, (name) => !PARTIAL.has(name));
     fields = withField(fields, 'accept-encoding', 'identity');

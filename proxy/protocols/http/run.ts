@@ -139,7 +139,7 @@ export async function run(
   async function dressed(): Promise<{ readonly signIn: SignIn; readonly fields: HeaderFields }> {
     const { connection, scope } = session;
     const [signIn, masks] = await Promise.all([ports.signIns.of(connection, signal), ports.masksOf(scope, connection)]);
-    return { signIn, fields: requestFields(head, connection, signIn, masks.answers) };
+    return { signIn, fields: requestFields(head, connection, signIn, masks.answers, asked?.dialect !== undefined) };
   }
 
   async function ask(request: AskedRequest, verdict: Verdict): Promise<HttpHold> {

@@ -159,9 +159,12 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       await welcome(client, id, peer, connections, signal);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
-      const report = reportOf(error);
+      const cause = error instanceof Begun ? error.cause : error;
+      const report = reportOf(cause);
       client.refuse(refusalText(report, id));
-      observer.refused(peer, error);
+      observer.refused(peer, cause);
+      // Its record has an end already, which says why.
+      if (error instanceof Begun) return;
       const { identity, username } = client;
       const refused = { session: id, peer, code: report.code, message: report.message };
       recordRefused(connections, { ...refused, identity, claimedUser: username });
@@ -238,9 +241,11 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       // It may have ended while the target was dialled.
       if (identity.withdrawn?.aborted === true) session.fail(withdrawnReport(identity.withdrawn));
     } catch (error) {
-      const cause = gone.signal.aborted ? new Refused(sshError('SPS022'), error) : error;
-      session.finish(cause instanceof Error ? reportOf(cause).message : String(cause));
-      throw cause;
+      const failure = error instanceof Error ? error : new Error(String(error));
+      const cause = gone.signal.aborted ? new Refused(sshError('SPS022'), failure) : failure;
+      const { code, message } = reportOf(cause);
+      session.finish(message, code);
+      throw new Begun(cause);
     }
   }
 
@@ -355,6 +360,15 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
       for (const session of [...open.keys()]) session.fail(reason);
     },
   };
+}
+
+/** What ended a session whose record had begun before its client was let in. */
+class Begun extends Error {
+  override readonly cause: Error;
+  constructor(cause: Error) {
+    super(cause.message);
+    this.cause = cause;
+  }
 }
 
 function reasonOf({ signal }: Session): string {

@@ -89,7 +89,16 @@ for (const version of [15, 18] as const) {
         expect((await client.query('SHOW lock_timeout')).rows).toEqual([{ lock_timeout: '0' }]);
         // A parameter that would end our own questions is no obstacle.
         await client.query("SET statement_timeout TO '1ms'");
-        expect((await client.query('SHOW statement_timeout')).rows).toEqual([{ statement_timeout: '1ms' }]);
+        // The server may find the time to be over for this one too, and says so in its own words.
+        const shown = (): Promise<unknown> =>
+          client.query('SHOW statement_timeout').then(
+            ({ rows }) => rows,
+            ({ message }: Error) => message,
+          );
+        let seen = await shown();
+        for (let tries = 0; seen === 'canceling statement due to statement timeout' && tries < 20; tries++)
+          seen = await shown();
+        expect(seen).toEqual([{ statement_timeout: '1ms' }]);
         await client.end();
       });
 

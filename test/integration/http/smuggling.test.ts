@@ -322,7 +322,7 @@ describe('passed on, written anew', () => {
 
   it('path and query, decoded and encoded again', async () => {
     expect(await passed(head('GET /%61/%C3%A4%20;x=1/?%71=a+b&c=%26%3D&d HTTP/1.1', HOST, '{auth}'))).toContain(
-      'GET /a/%C3%A4%20;x=1/?q=a%20b&c=%26%3D&d= HTTP/1.1\r\n',
+      'GET /a/%C3%A4%20;x=1/?q=a%20b&c=%26%3D&d HTTP/1.1\r\n',
     );
   });
 

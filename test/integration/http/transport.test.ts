@@ -40,10 +40,6 @@ function origin(request: IncomingMessage, response: ServerResponse): void {
       ]);
       response.end();
       return;
-    case '/early':
-      response.writeHead(413, { connection: 'close' });
-      response.end('too much');
-      return;
     case '/early-kept':
       response.writeHead(413);
       response.end('too much');
@@ -259,10 +255,8 @@ describe('answers', () => {
   it('that come before the body is whole are passed on, and the connection goes on', async () => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
     const body = 'x'.repeat(300_000);
-    for (const target of ['/early-kept', '/early']) {
-      expect(await send(target, { method: 'POST', body, agent })).toMatchObject({ status: 413, body: 'too much' });
-      expect(await send('/a', { agent })).toMatchObject({ status: 200 });
-    }
+    expect(await send('/early-kept', { method: 'POST', body, agent })).toMatchObject({ status: 413, body: 'too much' });
+    expect(await send('/a', { agent })).toMatchObject({ status: 200 });
     agent.destroy();
   });
 
@@ -288,7 +282,9 @@ describe('answers', () => {
   it('that are cut off are cut off for the client', async () => {
     const got = await send('/half');
     expect(got).toMatchObject({ status: 200, body: 'half', whole: false });
-    expect((await lastOutcome(({ report }) => report?.code === 'SPE018')).responseBytes).toBe(4);
+    expect((await lastOutcome(({ status, report }) => status === 200 && report?.code === 'SPE018')).responseBytes).toBe(
+      4,
+    );
   });
 
   it('of a target that resets are refusals with a code', async () => {
@@ -331,7 +327,8 @@ describe('requests', () => {
       if (found === undefined) throw new Error('not yet');
       return found;
     });
-    const closed = once(request, 'close');
+    request.on('error', () => {});
+    const closed = new Promise((resolve) => request.once('close', resolve));
     request.resume();
     socket.destroy();
     await closed;
@@ -356,17 +353,16 @@ describe('requests', () => {
     await using other = await startHttpGround({ target: { port: (stale.address() as net.AddressInfo).port } });
     const bearer = { authorization: `Bearer ${await other.token()}` };
     const url = `http://127.0.0.1:${other.port}/a`;
-    const get = async (method: string): Promise<number> => {
+    const ask = async (method: string): Promise<number> => {
       const response = await fetch(url, { method, headers: bearer });
       await response.arrayBuffer();
       return response.status;
     };
-    expect([await get('GET'), await get('GET')]).toEqual([200, 200]);
-    expect(served).toBe(3);
-    // The third came on a connection that has carried one already.
-    expect(await get('DELETE')).toBe(502);
-    expect(served).toBe(4);
-    await new Promise((resolve) => stale.close(resolve));
+    expect([await ask('GET'), await ask('DELETE')]).toEqual([200, 502]);
+    expect(served).toBe(2);
+    expect([await ask('GET'), await ask('GET')]).toEqual([200, 200]);
+    expect(served).toBe(5);
+    stale.close();
   });
 });
 

@@ -86,8 +86,7 @@ describeWith(sshServer, 'the SSH bridge, with stock clients', () => {
     expect(done.stdout.toString()).toBe('y\n');
   });
 
-  // It hung twice with larger reads and writes, which are taken back; once more tells a hang from a slow machine.
-  test('a denial is text and status 126, and the connection lives on', { timeout: 60_000, retry: 1 }, async () => {
+  test('a denial is text and status 126, and the connection lives on', async () => {
     await using bridge = await bridged({
       gatekeeper: deciding(({ request }) =>
         request.type === 'exec' && request.command === 'reboot'
@@ -108,7 +107,8 @@ describeWith(sshServer, 'the SSH bridge, with stock clients', () => {
     const many = await Promise.all(Array.from({ length: 60 }, (_each, i) => run(bridge, `exit ${i}`, '', shared)));
     expect(many.map(({ status }) => status)).toEqual(Array.from({ length: 60 }, (_each, i) => i));
     expect(bridge.bridges.length).toBe(1);
-    await master.stop();
+    // SIGTERM is lost on a master that is just about to wait for its sockets.
+    await master.stop('SIGKILL');
     await bridge.bridges[0]?.ended;
   });
 

@@ -59,6 +59,8 @@ const MAX_WAITING = 64;
 const BODY_IDLE_MS = 60_000;
 /** A connection without a request under way, in milliseconds. */
 const IDLE_MS = 75_000;
+/** From our end of a connection to that of a client, in milliseconds. */
+const LINGER_MS = 10_000;
 /** Subjects of one connection of a client. */
 const MAX_SESSIONS = 64;
 
@@ -202,8 +204,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       sameConnection(last.session, connection)
     )
       return last.session;
-    const { pod: _pod, ...subject } = identity.subject;
-    const key = JSON.stringify([connection.namespace, connection.name, subject]);
+    const key = JSON.stringify([connection.namespace, connection.name, lasting(identity)]);
     let session = await sessions.get(key);
     if (session === undefined || session.ended) {
       if (sessions.size >= MAX_SESSIONS) throw new HttpRefused(httpError('SPE024', `${MAX_SESSIONS} subjects`));
@@ -329,7 +330,10 @@ export function createClientConnection(init: ClientInit): ClientConnection {
         if (waitingSince !== undefined && now - waitingSince > BODY_IDLE_MS)
           made.stop(httpError('SPE005', BODY_IDLE_MS / 1000));
       }
-      if (serving === 0 && now - usedAt > IDLE_MS) transport?.drain();
+      if (serving > 0 || now - usedAt <= IDLE_MS) return;
+      // Who does not answer our end with its own has had its time.
+      if (now - usedAt > IDLE_MS + LINGER_MS) transport?.destroy();
+      else transport?.drain();
     },
     drain() {
       if (serving === 0) transport?.drain();
@@ -338,6 +342,16 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       transport?.destroy();
     },
   };
+}
+
+/** Claims that every token has anew; others make another subject of it, as far as policy is concerned. */
+const PASSING: ReadonlySet<string> = new Set(['iat', 'exp', 'nbf', 'jti', 'warnafter']);
+
+/** What is the same in all tokens of a subject. */
+function lasting({ subject }: VerifiedIdentity): object {
+  const { pod: _pod, claims, ...rest } = subject;
+  const kept = JSON.stringify(claims, (name, value: unknown) => (PASSING.has(name) ? undefined : value));
+  return { ...rest, kept };
 }
 
 const sameConnection = ({ connection }: ManagedSession, other: CompiledConnection): boolean =>

@@ -71,6 +71,8 @@ class ClientExchange implements ManagedExchange {
   #read: Buffer | undefined;
   #abort: AbortController | undefined;
   #stopped: HttpReport | undefined;
+  /** Why it was ended from outside, and not by its client. */
+  #ended: HttpReport | undefined;
   #relay: Relay | undefined;
   #taken: Duplex | undefined;
   ending = false;
@@ -117,6 +119,7 @@ class ClientExchange implements ManagedExchange {
   }
 
   stop(report: HttpReport): void {
+    this.#ended ??= report;
     this.#cancel(report);
     if (this.#taken !== undefined) this.#taken.destroy();
     else if (this.#relay !== undefined) this.#relay.stop(report);
@@ -220,7 +223,7 @@ class ClientExchange implements ManagedExchange {
     return this.#forward(request, async ({ headers }, target) => {
       const rewritten = await request.respond?.({ status: SWITCHING, headers });
       const client = this.#accept(rewritten?.head.headers ?? headers, protocol);
-      return splice(client, target, request.watch, () => this.#stopped);
+      return splice(client, target, request.watch, () => this.#ended);
     });
   }
 

@@ -1,6 +1,6 @@
 import { type HttpReport, httpError } from './errors.ts';
 import type { HeaderFields, RequestHead } from './port.ts';
-import { encodePath, parseTarget, withQuery } from './target.ts';
+import { encodePath, parseTarget } from './target.ts';
 
 /** The head of a request as a parser of HTTP gave it, with nothing believed yet. */
 export interface RawHead {
@@ -287,5 +287,7 @@ function upgradeOf(value: string | undefined): string | undefined {
 /** The same head under another path, such as without the prefix of a base URL. @param segments decoded */
 export function withSegments(head: RequestHead, segments: readonly string[]): RequestHead {
   const path = segments.length === 0 ? '/' : `/${segments.join('/')}`;
-  return { ...head, segments, path, target: withQuery(encodePath(segments), head.query) };
+  const query = head.target.indexOf('?');
+  const target = query === -1 ? encodePath(segments) : encodePath(segments) + head.target.slice(query);
+  return { ...head, segments, path, target };
 }

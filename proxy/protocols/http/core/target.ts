@@ -39,7 +39,8 @@ export function parseTarget(target: string): Target | HttpReport {
   if (rawQuery === undefined || rawQuery === '') return { ...path, query: [], target: path.encoded };
   const query = parseQuery(rawQuery);
   if ('code' in query) return query;
-  return { path: path.path, segments: path.segments, query, target: withQuery(path.encoded, query) };
+  const encoded = query.encoded === '' ? path.encoded : `${path.encoded}?${query.encoded}`;
+  return { path: path.path, segments: path.segments, query: query.pairs, target: encoded };
 }
 
 interface Path {
@@ -89,19 +90,27 @@ const encodeSegment = (segment: string): string =>
 /** The path of these segments, encoded. @param segments decoded; a last one that is empty ends it with a slash */
 export const encodePath = (segments: readonly string[]): string => `/${segments.map(encodeSegment).join('/')}`;
 
-function parseQuery(raw: string): (readonly [string, string])[] | HttpReport {
-  const query: (readonly [string, string])[] = [];
+interface Query {
+  readonly pairs: readonly (readonly [name: string, value: string])[];
+  /** A name without `=` stays one: some servers tell it from an empty value. */
+  readonly encoded: string;
+}
+
+function parseQuery(raw: string): Query | HttpReport {
+  const pairs: (readonly [string, string])[] = [];
+  const encoded: string[] = [];
   for (const pair of raw.split('&')) {
     if (pair === '') continue;
-    if (query.length >= MAX_PARAMETERS) return wrong(`its query has more than ${MAX_PARAMETERS} parameters`);
+    if (pairs.length >= MAX_PARAMETERS) return wrong(`its query has more than ${MAX_PARAMETERS} parameters`);
     const equals = pair.indexOf('=');
     const name = decodeParameter(equals === -1 ? pair : pair.slice(0, equals));
     const value = equals === -1 ? '' : decodeParameter(pair.slice(equals + 1));
     if (name === undefined || value === undefined) return wrong('its query is not UTF-8 in percent-encoding');
     if (name.includes('\u0000') || value.includes('\u0000')) return wrong('its query has a NUL');
-    query.push([name, value]);
+    pairs.push([name, value]);
+    encoded.push(equals === -1 ? encodeParameter(name) : `${encodeParameter(name)}=${encodeParameter(value)}`);
   }
-  return query;
+  return { pairs, encoded: encoded.join('&') };
 }
 
 const decodeParameter = (text: string): string | undefined => decode(text.replaceAll('+', '%20'));

@@ -8,7 +8,7 @@ import { type KubernetesReport, kubernetesError, reportOf } from '../errors.ts';
 import { ofHttp } from '../http-report.ts';
 import type { MeaningAnswer, Understanding } from '../meaning/port.ts';
 import { createVerdict, effectsOf, type Verdict } from './verdict.ts';
-import { notApproved, rejected, stillWaiting, storeRefused } from './words.ts';
+import { heldNotice, notApproved, rejected, stillWaiting, storeRefused } from './words.ts';
 
 export type AdmissionPorts = Pick<
   LaneContext,
@@ -167,7 +167,11 @@ export async function admitRequest(
   /** It is denied whatever its body does: nothing has to be found out, and the denial says only what is certain. */
   function certainlyDenied(): boolean {
     const { certain, refine: _open, ...known } = understanding;
-    if (certain === undefined || judge(session, certain).denial === undefined) return false;
+    if (certain === undefined) return false;
+    // A condition on an object that nobody has seen yet says no for that alone.
+    const unseen = certain.statements.some(({ object }) => object === undefined);
+    if (session.scope.needs.object && unseen) return false;
+    if (judge(session, certain).denial === undefined) return false;
     understanding = { ...known, command: certain };
     return true;
   }
@@ -256,7 +260,9 @@ export async function admitRequest(
 
   async function ask(verdict: Verdict): Promise<void> {
     const { requirements } = verdict.decision;
-    const made = holding.begin(requirements, () => undefined);
+    const made = holding.begin(requirements, (ticket, needed, waitedMs) =>
+      asked.note?.(heldNotice(ticket, session.connection.namespace, needed, waitedMs)),
+    );
     hold = made;
     fresh = false;
     shown = effects(verdict);

@@ -38,6 +38,25 @@ export function stillWaiting(
   });
 }
 
+/** For a client that can be told while it waits, whole lines. @param waitedMs 0 for the first, which says everything */
+export function heldNotice(
+  ticket: ApprovalTicket,
+  namespace: string,
+  asked: readonly ApprovalRequirement[],
+  waitedMs: number,
+): string {
+  const lines =
+    waitedMs > 0
+      ? [`still waiting for approval of request ${ticket.name}, for ${Math.round(waitedMs / 1000)} s`]
+      : [
+          `this waits for approval (${why(asked)})`,
+          who(ticket),
+          `it runs once approved: ${approve(ticket, namespace)}`,
+          'Ctrl-C withdraws the request',
+        ];
+  return lines.map((line) => `sallyport: ${line}\n`).join('');
+}
+
 /** The answer of `hold: Reject`: clients would only come again for as long as they have patience. */
 export function rejected(
   ticket: ApprovalTicket,

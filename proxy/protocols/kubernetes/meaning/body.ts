@@ -1,6 +1,6 @@
-import { type Document, isAlias, parseAllDocuments, visit } from 'yaml';
+import { type Document, isAlias, isScalar, parseAllDocuments, visit } from 'yaml';
 import type { RequestInfo } from '../request/request-info.ts';
-import { duplicateName, isObject, type JsonObject } from './json.ts';
+import { ambiguity, isObject, type JsonObject } from './json.ts';
 import type { Patch } from './pointer.ts';
 import type { BodyRefusal } from './port.ts';
 import { type ProtobufObject, parseProtobuf } from './protobuf.ts';
@@ -29,8 +29,8 @@ const PATCHES: ReadonlyMap<string, Patch['type']> = new Map([
 
 /** As `maxJSONPatchOperations` of the API server. */
 const MOST_OPERATIONS = 10_000;
-/** Longest YAML that is parsed; JSON may be as long as the lane lets a body be. */
-const LONGEST_YAML = 1024 * 1024;
+/** Longest YAML that is parsed, which takes much longer than JSON; that may be as long as the lane lets a body be. */
+const LONGEST_YAML = 32 * 1024;
 
 function refuse(refusal: string, status: 400 | 415 = 400): BodyRefusal {
   return { status, refusal };
@@ -53,8 +53,8 @@ function parseJson(source: string): Parsed {
   } catch {
     return refuse('it is no valid JSON');
   }
-  const twice = duplicateName(source);
-  return twice === undefined ? { value } : refuse(`the member ${JSON.stringify(twice)} is there twice`);
+  const odd = ambiguity(source);
+  return odd === undefined ? { value } : refuse(odd);
 }
 
 /**
@@ -62,36 +62,48 @@ function parseJson(source: string): Parsed {
  * repeated keys, more than one document. It is sent on as JSON, so that there is but one reading of it.
  */
 function parseYaml(source: string): Parsed {
-  if (source.length > LONGEST_YAML) return refuse('the YAML is longer than 1 MiB: send JSON');
-  const options = { version: '1.1', uniqueKeys: true, merge: false, stringKeys: true, logLevel: 'silent' } as const;
-  const documents = parseAllDocuments(source, options);
-  const [document] = documents;
-  if (document === undefined || documents.length > 1) return refuse('the YAML is not one document');
-  if (document.errors.length > 0) return refuse('it is no valid YAML');
-  if (hasIndirection(document))
-    return refuse('anchors, aliases, tags and merged mappings of YAML are not taken: send JSON');
-  let value: unknown;
+  if (source.length > LONGEST_YAML) return refuse('the YAML is longer than 32 KiB: send JSON');
   try {
-    value = document.toJS({ maxAliasCount: 0 });
+    const options = {
+      version: '1.1',
+      uniqueKeys: false,
+      merge: false,
+      stringKeys: true,
+      prettyErrors: false,
+      logLevel: 'silent',
+    } as const;
+    const documents = parseAllDocuments(source, options);
+    const [document] = documents;
+    if (document === undefined || documents.length > 1) return refuse('the YAML is not one document');
+    if (document.errors.length > 0) return refuse('it is no valid YAML');
+    const odd = oddity(document);
+    if (odd !== undefined) return refuse(`${odd}: send JSON`);
+    const value: unknown = document.toJS({ maxAliasCount: 0 });
+    if (!jsonOnly(value)) return refuse('the YAML has values that JSON has none for: send JSON');
+    return parseJson(JSON.stringify(value));
   } catch {
+    // Nested deeper than the stack, or a value that cannot be made.
     return refuse('it is no valid YAML');
   }
-  return jsonOnly(value) ? { value } : refuse('the YAML has values that JSON has none for: send JSON');
 }
 
-function hasIndirection(document: Document): boolean {
-  let found = false;
+/** What in a document two readers could take for two things. */
+function oddity(document: Document): string | undefined {
+  let odd: string | undefined;
   visit(document, {
-    Pair(_, { key }) {
-      if (typeof key === 'object' && key !== null && 'value' in key && key.value === '<<') found = true;
+    Map(_, { items }) {
+      const names = items.map(({ key }) => (isScalar(key) ? String(key.value) : ''));
+      // The library's own check compares each with each.
+      if (new Set(names).size < names.length) odd = 'a name stands twice in one mapping of the YAML';
+      if (names.includes('<<')) odd = 'merged mappings of YAML are not taken';
     },
     Node(_, node) {
       // A tag stands there only where the text names one.
-      if (isAlias(node) || node.anchor !== undefined || node.tag !== undefined) found = true;
-      return found ? visit.BREAK : undefined;
+      const indirect = isAlias(node) || node.anchor !== undefined || node.tag !== undefined;
+      if (indirect) odd = 'anchors, aliases and tags of YAML are not taken';
     },
   });
-  return found;
+  return odd;
 }
 
 /** Dates, binary and NaN have no JSON that everybody agrees on. */

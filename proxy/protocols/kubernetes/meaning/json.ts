@@ -37,39 +37,55 @@ export function same(a: unknown, b: unknown): boolean {
   );
 }
 
+/** Levels of objects and lists in one another: more than any object of Kubernetes has, less than the stack holds. */
+const DEEPEST = 500;
+const [QUOTE, BACKSLASH, COLON] = ['"', '\\', ':'].map((character) => character.charCodeAt(0));
+const [OPEN_OBJECT, CLOSE_OBJECT, OPEN_LIST, CLOSE_LIST] = ['{', '}', '[', ']'].map((character) =>
+  character.charCodeAt(0),
+);
+
+/** Where the string that begins at `start` ends: behind its quote. */
+function endOfString(json: string, start: number): number {
+  let at = start + 1;
+  for (let code = json.charCodeAt(at); code !== QUOTE; code = json.charCodeAt(at)) at += code === BACKSLASH ? 2 : 1;
+  return at + 1;
+}
+
 /**
- * A name that an object of this JSON has twice. Go keeps the last one in a map, and mixes both in a struct: no reader is right for both.
+ * What two readers could take for two things, in words that complete "the body is not understood: ...": a name that an object has twice.
+ * Go keeps the last one in a map, and mixes both in a struct: no reader is right for both. And what is nested too deep to be walked.
  * @param json valid JSON: `JSON.parse` has taken it
  */
-export function duplicateName(json: string): string | undefined {
-  /** Names of each object that is open; undefined: an array. */
+export function ambiguity(json: string): string | undefined {
+  /** Names of each object that is open; undefined: a list. */
   const open: (Set<string> | undefined)[] = [];
-  const token = /"(?:[^"\\]|\\.)*"|[{}[\]:,]/gs;
-  let pending: string | undefined;
-  for (const [found] of json.matchAll(token)) {
-    switch (found) {
-      case '{':
+  let [start, end] = [0, 0];
+  for (let at = 0; at < json.length; at++) {
+    switch (json.charCodeAt(at)) {
+      case QUOTE:
+        [start, end] = [at, endOfString(json, at)];
+        at = end - 1;
+        break;
+      case OPEN_OBJECT:
         open.push(new Set());
         break;
-      case '[':
+      case OPEN_LIST:
         open.push(undefined);
         break;
-      case '}':
-      case ']':
+      case CLOSE_OBJECT:
+      case CLOSE_LIST:
         open.pop();
         break;
-      case ',':
-        break;
-      case ':': {
+      case COLON: {
         const names = open.at(-1);
-        const name = JSON.parse(pending ?? '""') as string;
-        if (names?.has(name) === true) return name;
+        const name = JSON.parse(json.slice(start, end)) as string;
+        if (names?.has(name) === true) return `the member ${JSON.stringify(name)} is there twice`;
         names?.add(name);
         break;
       }
       default:
-        pending = found;
     }
+    if (open.length > DEEPEST) return `it is nested deeper than ${DEEPEST} levels`;
   }
   return undefined;
 }
@@ -84,4 +100,9 @@ const exactNumbers: Reviver = (_name, value, { source }) =>
 export function edited(json: string, change: (value: unknown) => unknown): Buffer {
   const value: unknown = JSON.parse(json, exactNumbers as (name: string, value: unknown) => unknown);
   return Buffer.from(JSON.stringify(change(value)));
+}
+
+/** Whether a `metadata.resourceVersion` names a version. None and zero do not: whatever is there is meant then. */
+export function isVersion(value: unknown): value is string {
+  return typeof value === 'string' && !/^0*$/.test(value);
 }

@@ -1,5 +1,5 @@
 import type { RequestBody } from './body.ts';
-import { edited, isObject, list, member, text } from './json.ts';
+import { edited, isObject, isVersion, list, member } from './json.ts';
 import { overlap, type Patch, parsePointer } from './pointer.ts';
 
 /**
@@ -48,7 +48,7 @@ export function pin(body: RequestBody, resourceVersion: string): Pinned | undefi
   const { bytes } = body.written;
   if (body.type === 'protobuf') {
     const named = body.object.resourceVersion;
-    return named === '' ? undefined : { bytes, named };
+    return isVersion(named) ? { bytes, named } : undefined;
   }
   const json = bytes.toString('utf8');
   const patch = body.type === 'patch' ? body.patch : ({ type: 'merge', value: body.value } as const);
@@ -58,7 +58,7 @@ export function pin(body: RequestBody, resourceVersion: string): Pinned | undefi
   const metadata = member(value, 'metadata');
   if (Object.hasOwn(value, 'metadata') && !isObject(metadata)) return undefined;
   const named = member(metadata, 'resourceVersion');
-  if (named === undefined || named === '')
-    return { bytes: edited(json, (whole) => withVersion(whole, resourceVersion)) };
-  return text(named) === '' ? undefined : { bytes, named: text(named) };
+  if (isVersion(named)) return { bytes, named };
+  const unnamed = named === undefined || typeof named === 'string';
+  return unnamed ? { bytes: edited(json, (whole) => withVersion(whole, resourceVersion)) } : undefined;
 }

@@ -113,16 +113,17 @@ export function namedServiceAccount(spec: unknown): string | undefined {
   return name === '' || name === 'default' ? undefined : name;
 }
 
-/** AppArmor's profiles in annotations, the older way. */
+/** Whether an annotation of a pod names a profile of AppArmor or seccomp: how it was done before there were fields for it. */
+export function confines(annotation: string): boolean {
+  return /^(container\.apparmor\.security\.beta|(container\.)?seccomp\.security\.alpha)\.kubernetes\.io(\/|$)/.test(
+    annotation,
+  );
+}
+
 export function hasUnconfinedAnnotation(metadata: unknown): boolean {
   const annotations = member(metadata, 'annotations');
   if (!isObject(annotations)) return false;
-  return Object.entries(annotations).some(
-    ([name, value]) =>
-      (name.startsWith('container.apparmor.security.beta.kubernetes.io/') && text(value) === 'unconfined') ||
-      (name.startsWith('seccomp.security.alpha.kubernetes.io/') && text(value) === 'unconfined') ||
-      (name.startsWith('container.seccomp.security.alpha.kubernetes.io/') && text(value) === 'unconfined'),
-  );
+  return Object.entries(annotations).some(([name, value]) => confines(name) && text(value) === 'unconfined');
 }
 
 /**

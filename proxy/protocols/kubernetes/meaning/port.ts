@@ -7,7 +7,7 @@ import type { RequestInfo, RequestLine } from '../request/request-info.ts';
  * 1. `understand` reads URL and body. Where the outcome depends on what is there already it says the worst: a policy that allows the
  *    command so allows the request whatever it turns out to do.
  * 2. Where that is not allowed, or a person will look at it, and there is a `refine`, that asks the API server what would become of the
- *    request (`dryRun=All`), and says what it is. The lane decides anew. `resolve` takes these steps.
+ *    request (`dryRun=All`), and says what it is. The lane decides anew. What `certain` says is denied need not be asked about.
  *
  * What is forwarded has `body` of the understanding that was decided on, where it has one. It is good for now: after a hold the lane
  * understands and refines again, and decides on that.
@@ -68,7 +68,10 @@ export interface DryRun {
 export interface Understanding {
   readonly info: RequestInfo;
   readonly command: KubernetesCommand;
-  /** What the request is whatever its body does: where that is denied, nothing has to be found out. Absent: nothing is certain. */
+  /**
+   * What the request is whatever its body does: where that is denied, nothing has to be found out, unless a rule looks at the object
+   * (`PolicyScope.needs.object`) and there is none in the statements yet. Absent: nothing is certain.
+   */
   readonly certain?: KubernetesCommand;
   /**
    * Finds out more; absent: there is nothing to find out.

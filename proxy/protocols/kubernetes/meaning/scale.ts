@@ -98,25 +98,26 @@ export function autoscalerOf({
   return subresource === '' ? AUTOSCALERS.get(`${apiGroup}/${resource}`) : undefined;
 }
 
-const PLURALS: ReadonlyMap<string, string> = new Map([
-  ['Deployment', 'deployments'],
-  ['StatefulSet', 'statefulsets'],
-  ['ReplicaSet', 'replicasets'],
-  ['ReplicationController', 'replicationcontrollers'],
-]);
+/** The resource of a kind, where nobody is asked: `UnsafeGuessKindToResource` of k8s.io/apimachinery/pkg/api/meta. */
+function pluralOf(kind: string): string {
+  const singular = kind.toLowerCase();
+  if (singular.endsWith('s')) return `${singular}es`;
+  return singular.endsWith('y') ? `${singular.slice(0, -1)}ies` : `${singular}s`;
+}
 
-/** What an autoscaler scales, as a resource; undefined: a kind whose resource is not known here. */
+/** What an autoscaler scales, as a resource; undefined: it does not say. */
 export function scaledBy(
   autoscaler: unknown,
 ): { readonly group: string; readonly resource: string; readonly name: string } | undefined {
   const reference = member(autoscaler, 'spec', 'scaleTargetRef');
-  const resource = PLURALS.get(text(member(reference, 'kind')) || 'Deployment');
+  const kind = text(member(reference, 'kind')) || 'Deployment';
   const version = text(member(reference, 'apiVersion'));
   const name = text(member(reference, 'name'));
-  if (resource === undefined || name === '') return undefined;
-  // The controller takes an absent one, which older clients send, for the group that has the kind.
+  if (name === '') return undefined;
+  const core = kind === 'ReplicationController' && !version.includes('/');
+  // The controller finds the group of one that names none, as older clients do, by the kind.
   const named = version.includes('/') ? (version.split('/', 1)[0] ?? '') : '';
-  return { group: resource === 'replicationcontrollers' ? '' : named || 'apps', resource, name };
+  return { group: core ? '' : named || 'apps', resource: pluralOf(kind), name };
 }
 
 /** What an autoscaler says, without what it was seen to do. In the first version part of it stands in annotations. */

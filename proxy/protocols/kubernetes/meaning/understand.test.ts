@@ -218,6 +218,12 @@ describe('pods', () => {
     expect(tuples('PATCH', `${DEPLOYMENTS}/web`, image, strategic)).toEqual(['patch deployments/web', 'unknown']);
     const label = { metadata: { labels: { a: 'b' } } };
     expect(tuples('PATCH', `${DEPLOYMENTS}/web`, label, strategic)).toEqual(['patch deployments/web']);
+    const annotate = (annotations: object | null) => ({ spec: { template: { metadata: { annotations } } } });
+    const restart = annotate({ 'kubectl.kubernetes.io/restartedAt': '2026-11-26T00:00:00Z' });
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, restart, strategic)).toEqual(['patch deployments/web']);
+    const unconfined = annotate({ 'container.apparmor.security.beta.kubernetes.io/web': 'unconfined' });
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, unconfined, strategic)).toContain('unknown');
+    expect(tuples('PATCH', `${DEPLOYMENTS}/web`, annotate(null), strategic)).toContain('unknown');
   });
 });
 
@@ -237,6 +243,10 @@ test('an update without a version may create', () => {
   const target = '/api/v1/namespaces/shop/configmaps/c';
   expect(tuples('PUT', target, object({}))).toEqual(['update configmaps/c', 'create configmaps/c']);
   expect(tuples('PUT', target, object({ resourceVersion: '7' }))).toEqual(['update configmaps/c']);
+  expect(tuples('PUT', target, object({ resourceVersion: '0' }))).toEqual([
+    'update configmaps/c',
+    'create configmaps/c',
+  ]);
   const owned = object({ resourceVersion: '7', ownerReferences: [{ kind: 'Pod', name: 'p', uid: 'u' }] });
   expect(tuples('PUT', target, owned)).toEqual(['update configmaps/c', 'delete configmaps/c']);
 });
@@ -247,36 +257,46 @@ test('the words of an exec are those of its URL, in order', () => {
 });
 
 describe('a body is refused', () => {
-  test.each([
+  const nested = (levels: number): string => `{"a":${'['.repeat(levels)}${']'.repeat(levels)}}`;
+  test.each<[string, string, string | Buffer, string, RegExp]>([
     [
+      'a name twice',
       'POST',
-      DEPLOYMENTS,
       '{"spec":{"replicas":1},"spec":{"paused":true}}',
       'application/json',
       /"spec" is there twice/,
     ],
     [
+      'a name twice, once escaped',
       'POST',
-      DEPLOYMENTS,
       '{"spec":{"replicas":1,"re\\u0070licas":9}}',
       'application/json',
       /"replicas" is there twice/,
     ],
-    ['POST', DEPLOYMENTS, '[]', 'application/json', /no object/],
-    ['POST', DEPLOYMENTS, '{', 'application/json', /no valid JSON/],
-    ['POST', DEPLOYMENTS, Buffer.from('{"a":"\xff"}', 'latin1'), 'application/json', /UTF-8/],
-    ['POST', DEPLOYMENTS, '\ufeff{}', 'application/json', /no valid JSON/],
-    ['POST', DEPLOYMENTS, '{}', 'application/cbor', /not taken/],
-    ['POST', DEPLOYMENTS, 'k8s\0nonsense', 'application/vnd.kubernetes.protobuf', /no object in protobuf/],
-    ['PATCH', `${DEPLOYMENTS}/web`, '{}', 'application/apply-patch+cbor', /not taken/],
-    ['PATCH', `${DEPLOYMENTS}/web`, '{}', 'Application/Merge-Patch+JSON', /not taken/],
-    ['PATCH', `${DEPLOYMENTS}/web`, '{}', 'application/json-patch+json', /list of operations/],
-    ['PATCH', `${DEPLOYMENTS}/web`, 'a: &x 1\nb: *x', 'application/apply-patch+yaml', /anchors/],
-    ['PATCH', `${DEPLOYMENTS}/web`, 'a: 1\na: 2', 'application/apply-patch+yaml', /no valid YAML/],
-    ['PATCH', `${DEPLOYMENTS}/web`, 'a: 1\n---\na: 2', 'application/apply-patch+yaml', /one document/],
-  ])('%s %s %s', (method, target, body, contentType, why) => {
+    ['a name twice behind a backslash', 'POST', '{"a":"\\\\","a":1}', 'application/json', /"a" is there twice/],
+    ['a list', 'POST', '[]', 'application/json', /no object/],
+    ['half of JSON', 'POST', '{', 'application/json', /no valid JSON/],
+    ['Latin-1', 'POST', Buffer.from('{"a":"\xff"}', 'latin1'), 'application/json', /UTF-8/],
+    ['a byte order mark', 'POST', '\ufeff{}', 'application/json', /no valid JSON/],
+    ['600 levels', 'POST', nested(600), 'application/json', /nested deeper/],
+    ['200,000 levels', 'POST', nested(200_000), 'application/json', /nested deeper|no valid JSON/],
+    ['15,000 levels of YAML', 'POST', '[ '.repeat(15_000), 'application/yaml', /no valid YAML/],
+    ['long YAML', 'POST', 'a: b\n'.repeat(60_000), 'application/yaml', /32 KiB/],
+    ['CBOR', 'POST', '{}', 'application/cbor', /not taken/],
+    ['no protobuf', 'POST', 'k8s\0nonsense', 'application/vnd.kubernetes.protobuf', /no object in protobuf/],
+    ['an apply in CBOR', 'PATCH', '{}', 'application/apply-patch+cbor', /not taken/],
+    ['a type in capitals', 'PATCH', '{}', 'Application/Merge-Patch+JSON', /not taken/],
+    ['a JSON patch that is none', 'PATCH', '{}', 'application/json-patch+json', /list of operations/],
+    ['an alias', 'PATCH', 'a: &x 1\nb: *x', 'application/apply-patch+yaml', /anchors/],
+    ['a tag', 'PATCH', 'a: !!int "3"', 'application/apply-patch+yaml', /tags/],
+    ['a merged mapping', 'PATCH', '<<: {a: 1}\nb: 2', 'application/apply-patch+yaml', /merged/],
+    ['a name twice in YAML', 'PATCH', 'a: 1\n"a": 2', 'application/apply-patch+yaml', /twice/],
+    ['two documents', 'PATCH', 'a: 1\n---\na: 2', 'application/apply-patch+yaml', /one document/],
+    ['a date', 'PATCH', 'a: 2026-11-26', 'application/apply-patch+yaml', /no JSON|JSON has none/],
+  ])('%s', (_name, method, body, contentType, why) => {
+    const target = method === 'POST' ? DEPLOYMENTS : `${DEPLOYMENTS}/web`;
     expect(meant(method, target, body, contentType)).toMatchObject({ refusal: expect.stringMatching(why) });
-  });
+  }); // prettier-ignore
 });
 
 test('YAML is sent on as the JSON that was read of it', () => {

@@ -3,8 +3,8 @@ import type { KubernetesEffect, KubernetesMeaning } from '../../../../policy/kub
 import type { RequestInfo } from '../request/request-info.ts';
 import type { RequestBody } from './body.ts';
 import { effectsOf, itself } from './effects.ts';
-import { type JsonObject, list, member } from './json.ts';
-import { podSpecPath } from './pods.ts';
+import { isObject, isVersion, list, member } from './json.ts';
+import { confines, podSpecPath } from './pods.ts';
 import { changesOnly, literalAt, mayChange, type Patch, type Path } from './pointer.ts';
 import { autoscalerOf, count, isCustom, replicasPath } from './scale.ts';
 
@@ -41,15 +41,19 @@ export function worstOfUpdate(info: RequestInfo, object: unknown): readonly Kube
   return [...others, scaling(info, object, custom && next === 0 ? undefined : next)];
 }
 
+/** Whether a patch may change annotations of pods that once confined them; of pods that run already none does. */
+function mayUnconfine({ resource }: RequestInfo, patch: Patch, pods: Path): boolean {
+  const at = [...pods.slice(0, -1), 'metadata', 'annotations'];
+  if (resource === 'pods' || !mayChange(patch, at)) return false;
+  const annotations = patch.type === 'json' ? undefined : member(patch.value, ...at);
+  // Others, such as the one that `kubectl rollout restart` writes, are only written down.
+  return !isObject(annotations) || Object.keys(annotations).some((name) => name.startsWith('$') || confines(name));
+}
+
 function unknownPatch(info: RequestInfo, patch: Patch): string | undefined {
   const pods = info.subresource === '' ? podSpecPath(info) : undefined;
-  if (
-    pods !== undefined &&
-    (mayChange(patch, pods) || mayChange(patch, [...pods.slice(0, -1), 'metadata', 'annotations']))
-  ) {
-    // Labels and annotations of a pod that runs already confine it no more and no less.
-    if (info.resource !== 'pods' || mayChange(patch, pods))
-      return 'what the patch makes of the pods is not in the request';
+  if (pods !== undefined && (mayChange(patch, pods) || mayUnconfine(info, patch, pods))) {
+    return 'what the patch makes of the pods is not in the request';
   }
   if (
     autoscalerOf(info) !== undefined &&
@@ -109,9 +113,9 @@ function alsoOf(info: RequestInfo, body: RequestBody): readonly string[] {
 function mayCreate(body: Exclude<RequestBody, { type: 'none' }>): boolean {
   switch (body.type) {
     case 'protobuf':
-      return body.object.resourceVersion === '';
+      return !isVersion(body.object.resourceVersion);
     case 'object':
-      return !hasVersion(body.value);
+      return !isVersion(member(body.value, 'metadata', 'resourceVersion'));
     case 'patch':
       return body.patch.type === 'apply';
     default: {
@@ -119,11 +123,6 @@ function mayCreate(body: Exclude<RequestBody, { type: 'none' }>): boolean {
       throw new Error(`body of unknown type ${JSON.stringify(never)}`);
     }
   }
-}
-
-function hasVersion(object: JsonObject): boolean {
-  const version = member(object, 'metadata', 'resourceVersion');
-  return typeof version === 'string' && version !== '';
 }
 
 /** An object with an owner that is not there is deleted by the garbage collector: a delete by another route. */

@@ -2,7 +2,7 @@ import { type KubernetesReport, withdrawnReport } from '../errors.ts';
 import { acceptChannels } from './channel-client.ts';
 import type { CommandClient, CommandClientHandlers } from './command-port.ts';
 import { dialCommand } from './command-upstream.ts';
-import { streamError } from './errors.ts';
+import { CLIENT_LEFT, streamError } from './errors.ts';
 import type { Transport } from './negotiate.ts';
 import type { StreamAdmitted, StreamCall } from './port.ts';
 import { followProgram, type Program } from './program.ts';
@@ -31,6 +31,10 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   let client: CommandClient | undefined;
   let program: Program | undefined;
   let clientOver = false;
+  /** It is over: who has not read the end yet is not waited for beyond the session. */
+  let told = false;
+  /** Its client has read the end, or has gone. */
+  const gone = Promise.withResolvers<void>();
   const relay = createStdinRelay({
     stdin: (bytes) => program?.stdin(bytes),
     resized: (size) => program?.resized(size),
@@ -44,6 +48,7 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
       relay.close();
       leaving.abort(error ?? new Error('the client left'));
       program?.clientGone();
+      gone.resolve();
     },
   };
 
@@ -67,8 +72,11 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   const ended = (): void => {
     leaving.abort(exchange.signal.reason);
     if (client === undefined) return;
-    if (program === undefined) client.finish(statusBytes(withdrawnReport(exchange.signal), call));
-    else program.stop(withdrawnReport(exchange.signal));
+    const report = withdrawnReport(exchange.signal);
+    if (report.code === CLIENT_LEFT) handlers.closed(undefined);
+    else if (told) client.destroy();
+    else if (program === undefined) client.finish(statusBytes(report, call));
+    else program.stop(report);
   };
   exchange.signal.addEventListener('abort', ended, { once: true });
   const heartbeat = setInterval(() => client?.heartbeat(), HEARTBEAT_MS).unref();
@@ -81,6 +89,8 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
     });
     if ('denied' in admission) await refuse(admission.denied);
     else await run(admission.admitted);
+    told = true;
+    if (client !== undefined) await gone.promise;
   } finally {
     exchange.signal.removeEventListener('abort', ended);
     clearInterval(heartbeat);

@@ -64,3 +64,6 @@ export function streamError(
   const message = row.message.replace('{}', () => String(fill));
   return { code, status: row.status, reason: row.reason, message, hint: hint || row.hint, ...more };
 }
+
+/** What the core aborts an exchange with whose client has gone: nothing is wrong then. */
+export const CLIENT_LEFT = 'SPE020';

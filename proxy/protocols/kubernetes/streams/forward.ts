@@ -1,5 +1,5 @@
 import { withdrawnReport } from '../errors.ts';
-import { streamError } from './errors.ts';
+import { CLIENT_LEFT, streamError } from './errors.ts';
 import { acceptForward, type ForwardClient, type ForwardClientHandlers } from './forward-client.ts';
 import { dialForward, type ForwardUpstream } from './forward-upstream.ts';
 import type { Transport } from './negotiate.ts';
@@ -61,7 +61,10 @@ function followForward({ session, exchange }: StreamCall, { seq, limits, granted
   let upstream: ForwardUpstream | undefined;
   let client: ForwardClient | undefined;
   let done = false;
-  const aborted = (): void => end(withdrawnReport(exchange.signal).code);
+  const aborted = (): void => {
+    const { code } = withdrawnReport(exchange.signal);
+    end(code === CLIENT_LEFT ? undefined : code);
+  };
   const timer = maxDurationMs === undefined ? undefined : setTimeout(() => end('SPL101'), maxDurationMs).unref();
   const heartbeat = setInterval(() => client?.heartbeat(), HEARTBEAT_MS).unref();
 

@@ -37,7 +37,7 @@ export function programQuery(kind: StreamKind, query: RequestHead['query']): Pro
     } else return `the parameter ${name.slice(0, 64)}`;
   }
   const [stdin = false, stdout = false, stderr = false, tty = false] = FLAGS.map((name) => flags.get(name));
-  if (!stdin && !stdout && !stderr) return 'none of stdin, stdout and stderr';
+  if (!stdin && !stdout && (!stderr || tty)) return 'none of stdin, stdout and stderr';
   if (kind === 'exec' && argv.length === 0) return 'no command';
   return { container: container ?? '', argv, stdin, stdout, stderr: stderr && !tty, tty };
 }

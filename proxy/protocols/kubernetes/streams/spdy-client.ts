@@ -31,7 +31,6 @@ export function acceptSpdy(
   const streams = new Map<StreamType, SpdyStream>();
   const sizes = createSizeReader();
   const ready = Promise.withResolvers<void>();
-  const timer = setTimeout(() => over(new Error('it opened not all of its streams')), STREAMS_MS).unref();
 
   const NOTHING: SpdyStreamHandlers = { data: () => undefined, end: () => undefined, reset: () => undefined };
   const OF_TYPE: Readonly<Record<StreamType, SpdyStreamHandlers>> = {
@@ -69,6 +68,7 @@ export function acceptSpdy(
 
   const socket = exchange.accept(['x-stream-protocol-version', protocol]);
   const connection = serveSpdy(socket, { opened, mostStreams: expected.size }, over);
+  const timer = setTimeout(() => over(new Error('it opened not all of its streams')), STREAMS_MS).unref();
 
   return {
     output(stream, bytes) {

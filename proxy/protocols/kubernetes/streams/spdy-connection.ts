@@ -40,13 +40,19 @@ export function serveSpdy(
     }
   }
 
+  /** What was sent is read first, however slowly. */
+  function goodbye(): void {
+    session.close();
+    socket.end(() => {
+      const timer = setTimeout(() => socket.destroy(), CLOSE_MS).unref();
+      socket.once('close', () => clearTimeout(timer));
+    });
+  }
+
   function over(error: Error | undefined): void {
     if (gone) return;
     gone = true;
-    session.close();
-    socket.end();
-    const timer = setTimeout(() => socket.destroy(), CLOSE_MS).unref();
-    socket.once('close', () => clearTimeout(timer));
+    goodbye();
     closed(error);
   }
 
@@ -65,12 +71,7 @@ export function serveSpdy(
     get leaving() {
       return session.leaving;
     },
-    close() {
-      session.close();
-      socket.end();
-      const timer = setTimeout(() => socket.destroy(), CLOSE_MS).unref();
-      socket.once('close', () => clearTimeout(timer));
-    },
+    close: goodbye,
     destroy: () => void socket.destroy(),
   };
 }

@@ -10,7 +10,7 @@ export interface MessageSocket {
   send(bytes: Buffer): Promise<void> | undefined;
   /** A sign of life that nobody answers: a peer that is not read hears of us, and one that is gone is noticed. */
   heartbeat(): void;
-  /** Ends it once what was sent has gone out. */
+  /** Ends it once what was sent has gone out, however slowly it is read. */
   close(): void;
   destroy(): void;
 }
@@ -36,6 +36,8 @@ export function openMessages(socket: WebSocket, handlers: MessageHandlers): Mess
   let failure: Error | undefined;
   let ended = false;
   let told = false;
+  /** Settles when all that was sent has gone out. */
+  let flushed: Promise<void> = Promise.resolve();
 
   async function drain(): Promise<void> {
     busy = true;
@@ -83,18 +85,20 @@ export function openMessages(socket: WebSocket, handlers: MessageHandlers): Mess
   return {
     send(bytes) {
       if (socket.readyState !== WebSocket.OPEN) return undefined;
-      const sent = new Promise<void>((resolve) => socket.send(bytes, { binary: true }, () => resolve()));
-      return socket.bufferedAmount > MOST_WAITING_BYTES ? sent : undefined;
+      flushed = new Promise((resolve) => socket.send(bytes, { binary: true }, () => resolve()));
+      return socket.bufferedAmount > MOST_WAITING_BYTES ? flushed : undefined;
     },
     heartbeat() {
       if (socket.readyState === WebSocket.OPEN) socket.pong();
     },
     close() {
-      if (socket.readyState !== WebSocket.OPEN) return;
-      socket.close(NORMAL);
-      socket.resume();
-      const timer = setTimeout(() => socket.terminate(), CLOSE_MS).unref();
-      socket.once('close', () => clearTimeout(timer));
+      void flushed.then(() => {
+        if (socket.readyState !== WebSocket.OPEN) return;
+        socket.close(NORMAL);
+        socket.resume();
+        const timer = setTimeout(() => socket.terminate(), CLOSE_MS).unref();
+        socket.once('close', () => clearTimeout(timer));
+      });
     },
     destroy: () => socket.terminate(),
   };

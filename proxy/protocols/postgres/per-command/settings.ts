@@ -21,6 +21,9 @@ function settingsQuery(besides: string): string {
 /** Names of the protocol's prepared statements that are left. */
 export const READ_STATEMENTS = 'SELECT name, name FROM pg_catalog.pg_prepared_statements WHERE NOT from_sql';
 
+/** The same, where the session's own limit of time is too short for it. */
+export const READ_STATEMENTS_UNLIMITED = `SET LOCAL statement_timeout = 0; ${READ_STATEMENTS}`;
+
 /** The query that sets them again; undefined when there are none. */
 export function setAgain(settings: ReadonlyMap<string, string>): Buffer | undefined {
   // The role last: it may be one that could not set the others.

@@ -2,7 +2,13 @@ import type { Wire } from '../../../listener/wire.ts';
 import * as encode from '../wire/encode.ts';
 import { B, F, STATUS } from '../wire/messages.ts';
 import { type Answer, createOwnQueries } from './own-queries.ts';
-import { READ_SETTINGS, READ_SETTINGS_UNLIMITED, READ_STATEMENTS, setAgain } from './settings.ts';
+import {
+  READ_SETTINGS,
+  READ_SETTINGS_UNLIMITED,
+  READ_STATEMENTS,
+  READ_STATEMENTS_UNLIMITED,
+  setAgain,
+} from './settings.ts';
 import { createSplitter, type Piece } from './split.ts';
 import { namesPrepared, Statements } from './statements.ts';
 import { createSuccession, type LeasedConnection, type SuccessionOptions } from './succession.ts';
@@ -34,6 +40,8 @@ type Phase = 'idle' | 'moving' | 'between' | 'open' | 'answering';
 
 const HEAD = 5;
 const CANCELED = '57014';
+/** A limit of a millisecond ends even the lifting of it, on a busy machine. */
+const UNLIMITED_TRIES = 20;
 const COPY_IN: ReadonlySet<number> = new Set([F.CopyData, F.CopyDone, F.CopyFail]);
 const FROM_CLIENT: ReadonlySet<number> = new Set([F.CopyData]);
 const FROM_SERVER: ReadonlySet<number> = new Set([B.DataRow, B.CopyData]);
@@ -243,9 +251,11 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
   /** The command is over: its connection and its login go. */
   async function end(leased: LeasedConnection): Promise<void> {
     try {
-      const answer = await ask(encode.query(READ_SETTINGS));
-      settings = rowsOf(answer.failure === CANCELED ? await ask(encode.query(READ_SETTINGS_UNLIMITED)) : answer);
-      if (asksStatements && !closed) statements.keep(new Set(rowsOf(await ask(encode.query(READ_STATEMENTS))).keys()));
+      settings = rowsOf(await askInTime(READ_SETTINGS, READ_SETTINGS_UNLIMITED));
+      if (asksStatements && !closed) {
+        const left = await askInTime(READ_STATEMENTS, READ_STATEMENTS_UNLIMITED);
+        statements.keep(new Set(rowsOf(left).keys()));
+      }
       asksStatements = false;
       if (closed) return;
       connection = undefined;
@@ -267,6 +277,14 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
     } catch (error) {
       failed(error);
     }
+  }
+
+  /** Where the session's own limit of time ends it, in another form: which lifts the limit first, unless that too took too long. */
+  async function askInTime(query: string, unlimited: string): Promise<Answer> {
+    let answer = await ask(encode.query(query));
+    for (let tries = 0; answer.failure === CANCELED && tries < UNLIMITED_TRIES && !closed; tries++)
+      answer = await ask(encode.query(unlimited));
+    return answer;
   }
 
   function ask(query: Buffer): Promise<Answer> {

@@ -38,12 +38,12 @@ export function splice(
         if (!to.destroyed && !from.readableEnded) to.destroy();
         if (--open > 0) return;
         report ??= stopped();
-        const whole = client.readableEnded && target.readableEnded && report === undefined;
+        // How the two take leave of each other is their protocol's: a closed connection is an end like any other.
         resolve({
           status: 101,
           requestBytes,
           responseBytes,
-          complete: whole || report === undefined,
+          complete: report === undefined,
           ...(report === undefined ? {} : { report }),
         });
       });

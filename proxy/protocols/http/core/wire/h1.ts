@@ -45,10 +45,9 @@ export function createHttp1Server(options: Http1Options): Http1Server {
     noDelay: true,
     joinDuplicateHeaders: false,
     shouldUpgradeCallback: (request: IncomingMessage) => {
-      const { upgrade } = request.headers;
-      return (
-        typeof upgrade === 'string' && request.headers['content-length'] === undefined && options.upgrades(upgrade)
-      );
+      const { upgrade, 'content-length': length = '0' } = request.headers;
+      // Clients that begin SPDY by POST say that they send no body.
+      return typeof upgrade === 'string' && length === '0' && options.upgrades(upgrade);
     },
   } as http.ServerOptions);
   server.timeout = 0;
