@@ -159,7 +159,12 @@ class Http2Incoming implements Incoming {
     const fields: Record<string, string> = {};
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
-    this.source.sendTrailers(fields);
+    try {
+      this.source.sendTrailers(fields);
+    } catch {
+      // Fields that HTTP/2 has not: the client sees that the answer is not whole.
+      this.destroy();
+    }
   }
 
   destroy(): void {
