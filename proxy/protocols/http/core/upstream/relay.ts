@@ -117,6 +117,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     socket: Duplex,
   ): void {
     const { upgraded } = this.#init;
+    // Its close tells of it.
+    socket.on('error', () => {});
     if (upgraded === undefined || this.#settled) {
       socket.destroy();
       return;
