@@ -178,6 +178,17 @@ describe('requests that need people', () => {
     expect(g.origin.seen.at(-1)?.body).toBe('{"text":"two"}');
   });
 
+  test('are judged anew while they wait, and by the policy of that moment', async () => {
+    const before = sent();
+    const waiting = refund(15, { prefer: 'wait=60' });
+    await g.request((found) => stateOf(found) === 'Pending' && found.spec.request.display?.includes('15') === true);
+    const denied = `${POLICY}    - {name: stop, effect: Deny, message: Not today., http: {methods: [POST], paths: ["/v1/**"]}}\n`;
+    await g.edit('policy.yaml', denied);
+    expect((await waiting).json()).toMatchObject({ code: 'SPE100', reason: 'Not today.' });
+    await g.edit('policy.yaml', POLICY);
+    expect(sent()).toBe(before);
+  });
+
   test('are shown to approvers as they are sent, to the letter', async () => {
     const body = '{"to": "a\\"b, c", "amount":1e400,"amount" :{ "x": [], "y":[1, {}]}}';
     const { request } = (

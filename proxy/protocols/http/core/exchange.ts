@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { VerifiedIdentity } from '../../../ports.ts';
-import { createRequestBody, DISCARD_BYTES, discardBody, type RequestBody } from './body.ts';
+import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { withoutFields } from './headers.ts';
 import type {
@@ -60,6 +60,11 @@ export function createExchange(init: ExchangeInit): ManagedExchange {
   return new ClientExchange(init);
 }
 
+const bodyOf = ({ incoming, expectsContinue }: ExchangeInit): RequestBody =>
+  createRequestBody(incoming, () => {
+    if (expectsContinue) incoming.sendContinue();
+  });
+
 class ClientExchange implements ManagedExchange {
   readonly head: RequestHead;
   readonly session: ManagedSession;
@@ -83,9 +88,7 @@ class ClientExchange implements ManagedExchange {
     this.head = init.head;
     this.session = init.session;
     this.seq = init.seq;
-    this.#body = createRequestBody(init.incoming, () => {
-      if (init.expectsContinue) init.incoming.sendContinue();
-    });
+    this.#body = init.head.hasBody ? bodyOf(init) : NO_BODY;
     init.incoming.onClosed = () => this.#cancel(httpError('SPE020'));
   }
 

@@ -71,6 +71,9 @@ type Pseudo = Readonly<Record<string, string | undefined>>;
 
 const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM;
 
+/** Answers without a body. */
+const BARE: ReadonlySet<number> = new Set([204, 205, 304]);
+
 class Http2Incoming implements Incoming {
   readonly raw: RawHead;
   readonly source: ServerHttp2Stream;
@@ -109,7 +112,11 @@ class Http2Incoming implements Incoming {
   }
 
   get gone(): boolean {
-    return this.source.destroyed || this.source.closed || this.source.writableEnded;
+    const { source } = this;
+    // Node ends the side of the answer to HEAD before there is one.
+    return (
+      source.destroyed || source.closed || (source.writableEnded && (source.headersSent || this.raw.method !== 'HEAD'))
+    );
   }
 
   sendContinue(): void {
@@ -126,7 +133,9 @@ class Http2Incoming implements Incoming {
       if (before === undefined) fields[name] = value;
       else fields[name] = [...(Array.isArray(before) ? before : [String(before)]), value];
     }
-    this.source.respond(fields, { waitForTrailers: true });
+    // What has no body has no trailers either, and waiting for them would hold its head back.
+    const bare = this.raw.method === 'HEAD' || BARE.has(status);
+    this.source.respond(fields, { waitForTrailers: !bare });
   }
 
   flushHead(): void {
