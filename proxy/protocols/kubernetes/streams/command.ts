@@ -21,12 +21,12 @@ const HEARTBEAT_MS = 10_000;
 /**
  * An exec or attach, from its request to its end. The client is upgraded as late as can be, so that what is refused is a plain answer,
  * which every client shows; but kubectl since 1.31 takes any plain answer to its WebSocket for a server that knows none, and asks once
- * more over SPDY. Who speaks v5 is therefore upgraded and reads a denial as the Status of the command: one request is one denial.
+ * more over SPDY. Who reads a Status is therefore upgraded and reads a denial as the Status of the command: one request is one denial.
  * @throws RecorderError
  */
 export async function serveCommand(call: StreamCall, asked: ProgramQuery, transport: CommandTransport): Promise<void> {
   const { exchange, session, kind } = call;
-  const readsStatus = transport.protocol === 'v5.channel.k8s.io';
+  const readsStatus = transport.type === 'channels' && transport.readsStatus;
   const leaving = new AbortController();
   let client: CommandClient | undefined;
   let program: Program | undefined;
