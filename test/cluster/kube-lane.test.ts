@@ -325,6 +325,14 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     await expect(ground.plane.get('configmap', 'kept', 'other')).rejects.toThrow('not found');
   });
 
+  it('withdraws the request of a client that leaves', LIMIT, async () => {
+    const held = await ground.start(['scale', 'deployment/web', '--replicas=7']);
+    const { name } = (await ground.pending()).metadata;
+    held.child.kill('SIGINT');
+    await held.ended;
+    await ground.requestFor((found) => found.metadata.name === name && stateOf(found) === 'Withdrawn');
+  });
+
   it('asks a client to come again that has waited long enough, and keeps its place', LIMIT, async () => {
     const configuration = path.join(ground.folder, 'sallyport.yaml');
     const worker = await startWorker({
