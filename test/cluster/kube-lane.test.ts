@@ -1,16 +1,19 @@
 /** The Kubernetes lane before a real API server, with stock kubectl and with clients that lie. */
 
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import path from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { loadConfiguration } from '../../api/configuration.ts';
 import { checkRules } from '../../api/rules.ts';
+import { loadKubeConfig } from '../../kube/access.ts';
+import { createClusterIdentity } from '../../proxy/cluster/own-identity.ts';
 import { startWorker } from '../../proxy/standalone/worker.ts';
 import { stateOf } from '../support/approval-ground.ts';
 import { describeWith } from '../support/requires.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
+import { clientOf } from './kube-ground.ts';
 import { type KubeLaneGround, startKubeLaneGround } from './kube-lane-ground.ts';
 
 const LIMIT = { timeout: 60_000 };
@@ -87,6 +90,7 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
       controlPlane: { audit: 'Metadata' },
       manifests: OBJECTS,
       resources: { 'agents.yaml': policy() },
+      connections: { cluster: '', other: 'credential: {secretRef: {name: other}}' },
     });
   }, 120_000);
   afterAll(() => ground?.[Symbol.asyncDispose]());
@@ -247,6 +251,44 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     // It is known who asks, and denied what is asked: not 401.
     expect(text).toContain('SPL001');
     expect(text).not.toContain(token);
+  });
+
+  it('signs in with a kubeconfig that is whole in itself, and with no other', LIMIT, async () => {
+    const whole = await readFile(await ground.plane.clientAs('gateway', ['system:masters']), 'utf8');
+    const config = JSON.parse(whole) as { users: { user: object }[] };
+    const secret = path.join(ground.state, 'secrets', 'default', 'other');
+    await mkdir(secret, { recursive: true, mode: 0o700 });
+    const running = { ...config, users: [{ name: 'user', user: { exec: { command: 'touch', args: ['ran'] } } }] };
+    await writeFile(path.join(secret, 'kubeconfig'), JSON.stringify(running), { mode: 0o600 });
+    const refused = await ground.kubectl(['auth', 'whoami'], { connection: 'other' });
+    expect(refused.stderr).toContain('exec plugins are not run');
+    await writeFile(path.join(secret, 'kubeconfig'), whole, { mode: 0o600 });
+    const { stdout } = await ground.kubectl(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], {
+      connection: 'other',
+    });
+    expect(stdout).toBe('gateway');
+  });
+
+  it('has tokens made for accounts', LIMIT, async () => {
+    const access = await loadKubeConfig({ kubeconfig: ground.plane.kubeconfig, env: {} });
+    const client = await clientOf(ground.plane.kubeconfig);
+    try {
+      const identity = createClusterIdentity({ access, client });
+      expect(await identity.signIn()).toMatchObject({ clientCertificate: { key: expect.stringContaining('KEY') } });
+      const { token, expiresAt } = await identity.serviceAccountToken(
+        { namespace: 'default', name: 'agent' },
+        { audiences: [], ttlSeconds: 600 },
+        AbortSignal.timeout(10_000),
+      );
+      expect(expiresAt.getTime()).toBeGreaterThan(Date.now() + 500_000);
+      const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } };
+      const { body } = await client.request('POST', '/apis/authentication.k8s.io/v1/tokenreviews', { body: review });
+      expect(JSON.parse(body.toString())).toMatchObject({
+        status: { authenticated: true, user: { username: 'system:serviceaccount:default:agent' } },
+      });
+    } finally {
+      client.close();
+    }
   });
 
   it('holds what needs people, and makes exactly that request, once', LIMIT, async () => {
