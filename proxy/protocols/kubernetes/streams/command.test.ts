@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { WebSocket, WebSocketServer } from 'ws';
+import { HttpRefused, httpError } from '../../http/core/errors.ts';
 import { kubernetesError } from '../errors.ts';
 import type { StreamAdmission, StreamAsk, StreamCall } from './port.ts';
 import { serveStream } from './serve.ts';
@@ -55,9 +56,7 @@ async function run({ upstream = () => undefined, refuse, protocols = ['v5.channe
   const gateway = http.createServer();
   gateway.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
     const left = new AbortController();
-    socket.on('close', () =>
-      left.abort(Object.assign(new Error('the client went away'), { code: 'SPE020', hint: '' })),
-    );
+    socket.on('close', () => left.abort(new HttpRefused(httpError('SPE020'))));
     socket.on('error', () => undefined);
     socket.unshift(head);
     const headers = request.rawHeaders.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text));

@@ -1,4 +1,4 @@
-import { type KubernetesReport, withdrawnReport } from '../errors.ts';
+import type { KubernetesReport } from '../errors.ts';
 import { acceptChannels } from './channel-client.ts';
 import type { CommandClient, CommandClientHandlers } from './command-port.ts';
 import { dialCommand } from './command-upstream.ts';
@@ -10,7 +10,7 @@ import { type ProgramQuery, programTarget } from './query.ts';
 import { programFacts } from './record.ts';
 import { acceptSpdy } from './spdy-client.ts';
 import { createStdinRelay } from './stdin-relay.ts';
-import { answerRefusal, lines, reportLines, statusBytes } from './told.ts';
+import { answerRefusal, endOf, lines, reportLines, statusBytes } from './told.ts';
 import { whyUnmaskable } from './unmaskable.ts';
 
 type CommandTransport = Exclude<Transport, { readonly type: 'tunnel' }>;
@@ -72,7 +72,7 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   const ended = (): void => {
     leaving.abort(exchange.signal.reason);
     if (client === undefined) return;
-    const report = withdrawnReport(exchange.signal);
+    const report = endOf(exchange.signal);
     if (report.code === CLIENT_LEFT) handlers.closed(undefined);
     else if (told) client.destroy();
     else if (program === undefined) client.finish(statusBytes(report, call));
