@@ -53,7 +53,7 @@ spec:
         resources: [pods, pods/attach, pods/exec]
         namespaces: [default]
         # Programs that run what their words say are named.
-        commands: ["**", sh, "sh -c **", "tar **", "head **"]
+        commands: ["**", sh, "sh -c **", "sleep **", "tar **", "head **"]
     - name: ports
       effect: Allow
       kubernetes: {operations: [PortForward], resources: [pods, pods/portforward], namespaces: [default]}
@@ -222,5 +222,13 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
     await client.says(/tick\n(.|\n)*tick/);
     client.child.kill();
     await client.ended;
+  });
+
+  test('a right that is withdrawn ends what runs, and says so', async () => {
+    const client = await ground.start(['exec', 'web', '-c', 'web', '--', 'sh', '-c', 'echo begun; sleep 1000']);
+    await client.says(/begun/);
+    await ground.edit('streams.yaml', POLICY.replace('{name: agent}', '{name: nobody}'));
+    expect(await client.ended).toMatchObject({ status: 1 });
+    expect(client.stderr()).toContain('your access was withdrawn');
   });
 });

@@ -37,6 +37,8 @@ const OURS: ReadonlySet<string> = new Set([
 /** Requests that change nothing may be sent once more (RFC 9110, section 9.2.1). */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const SWITCHING = 101;
+/** For the last words on a connection that was handed over. */
+const GOODBYE_MS = 500;
 
 export interface ExchangeInit {
   readonly incoming: Incoming;
@@ -80,6 +82,8 @@ class ClientExchange implements ManagedExchange {
   #ended: HttpReport | undefined;
   #relay: Relay | undefined;
   #taken: Duplex | undefined;
+  /** It is spoken on by whoever handles the exchange. */
+  #handedOver = false;
   ending = false;
 
   constructor(init: ExchangeInit) {
@@ -124,9 +128,19 @@ class ClientExchange implements ManagedExchange {
   stop(report: HttpReport): void {
     this.#ended ??= report;
     this.#cancel(report);
-    if (this.#taken !== undefined) this.#taken.destroy();
+    if (this.#taken !== undefined) this.#endTaken(this.#taken);
     else if (this.#relay !== undefined) this.#relay.stop(report);
     else if (this.#incoming.begun) this.#incoming.destroy();
+  }
+
+  /** Who was handed a connection has heard of it by the signal, and says goodbye in its own protocol; a splice has none. */
+  #endTaken(client: Duplex): void {
+    if (!this.#handedOver) {
+      client.destroy();
+      return;
+    }
+    const timer = setTimeout(() => client.destroy(), GOODBYE_MS).unref();
+    client.once('close', () => clearTimeout(timer));
   }
 
   async readBody(limit: number): Promise<Buffer> {
@@ -234,6 +248,7 @@ class ClientExchange implements ManagedExchange {
     const protocol = this.head.upgrade;
     this.#end();
     if (protocol === undefined) throw new HttpRefused(httpError('SPE022', 'websocket'));
+    this.#handedOver = true;
     return this.#accept(headers, protocol);
   }
 
@@ -252,6 +267,7 @@ class ClientExchange implements ManagedExchange {
 
   takeOver(): Duplex {
     this.#end();
+    this.#handedOver = true;
     return this.#take();
   }
 
