@@ -156,7 +156,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
       const sized = 'until [ "$(stty size)" = "30 99" ]; do sleep 0.1; done';
       client.child.stdin?.write(`${sized}; echo ${marker.toUpperCase()} >&2; exit 4\n`);
       expect(await client.ended).toMatchObject({ status: 4 });
-      expect(client.stdout()).toContain(`\n${marker.toUpperCase()}`);
+      expect(client.stdout()).toMatch(new RegExp(`^(# )?${marker.toUpperCase()}\\r?$`, 'm'));
       const events = await ground.recorded(
         (event) => event.e === 'command.executed' && JSON.stringify(event).includes(marker.toUpperCase()),
       );
