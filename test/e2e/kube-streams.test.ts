@@ -152,9 +152,11 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
         ['-qec', `stty rows 30 cols 99; ${kubectl} exec -it web -c web -- sh`, '/dev/null'],
         { program: 'script', environment },
       );
-      client.child.stdin?.write(`stty size; echo ${marker.toUpperCase()} >&2; exit 4\n`);
+      // The size comes on a stream of its own, a moment after the input.
+      const sized = 'until [ "$(stty size)" = "30 99" ]; do sleep 0.1; done';
+      client.child.stdin?.write(`${sized}; echo ${marker.toUpperCase()} >&2; exit 4\n`);
       expect(await client.ended).toMatchObject({ status: 4 });
-      expect(client.stdout()).toMatch(/30 99\s+MARKER-/);
+      expect(client.stdout()).toMatch(new RegExp(`^(# )?${marker.toUpperCase()}\\r?$`, 'm'));
       const events = await ground.recorded(
         (event) => event.e === 'command.executed' && JSON.stringify(event).includes(marker.toUpperCase()),
       );
