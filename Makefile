@@ -45,7 +45,7 @@ test: build debian-cluster ## Run every test; the last line is "N passed, N fail
 	preparing=$$!; $(VITEST); status=$$?; kill $$preparing 2>/dev/null; exit $$status
 
 test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
-	@$(VITEST) api policy approval record delivery certificate kube operator proxy archive cli scripts demo bench
+	@$(VITEST) --project unit
 
 test-integration: build debian-tests ## Run the tests against real servers and programs
 	@$(VITEST) test/integration test/support
