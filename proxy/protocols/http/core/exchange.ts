@@ -181,6 +181,8 @@ class ClientExchange implements ManagedExchange {
   }
 
   async #forward(request: ForwardRequest, upgraded?: Parameters<typeof relay>[0]['upgraded']): Promise<Outcome> {
+    // What has ended meanwhile is not sent: not even begun.
+    if (this.#stopped !== undefined) return this.#unsent(this.#stopped);
     const options = this.#options(request, upgraded === undefined ? undefined : this.head.upgrade);
     const { body } = options;
     this.#relay = relay({
@@ -192,12 +194,16 @@ class ClientExchange implements ManagedExchange {
       refuse: (report) => this.#send(this.#init.render(report, this.head)),
       ...(upgraded === undefined ? {} : { upgraded }),
     });
-    if (this.#stopped !== undefined) this.#relay.stop(this.#stopped);
     const outcome = await this.#relay.outcome;
     // What the client still sends belongs to nothing.
     if (!outcome.complete) this.#cancel(outcome.report ?? httpError('SPE020'));
     this.#body.discard(DISCARD_BYTES);
     return outcome;
+  }
+
+  async #unsent(report: HttpReport): Promise<Outcome> {
+    await this.#send(this.#init.render(report, this.head));
+    return { status: report.status, requestBytes: 0, responseBytes: 0, complete: false, report };
   }
 
   #options(request: ForwardRequest, upgrade: string | undefined): Dispatcher.DispatchOptions {
