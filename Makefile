@@ -33,7 +33,7 @@ debian-demo:
 	@scripts/setup.sh debian postgresql-client
 
 debian-bench: debian-tests
-	@scripts/setup.sh debian pgbouncer
+	@scripts/setup.sh debian pgbouncer nginx
 
 build: $(READY) ## Compile to dist/
 	@rm -rf dist && $(TSC) -p tsconfig.build.json
@@ -45,7 +45,7 @@ test: build debian-cluster ## Run every test; the last line is "N passed, N fail
 	preparing=$$!; $(VITEST); status=$$?; kill $$preparing 2>/dev/null; exit $$status
 
 test-unit: $(READY) ## Run the tests that stand beside their files and need nothing
-	@$(VITEST) api policy approval record delivery certificate kube operator proxy archive cli scripts demo bench
+	@$(VITEST) --project unit
 
 test-integration: build debian-tests ## Run the tests against real servers and programs
 	@$(VITEST) test/integration test/support
@@ -71,9 +71,9 @@ format: $(READY) ## Format the sources in place
 generate: $(READY) ## Write the generated files again
 	@$(foreach script,$(GENERATED),$(NODE) $(script) &&) true
 
-bench: build debian-bench ## Compare with PostgreSQL and pgbouncer side by side (BENCH_FLAGS=--quick for a short run)
+bench: build debian-bench ## Compare with PostgreSQL, pgbouncer, sshd and nginx side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
-	@$(foreach part,record sessions approvals ssh,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
+	@$(foreach part,record sessions approvals ssh http kubernetes,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts

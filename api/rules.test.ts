@@ -132,6 +132,36 @@ spec:
     ]);
   });
 
+  test('an entry about objects of Kubernetes says one thing, and binaryOutput needs something to look for', () => {
+    const masking = (rest: string): string => `
+apiVersion: sallyport.dev/v1alpha1
+kind: MaskingRule
+metadata: {name: m}
+spec:
+  connections: {all: true}
+  ${rest}`;
+    for (const good of [
+      'secrets: ["*"]',
+      'fields: ["spec.key"], resources: [pods]',
+      'env: [A], namespaces: ["shop-*"]',
+    ])
+      expect(broken('MaskingRule', masking(`kubernetes: [{${good}}]`))).toEqual([]);
+    for (const bad of ['transform: {nullify: {}}', 'secrets: ["*"], env: ["*"]'])
+      expect(broken('MaskingRule', masking(`kubernetes: [{${bad}}]`))).toEqual([
+        'spec.kubernetes.0: each kubernetes entry needs exactly one of secrets, configMaps, env, annotations and fields',
+      ]);
+    expect(broken('MaskingRule', masking('kubernetes: [{secrets: ["*"], resources: [pods]}]'))).toEqual([
+      expect.stringContaining('resources says which objects fields are of'),
+    ]);
+    expect(broken('MaskingRule', masking('kubernetes: [{fields: ["$.a[0]"]}]'))).toEqual([
+      expect.stringContaining('write a dotted path'),
+    ]);
+    expect(broken('MaskingRule', masking('kubernetes: [{secrets: ["*"]}]\n  binaryOutput: Pass'))).toEqual([]);
+    expect(broken('MaskingRule', masking('columns: [{match: [a.b.c]}]\n  binaryOutput: Pass'))).toEqual([
+      expect.stringContaining('binaryOutput says how output and bodies are searched'),
+    ]);
+  });
+
   test('the same rule is told for each item that breaks it', () => {
     const found = broken('AccessConnection', connection('host: orders-db, addresses: [a/b, "10.0.0.0/8", c/d]'));
     expect(found.map((text) => text.split(':')[0])).toEqual(['spec.target.addresses.0', 'spec.target.addresses.2']);

@@ -140,3 +140,37 @@ describe('problems of HTTP rules', () => {
     expect(held({ paths: ['/**'] }, { mcp: { methods: ['ping'] } })).toEqual([]);
   });
 });
+
+describe('conditions on what most requests do not have', () => {
+  const of = (connection: AccessConnection, rule: Omit<RuleSpec, 'name'>) =>
+    told(connection, [
+      { name: 'r', ...rule },
+      { name: 'http', effect: 'Allow', http: { methods: ['*'], paths: ['/**'] } },
+      { name: 'cluster', effect: 'Allow', kubernetes: { verbs: ['*'], resources: ['*'], namespaces: ['*'] } },
+    ]).filter((problem) => !problem.startsWith('SPP004'));
+  const body = 'command.http.body.amount > 5';
+  const object = 'command.kubernetes.object.metadata.name == "x"';
+
+  it.each<[string, AccessConnection, Omit<RuleSpec, 'name'>]>([
+    ['methods', httpConnection(), { effect: 'Deny', when: body, http: { paths: ['/v1/refunds'] } }],
+    ['methods', httpConnection(), { effect: 'RequireApproval', when: body, http: { methods: ['GET', 'POST'] } }],
+    ['verbs', kubernetesConnection(), { effect: 'Deny', when: object, kubernetes: { namespaces: ['shop'] } }],
+    ['verbs', kubernetesConnection(), { effect: 'Deny', when: object, kubernetes: { verbs: ['*'] } }],
+  ])('are told of, with the list that would say which: %s', (list, connection, rule) => {
+    const policies = [policy('p', [{ name: 'r', ...rule }])];
+    const found = compiled({ connections: [connection], policies }).problems.find(({ code }) => code === 'SPP017');
+    expect(found?.path).toEqual(['spec', 'rules', 0, 'when']);
+    expect(found?.message).toContain('rule r hits every request that has no command.');
+    expect(found?.fix).toContain(`name in ${list} only`);
+  });
+
+  it.each<[AccessConnection, Omit<RuleSpec, 'name'>]>([
+    [httpConnection(), { effect: 'Deny', when: body, http: { methods: ['POST', 'PUT'] } }],
+    [httpConnection(), { effect: 'Deny', when: `has(command.http.body) && ${body}`, http: { paths: ['/**'] } }],
+    [httpConnection(), { effect: 'Allow', when: body, http: { methods: ['GET'], paths: ['/**'] } }],
+    [kubernetesConnection(), { effect: 'Deny', when: object, kubernetes: { verbs: ['create', 'patch'] } }],
+    [kubernetesConnection(), { effect: 'Deny', when: object, kubernetes: { operations: ['PrivilegedPod'] } }],
+  ])('and not where they are there, or asked for', (connection, rule) => {
+    expect(of(connection, rule)).toEqual([]);
+  });
+});

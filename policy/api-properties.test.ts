@@ -205,7 +205,7 @@ const PROTOCOLS: readonly (readonly [string, Protocol])[] = [
 const named = (all: readonly Rule[]): RuleSpec[] => all.map((one, index) => ({ name: `r${index}`, ...one }));
 const RANK = { Deny: 0, RequireApproval: 1, Allow: 2 } as const;
 const strict = ({ verdict, observed }: Decision): number => RANK[observed ?? verdict];
-const RUNS = { numRuns: 400 };
+const RUNS = { numRuns: 250 };
 
 describe.each(PROTOCOLS)('for any policies and any command of %s', (_, protocol) => {
   const when = fc.option(fc.constantFrom(...protocol.conditions, 'now.getHours() > 11', 'not valid ('), {

@@ -83,6 +83,11 @@ export const POLICY_PROBLEMS = {
     message: 'rule {rule}: "{entry}" means {means}: {reason}',
     advice: 'write ** as a segment of its own, such as /v1/**, or a single *',
   },
+  SPP017: {
+    severity: 'warning',
+    message: 'rule {rule} hits every request that has no {path}: reading it fails there, and what fails hits',
+    advice: 'name in {list} only those that have one, or ask first with has({path})',
+  },
 } as const satisfies Readonly<Record<string, { severity: 'warning' | 'error'; message: string; advice: string }>>;
 
 export type PolicyProblemCode = keyof typeof POLICY_PROBLEMS;

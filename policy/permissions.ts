@@ -12,7 +12,7 @@ export function permissionRows(candidates: Candidates, masks: readonly CompiledM
 }
 
 function ruleRow(rule: CompiledRule): PermissionRow {
-  const { statements, relations, functions } = rule.spec.sql ?? {};
+  const { statements, relations, functions } = rule.spec.sql ?? httpLists(rule.spec.http);
   // In Deny and RequireApproval a list that is absent means any, unless another list narrows the rule to something else.
   const any = rule.effect === 'Allow' ? '' : '*';
   const conditions = [
@@ -28,6 +28,17 @@ function ruleRow(rule: CompiledRule): PermissionRow {
     rule: ruleName(rule.ref),
     message: rule.message ?? '',
   };
+}
+
+/** Methods stand where statements do, paths where relations do, tools of MCP where functions do. */
+function httpLists(http: CompiledRule['spec']['http']): {
+  readonly statements?: readonly string[] | undefined;
+  readonly relations?: readonly string[] | undefined;
+  readonly functions?: readonly string[] | undefined;
+} {
+  if (http === undefined) return {};
+  const { methods, paths, mcp } = http;
+  return { statements: mcp?.methods ?? methods, relations: paths, functions: mcp?.tools };
 }
 
 function maskRows(mask: CompiledMask): PermissionRow[] {

@@ -212,7 +212,7 @@ function checkRule(
 
 /** Entries about Kubernetes and HTTP that do not do what they say. */
 function checkApiRule(
-  { effect, ref, spec }: CompiledRule,
+  rule: CompiledRule,
   {
     object,
     path,
@@ -224,7 +224,10 @@ function checkApiRule(
   },
   report: Report,
 ): void {
+  const { effect, ref, spec } = rule;
   const { kubernetes, http } = spec;
+  const absent = readsWhatMayBeAbsent(rule);
+  if (absent !== undefined) report('AccessPolicy', object, 'SPP017', { rule: ref.rule, ...absent }, [...path, 'when']);
   if (kubernetes !== undefined) {
     for (const { list, index, entry, reason } of deadKubernetesEntries(kubernetes, effect === 'Allow')) {
       const values = { rule: ref.rule, entry, reason };
@@ -307,6 +310,25 @@ function denyingRules(
     if (selected(other.object, speaking, guardrailNamespace).length < speaking.length) return [];
     return other.rules.filter(({ effect, when }) => effect === 'Deny' && when === undefined);
   });
+}
+
+const HAVE_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH']);
+const HAVE_OBJECT: ReadonlySet<string> = new Set(['create', 'update', 'patch']);
+
+/** A rule that takes away, and whose condition reads what most of the requests do not have that its lists are about. */
+function readsWhatMayBeAbsent({ effect, when, spec }: CompiledRule): { path: string; list: string } | undefined {
+  if (effect === 'Allow' || when === undefined || when.error !== undefined) return undefined;
+  const reads = (path: string): boolean => when.paths.has(path) && !when.text.includes(`has(${path})`);
+  const body = 'command.http.body';
+  const object = 'command.kubernetes.object';
+  if (spec.http !== undefined && reads(body)) {
+    const all = spec.http.methods?.every((method) => HAVE_BODY.has(method)) === true || spec.http.mcp !== undefined;
+    return all ? undefined : { path: body, list: 'methods' };
+  }
+  if (spec.kubernetes === undefined || !reads(object)) return undefined;
+  const { verbs, operations } = spec.kubernetes;
+  const all = verbs === undefined ? operations !== undefined : verbs.every((verb) => HAVE_OBJECT.has(verb));
+  return all ? undefined : { path: object, list: 'verbs' };
 }
 
 /** Messages of MCP are told from other requests by the paths that connections declare. */

@@ -29,6 +29,7 @@ export const SECONDS: Readonly<Record<string, number>> = {
   'test/cluster/proxy-connector.test.ts': 30,
   'test/cluster/proxy-identity.test.ts': 29,
   'test/cluster/proxy-replicas.test.ts': 51,
+  'test/e2e/api-lanes.test.ts': 90,
   'test/e2e/node.test.ts': 41,
   'test/e2e/operations.test.ts': 128,
   'test/e2e/quickstart.test.ts': 150,

@@ -87,7 +87,7 @@ export interface AccessConnection {
      */
     credential?: {
       /**
-       * A fixed credential. Keys by protocol: Postgres username and password (or tls.crt and tls.key); SSH username and ssh-privatekey (or password); Kubernetes token; HTTP token (sent as a bearer token), or username and password (sent as basic authentication), and tls.crt with tls.key (a client certificate), alone or besides.
+       * A fixed credential. Keys by protocol: Postgres username and password (or tls.crt and tls.key); SSH username and ssh-privatekey (or password); Kubernetes token, or tls.crt and tls.key, or kubeconfig (whole in itself, for the target); HTTP token (sent as a bearer token), or username and password (sent as basic authentication), and tls.crt with tls.key (a client certificate), alone or besides.
        */
       secretRef?: {
         /**
@@ -199,7 +199,7 @@ export interface AccessConnection {
        */
       impersonate?: {
         /**
-         * A token that may impersonate, under key token. Default: the proxy's own service account.
+         * Whoever may impersonate, with the keys of secretRef for Kubernetes. Default: the proxy's own service account, for the API server of its own cluster.
          */
         secretRef?: {
           /**

@@ -2,11 +2,18 @@ import type { BodyPart, ExchangeEnd, ExchangeFacts } from '../../record/replay/e
 
 /** Words about exchanges over HTTP. Not yet safe to show: whoever shows them escapes them. */
 
-export function exchangeWords({ version, upgrade }: ExchangeFacts): readonly string[] {
+export function exchangeWords({ version, upgrade, details }: ExchangeFacts): readonly string[] {
   return [
+    kubectlWords(details?.['kubernetes']),
     version === undefined ? undefined : `HTTP/${version}`,
     upgrade === undefined ? undefined : `upgrade to ${upgrade}`,
   ].filter((fact) => fact !== undefined);
+}
+
+/** A request to an API server in the words of kubectl. */
+function kubectlWords(details: unknown): string | undefined {
+  if (typeof details !== 'object' || details === null || !('words' in details)) return undefined;
+  return typeof details.words === 'string' ? details.words : undefined;
 }
 
 /** `name: value`, one for each. */

@@ -564,9 +564,18 @@ describe('words', () => {
     ['get /metrics', url('/metrics')],
     ['Scale (patch) of deployments.apps/scale shop/web', asked('patch', 'shop/deployments/web/scale')],
     ["Exec of cat '/a b' in pods/exec shop/web-1", execOf(['cat', '/a b'])],
-    ['ReadSecret (list) of secrets', asked('list', '/secrets')],
+    ['ReadSecret (list) of secrets in all namespaces', asked('list', '/secrets')],
+    ['list pods in all namespaces', asked('list', '/pods')],
+    ['list nodes', asked('list', '/nodes')],
+    ['get nodes n', asked('get', '/nodes/n')],
   ])('%s', (words, command) => {
     expect(decide([], command).denied).toBe(words);
+  });
+
+  it('say why a list of everything is not covered', () => {
+    const pods = inShop({ verbs: ['list'], resources: ['pods'] });
+    expect(decide([pods], asked('list', '/pods')).message).toContain('ask for one namespace');
+    expect(decide([pods], asked('list', 'pay/pods')).message).toBeUndefined();
   });
 
   it('say what is allowed instead', () => {

@@ -2,13 +2,16 @@ import type { KubernetesTarget, KubernetesTuple, OperationTuple } from '../comma
 import { argvWords, listed } from '../ssh/words.ts';
 import { explicitReason } from './explicit.ts';
 import type { KubernetesSpec } from './match.ts';
+import { spansNamespaces } from './namespaces.ts';
 
-/** `deployments/scale shop/web`, `pods in shop`, `nodes in all namespaces`. */
-function targetWords({ group, resource, subresource, namespace, name }: KubernetesTarget): string {
+/** `deployments.apps/scale shop/web`, `pods in shop`, `pods in all namespaces`, `nodes`. */
+function targetWords(target: KubernetesTarget): string {
+  const { group, resource, subresource, namespace, name } = target;
   if (resource === '') return 'an unknown resource';
   const what = `${resource}${group === '' ? '' : `.${group}`}${subresource === '' ? '' : `/${subresource}`}`;
   // A Namespace is in itself, as RequestInfo has it.
   const inside = namespace === '' || (group === '' && resource === 'namespaces') ? '' : namespace;
+  if (spansNamespaces(target)) return `${what} in all namespaces`;
   if (name === '') return inside === '' ? what : `${what} in ${inside}`;
   return `${what} ${inside === '' ? '' : `${inside}/`}${name}`;
 }
@@ -58,7 +61,8 @@ export function kubernetesUncoveredAdvice(tuple: KubernetesTuple): string | unde
       return `Only a rule with the operation ${tuple.operation} covers it, whatever its verbs and resources.`;
     case 'api': {
       const reason = explicitReason(tuple.verb, tuple);
-      return reason === undefined ? undefined : `Only a rule that names verb and resource covers it: ${reason}.`;
+      if (reason !== undefined) return `Only a rule that names verb and resource covers it: ${reason}.`;
+      return spansNamespaces(tuple) ? 'Only a rule for the namespace * covers it: ask for one namespace.' : undefined;
     }
     default:
       return tuple satisfies never;

@@ -1,16 +1,19 @@
 /** The Kubernetes lane before a real API server, with stock kubectl and with clients that lie. */
 
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import path from 'node:path';
 import tls from 'node:tls';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { loadConfiguration } from '../../api/configuration.ts';
 import { checkRules } from '../../api/rules.ts';
+import { loadKubeConfig } from '../../kube/access.ts';
+import { createClusterIdentity } from '../../proxy/cluster/own-identity.ts';
 import { startWorker } from '../../proxy/standalone/worker.ts';
 import { stateOf } from '../support/approval-ground.ts';
 import { describeWith } from '../support/requires.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
+import { clientOf } from './kube-ground.ts';
 import { type KubeLaneGround, startKubeLaneGround } from './kube-lane-ground.ts';
 
 const LIMIT = { timeout: 60_000 };
@@ -87,6 +90,7 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
       controlPlane: { audit: 'Metadata' },
       manifests: OBJECTS,
       resources: { 'agents.yaml': policy() },
+      connections: { cluster: '', other: 'credential: {secretRef: {name: other}}' },
     });
   }, 120_000);
   afterAll(() => ground?.[Symbol.asyncDispose]());
@@ -249,6 +253,44 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     expect(text).not.toContain(token);
   });
 
+  it('signs in with a kubeconfig that is whole in itself, and with no other', LIMIT, async () => {
+    const whole = await readFile(await ground.plane.clientAs('gateway', ['system:masters']), 'utf8');
+    const config = JSON.parse(whole) as { users: { user: object }[] };
+    const secret = path.join(ground.state, 'secrets', 'default', 'other');
+    await mkdir(secret, { recursive: true, mode: 0o700 });
+    const running = { ...config, users: [{ name: 'user', user: { exec: { command: 'touch', args: ['ran'] } } }] };
+    await writeFile(path.join(secret, 'kubeconfig'), JSON.stringify(running), { mode: 0o600 });
+    const refused = await ground.kubectl(['auth', 'whoami'], { connection: 'other' });
+    expect(refused.stderr).toContain('exec plugins are not run');
+    await writeFile(path.join(secret, 'kubeconfig'), whole, { mode: 0o600 });
+    const { stdout } = await ground.kubectl(['auth', 'whoami', '-o', 'jsonpath={.status.userInfo.username}'], {
+      connection: 'other',
+    });
+    expect(stdout).toBe('gateway');
+  });
+
+  it('has tokens made for accounts', LIMIT, async () => {
+    const access = await loadKubeConfig({ kubeconfig: ground.plane.kubeconfig, env: {} });
+    const client = await clientOf(ground.plane.kubeconfig);
+    try {
+      const identity = createClusterIdentity({ access, client });
+      expect(await identity.signIn()).toMatchObject({ clientCertificate: { key: expect.stringContaining('KEY') } });
+      const { token, expiresAt } = await identity.serviceAccountToken(
+        { namespace: 'default', name: 'agent' },
+        { audiences: [], ttlSeconds: 600 },
+        AbortSignal.timeout(10_000),
+      );
+      expect(expiresAt.getTime()).toBeGreaterThan(Date.now() + 500_000);
+      const review = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } };
+      const { body } = await client.request('POST', '/apis/authentication.k8s.io/v1/tokenreviews', { body: review });
+      expect(JSON.parse(body.toString())).toMatchObject({
+        status: { authenticated: true, user: { username: 'system:serviceaccount:default:agent' } },
+      });
+    } finally {
+      client.close();
+    }
+  });
+
   it('holds what needs people, and makes exactly that request, once', LIMIT, async () => {
     const scaled = ground.kubectl(['scale', 'deployment/web', '--replicas=3']);
     const request = await ground.pending();
@@ -281,6 +323,14 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     // kubectl looks for the object after it; the delete itself is what was approved.
     expect((await ground.kubectl(['delete', 'configmap', 'kept', '-n', 'other'])).status).toBe(0);
     await expect(ground.plane.get('configmap', 'kept', 'other')).rejects.toThrow('not found');
+  });
+
+  it('withdraws the request of a client that leaves', LIMIT, async () => {
+    const held = await ground.start(['scale', 'deployment/web', '--replicas=7']);
+    const { name } = (await ground.pending()).metadata;
+    held.child.kill('SIGINT');
+    await held.ended;
+    await ground.requestFor((found) => found.metadata.name === name && stateOf(found) === 'Withdrawn');
   });
 
   it('asks a client to come again that has waited long enough, and keeps its place', LIMIT, async () => {

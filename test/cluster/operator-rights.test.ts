@@ -301,7 +301,14 @@ describeWith(controlPlaneNeeds, 'rights of the operator', () => {
       });
     }
     // Everything has an end too. Without the garbage collector, which would be as quick.
-    await plane.kubectl(['-n', PLATFORM, 'delete', 'accessconnection', '--all', '--cascade=orphan']);
+    const remove = (...names: string[]): Promise<string> =>
+      plane.kubectl(['-n', PLATFORM, 'delete', 'accessconnection', ...names, '--cascade=orphan']);
+    await remove('cluster', 'deployer');
+    // It is written last: nothing is on its way any more that would name an owner which has gone meanwhile.
+    await ground.until(DEPLOYMENTS, { namespace: PLATFORM }, ([proxies]) =>
+      proxies?.metadata.ownerReferences?.every((owner) => owner.name === 'orders'),
+    );
+    await remove('orders');
     await ground.until(CONFIG_MAPS, {}, (maps) => named(NAMES.ca, AGENTS)(maps) === undefined);
     for (const [type, namespace, name] of WRITTEN.filter(([, where]) => where !== OPERATOR_NAMESPACE))
       await ground.until(type, {}, (all) => named(name, namespace)(all) === undefined);

@@ -81,6 +81,8 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
         '--for=condition=Ready',
         '--timeout=120s',
       ]);
+    // Each connection brings a credential, with which the proxies start anew; the agent meets those that stay.
+    await cluster.kubectl(['rollout', 'status', '-n', SHOP, 'deploy/sallyport-proxy', '--timeout=180s']);
     await cluster.apply(agentDeployment());
     for (const name of ['agent', WEB])
       await cluster.kubectl(['rollout', 'status', '-n', AGENTS, `deploy/${name}`, '--timeout=120s']);
@@ -141,7 +143,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'APIs, on a real node', () => {
         if (pending === undefined) throw new Error(`nothing waits: ${held.output()}`);
         return pending.metadata.name;
       },
-      { timeout: 30_000, interval: 250 },
+      { timeout: 90_000, interval: 250 },
     );
     expect(await kubectl('get', 'deploy', WEB, '-o', 'jsonpath={.spec.replicas}')).toBe('1');
     const vote = JSON.stringify([{ op: 'add', path: '/spec/decisions/-', value: { verdict: 'Approve' } }]);

@@ -53,7 +53,7 @@ spec:
         resources: [pods, pods/attach, pods/exec]
         namespaces: [default]
         # Programs that run what their words say are named.
-        commands: ["**", sh, "sh -c **", "tar **", "head **"]
+        commands: ["**", sh, "sh -c **", "sleep **", "tar **", "head **"]
     - name: ports
       effect: Allow
       kubernetes: {operations: [PortForward], resources: [pods, pods/portforward], namespaces: [default]}
@@ -152,9 +152,11 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
         ['-qec', `stty rows 30 cols 99; ${kubectl} exec -it web -c web -- sh`, '/dev/null'],
         { program: 'script', environment },
       );
-      client.child.stdin?.write(`stty size; echo ${marker.toUpperCase()} >&2; exit 4\n`);
+      // The size comes on a stream of its own, a moment after the input.
+      const sized = 'until [ "$(stty size)" = "30 99" ]; do sleep 0.1; done';
+      client.child.stdin?.write(`${sized}; echo ${marker.toUpperCase()} >&2; exit 4\n`);
       expect(await client.ended).toMatchObject({ status: 4 });
-      expect(client.stdout()).toMatch(/30 99\s+MARKER-/);
+      expect(client.stdout()).toMatch(new RegExp(`^(# )?${marker.toUpperCase()}\\r?$`, 'm'));
       const events = await ground.recorded(
         (event) => event.e === 'command.executed' && JSON.stringify(event).includes(marker.toUpperCase()),
       );
@@ -222,5 +224,13 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
     await client.says(/tick\n(.|\n)*tick/);
     client.child.kill();
     await client.ended;
+  });
+
+  test('a right that is withdrawn ends what runs, and says so', async () => {
+    const client = await ground.start(['exec', 'web', '-c', 'web', '--', 'sh', '-c', 'echo begun; sleep 1000']);
+    await client.says(/begun/);
+    await ground.edit('streams.yaml', POLICY.replace('{name: agent}', '{name: nobody}'));
+    expect(await client.ended).toMatchObject({ status: 1 });
+    expect(client.stderr()).toContain('your access was withdrawn');
   });
 });

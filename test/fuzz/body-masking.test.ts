@@ -3,13 +3,16 @@ import { expect, test } from 'vitest';
 import type { FieldMask, Transform } from '../../policy/masking.ts';
 import { BODY_LIMITS } from '../../proxy/masking/body/body-masks.ts';
 import { createDocumentRewriter, type DocumentMasks } from '../../proxy/masking/body/documents.ts';
+import { createEventRewriter } from '../../proxy/masking/body/event-stream.ts';
+import type { BodyTransform } from '../../proxy/masking/body/port.ts';
+import { createTextRewriter } from '../../proxy/masking/body/text-lines.ts';
 import { createContentDetectors } from '../../proxy/masking/detectors.ts';
 import { MaskError } from '../../proxy/masking/errors.ts';
 import { createFieldMasks, type PathNode } from '../../proxy/masking/fields.ts';
 
 /** Bodies that are masked while they pass, against the same masks on an object that JSON.parse made. */
 
-const RUNS = { numRuns: Number(process.env.FUZZ_SECONDS ?? 0) > 0 ? 50_000 : 300 };
+const RUNS = { numRuns: Number(process.env.FUZZ_SECONDS ?? 0) > 0 ? 10_000 : 200 };
 const TIMEOUT = 300_000;
 
 const REDACT: Transform = { type: 'redact', with: '***' };
@@ -105,19 +108,24 @@ function cut(bytes: Buffer, sizes: readonly number[]): Buffer[] {
 }
 
 /** Every chunk is overwritten behind the call, as a socket does that uses its buffer again. */
-function mask(chunks: readonly Buffer[]): string {
-  const rewriter = createDocumentRewriter(masks, () => {});
+function through(transform: BodyTransform, chunks: readonly Buffer[]): string {
   const out: Buffer[] = [];
   for (const chunk of chunks) {
     const lent = Buffer.from(chunk);
-    const shown = rewriter.write(lent);
+    const shown = transform.write(lent);
     if (shown !== undefined) out.push(Buffer.from(shown));
     lent.fill(0x21);
   }
-  const last = rewriter.end();
+  const last = transform.end();
   if (last !== undefined) out.push(last);
   return Buffer.concat(out).toString('utf8');
 }
+
+const mask = (chunks: readonly Buffer[]): string =>
+  through(
+    createDocumentRewriter(masks, () => {}),
+    chunks,
+  );
 
 const sizes = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 8 });
 
@@ -189,6 +197,74 @@ test(
         if (parses) expect(JSON.parse(shown!)).toHaveLength(1);
         // A stream of documents is taken too: `][` makes two of one.
         if (shown !== undefined && !source.includes(']')) expect(() => JSON.parse(shown)).not.toThrow();
+      }),
+      RUNS,
+    );
+  },
+  TIMEOUT,
+);
+
+const pieces = fc.constantFrom(
+  ...[
+    '{"password":"canary"}',
+    '{"a":{"password":"canary"},"b":[1]}',
+    '{\n "password" :\n"canary"\n}',
+    '[{"password":"canary"}]',
+  ],
+  ...[
+    'up ',
+    '\n',
+    '\r\n',
+    '[INFO] ',
+    '{',
+    'x}',
+    '(',
+    '"',
+    'ana@example.com',
+    'data: ',
+    'data:',
+    ': note',
+    'id: 7',
+    'é',
+  ],
+);
+
+test.each([
+  ['text', (): BodyTransform => createTextRewriter(masks, 'Search', () => {})],
+  ['a stream of events', (): BodyTransform => createEventRewriter(masks, 100_000, () => {})],
+])(
+  '%s is masked in the same way wherever it is cut',
+  (_, create) => {
+    fc.assert(
+      fc.property(fc.array(pieces, { maxLength: 12 }), sizes, (parts, cuts) => {
+        const source = Buffer.from(parts.join(''), 'utf8');
+        const shown = through(create(), [source]);
+        expect(through(create(), cut(source, cuts))).toBe(shown);
+        expect(shown).not.toContain('ana@example.com');
+      }),
+      RUNS,
+    );
+  },
+  TIMEOUT,
+);
+
+test(
+  'a document that begins its line in a text is masked, whatever stands around it',
+  () => {
+    const words = fc.constantFrom('up', 'é', '[INFO] {x}', 'a: b', '', 'x}', '}');
+    const documents = fc.constantFrom(
+      '{"password":"canary"}',
+      '[1,{"password":"canary"}]',
+      '{\n\t"password":\n"canary"}',
+    );
+    fc.assert(
+      fc.property(fc.array(fc.tuple(words, documents), { maxLength: 6 }), sizes, (lines, cuts) => {
+        const source = lines.map(([word, document]) => `${word}\n${document}\n`).join('');
+        const shown = through(
+          createTextRewriter(masks, 'Search', () => {}),
+          cut(Buffer.from(source, 'utf8'), cuts),
+        );
+        expect(shown).toBe(source.replaceAll('canary', '***'));
       }),
       RUNS,
     );

@@ -224,7 +224,7 @@ export async function startHttpGround(options: HttpGroundOptions = {}): Promise<
       stopped ??= (async () => {
         clearInterval(sweep);
         const closed = listener.close();
-        await lane.drain(AbortSignal.timeout(1000));
+        await lane.drain(AbortSignal.timeout(5000));
         stopping.abort(new Error('Sallyport is stopping'));
         await closed;
         await lane.close(AbortSignal.timeout(1000));

@@ -1,4 +1,4 @@
-import type { BinaryOutput, ContentMask, MaskPlan } from '../../../policy/masking.ts';
+import type { BinaryOutput, MaskPlan } from '../../../policy/masking.ts';
 import { type ContentDetectors, createContentDetectors } from '../detectors.ts';
 import { MaskError } from '../errors.ts';
 import { createFieldMasks } from '../fields.ts';
@@ -14,7 +14,6 @@ import type {
   AnswerHead,
   AnswerMask,
   BodyLimits,
-  BodyMaskOptions,
   BodyMasks,
   BodyTransform,
   HeaderFields,
@@ -27,7 +26,7 @@ export const BODY_LIMITS: BodyLimits = {
   scalar: 8 * MIB,
   key: 64 * 1024,
   depth: 512,
-  event: 4 * MIB,
+  event: MIB,
   inflated: 64 * MIB,
   ratio: 200,
 };
@@ -40,28 +39,20 @@ export interface ReadyMasks {
   readonly documents: DocumentMasks;
   readonly content: ContentDetectors | undefined;
   readonly limits: BodyLimits;
-  /** For what cannot be looked into. */
+  /** For what cannot be looked into, and for bytes that are no text in what is said to be text. */
   readonly opaque: BinaryOutput;
-  /** For bytes that are no text in what is said to be text. */
-  readonly binary: BinaryOutput;
-  /** Only contents of `also`: what is said to be JSON and is not is searched as text. */
-  readonly lenient: boolean;
 }
 
 /** @throws MaskError SPM003, SPM004, SPM007: a rule that cannot be followed */
-export function readyMasks(plan: MaskPlan, keys: TokenKeys, options: BodyMaskOptions = {}): ReadyMasks {
-  const also: readonly ContentMask[] = options.also ?? [];
-  const limits = { ...BODY_LIMITS, ...options.limits };
-  const content = createContentDetectors([...plan.content, ...also], keys);
+export function readyMasks(plan: MaskPlan, keys: TokenKeys, changed: Partial<BodyLimits> = {}): ReadyMasks {
+  const limits = { ...BODY_LIMITS, ...changed };
+  const content = createContentDetectors(plan.content, keys);
   const fields = createFieldMasks(plan.fields, keys);
-  const lenient = plan.content.length + plan.fields.length + plan.kubernetes.length === 0;
   return {
     documents: { root: fields?.root, content, limits: { ...limits, whole: LONGEST_WHOLE } },
     content,
     limits,
-    opaque: lenient ? 'Search' : plan.opaqueBodies,
-    binary: lenient ? 'Search' : plan.opaqueBodies,
-    lenient,
+    opaque: plan.opaqueBodies,
   };
 }
 
@@ -69,8 +60,8 @@ export function readyMasks(plan: MaskPlan, keys: TokenKeys, options: BodyMaskOpt
  * Masks of HTTP bodies by the fields and contents of a plan.
  * @throws MaskError SPM003 a key of a token is missing, SPM004 a pattern is not RE2, SPM007 a path cannot be read
  */
-export function createBodyMasks(plan: MaskPlan, keys: TokenKeys, options: BodyMaskOptions = {}): BodyMasks {
-  const masks = readyMasks(plan, keys, options);
+export function createBodyMasks(plan: MaskPlan, keys: TokenKeys, limits: Partial<BodyLimits> = {}): BodyMasks {
+  const masks = readyMasks(plan, keys, limits);
   const empty = masks.content === undefined && masks.documents.root === undefined;
   return {
     empty,
@@ -144,7 +135,6 @@ export function bodyTransform(
   switch (kind) {
     case 'json':
       if (charset !== 'utf-8') return new MaskError('SPM010', 'JSON that is not in UTF-8');
-      if (masks.lenient) return createTextRewriter(masks.documents, 'Search', count);
       return createDocumentRewriter(masks.documents, count);
     case 'events':
       return createEventRewriter(masks.documents, masks.limits.event, count);
@@ -152,7 +142,7 @@ export function bodyTransform(
       return createFormRewriter(masks.documents, masks.limits.event, count);
     case 'text':
     case 'unknown':
-      return createTextRewriter(masks.documents, charset === 'bytes' ? 'Search' : masks.binary, count);
+      return createTextRewriter(masks.documents, charset === 'bytes' ? 'Search' : masks.opaque, count);
     case 'opaque':
       return opaque(masks, type.name, count);
   }

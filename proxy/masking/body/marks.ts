@@ -1,4 +1,4 @@
-import type { ContentMask, MaskPlan, Transform } from '../../../policy/masking.ts';
+import type { ContentMask, Transform } from '../../../policy/masking.ts';
 import { MASK_TOKEN, TOKEN_CHARACTERS, TOKEN_PREFIX } from '../token-format.ts';
 
 /** What values that came from masking look like: written back, they would replace the real ones. */
@@ -29,11 +29,6 @@ export function isMark(transform: Transform, text: string): boolean {
 /** Texts that stand for a whole value in which something was found. */
 export function contentMarks(masks: readonly ContentMask[]): ReadonlySet<string> {
   return new Set(masks.flatMap(({ transform }) => (transform.type === 'redact' ? [transform.with] : [])));
-}
-
-/** Whether tokens can be there at all. */
-export function makesTokens(plan: MaskPlan): boolean {
-  return [...plan.fields, ...plan.content, ...plan.kubernetes].some(({ transform }) => transform.type === 'tokenize');
 }
 
 /** Looks for tokens in bytes that pass, wherever they are cut. */

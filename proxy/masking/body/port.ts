@@ -1,4 +1,3 @@
-import type { ContentMask } from '../../../policy/masking.ts';
 import type { MaskError } from '../errors.ts';
 import type { CountMask } from '../port.ts';
 
@@ -44,8 +43,7 @@ export interface BodyMasks {
   request(headers: HeaderFields): HeaderFields;
   /**
    * How an answer is masked.
-   * @param method of the request: an answer to HEAD has no body
-   * @param also further contents that are looked for in this answer, such as a credential that was injected
+   * @param about the request: an answer to HEAD has no body
    */
   answer(head: AnswerHead, about: AnswerContext): AnswerMask;
   /** Trailers of an answer. */
@@ -58,12 +56,6 @@ export interface AnswerContext {
   /** Of the request. */
   readonly method: string;
   readonly count: CountMask;
-}
-
-export interface BodyMaskOptions {
-  /** Looked for besides those of the plan, such as a credential that is injected. They make no body opaque. */
-  readonly also?: readonly ContentMask[];
-  readonly limits?: Partial<BodyLimits>;
 }
 
 export interface BodyLimits {

@@ -66,7 +66,13 @@ export function createTextRewriter(
     if (rewriter.rest === undefined) {
       if (!inBody || !mayGoOn(bytes, from)) return undefined;
       text(bytes.subarray(0, from));
-      open = { rewriter, doubt: [bytes.subarray(from)], bytes: bytes.length - from, made: [], sure: false };
+      open = {
+        rewriter,
+        doubt: [Buffer.from(bytes.subarray(from))],
+        bytes: bytes.length - from,
+        made: [],
+        sure: false,
+      };
       if (shown !== undefined) open.made.push(Buffer.from(shown));
       return 'open';
     }

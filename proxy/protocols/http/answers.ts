@@ -59,6 +59,7 @@ export function rewrite(answer: ResponseHead, rules: AnswerRules): Rewritten {
 }
 
 function trailersOf(fields: HeaderFields, { masks, count, concealer }: AnswerRules): HeaderFields {
+  if (fields.length === 0) return fields;
   const masked = masks.empty ? fields : masks.trailers(fields, count);
   return concealed(masked, concealer);
 }

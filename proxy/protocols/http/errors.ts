@@ -62,7 +62,6 @@ export const HTTP_LANE_ERRORS = {
     hint: 'Ask the platform team.',
   },
   SPE113: { status: 403, message: 'denied: {}', hint: 'Ask the platform team for an exception from the masking rule.' },
-  SPE114: { status: 403, message: 'the approval of this request was not waited for: {}', hint: '' },
 } as const;
 
 export type HttpLaneErrorCode = keyof typeof HTTP_LANE_ERRORS;

@@ -172,8 +172,11 @@ function sendingOf(
     const fresh = answer.status === 401 ? await withFreshToken(of, pool) : undefined;
     if (fresh === undefined) return answered(answer, signIn);
     record.used(fresh.signIn);
-    const made = answered(fresh.answer, fresh.signIn);
-    return { ...made, body: whole(fresh.answer.body, made) };
+    const { sent, ...made } = answered(fresh.answer, fresh.signIn);
+    const body = whole(fresh.answer.body, made);
+    // What it throws refuses the answer, of which nothing went out.
+    sent?.(body);
+    return { ...made, body };
   }
 
   return {

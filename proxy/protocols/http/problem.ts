@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { neutralise } from '../../../record/display.ts';
 import type { HttpReport } from './core/errors.ts';
-import type { Answer, HeaderFields } from './core/port.ts';
+import type { Answer } from './core/port.ts';
 import type { LaneReport } from './errors.ts';
 
 /** Media type of RFC 9457. */
@@ -46,9 +46,3 @@ export function problemAnswer(
     body: `${JSON.stringify(body)}\n`,
   };
 }
-
-/** Fields of an answer of ours besides. */
-export const withHeaders = (report: LaneReport, headers: HeaderFields): LaneReport => ({
-  ...report,
-  headers: [...(report.headers ?? []), ...headers],
-});

@@ -169,6 +169,7 @@ export async function run(
         return;
       }
       to.ticket = submitted;
+      if (signal.aborted) to.keep = true;
       if (submitted.approved || signal.aborted) return;
       recordReceived(of);
       to.seq = seq;

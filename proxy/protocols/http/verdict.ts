@@ -47,10 +47,12 @@ function denialOf(
   const allowed = permitted()
     .filter(({ effect }) => effect === 'Allow')
     .slice(0, MOST_ALLOWED)
-    .map(({ statements, relations, condition }) => ({
-      what: statements,
-      where: relations,
+    .map(({ statements, relations, functions, condition, rule }) => ({
+      methods: listOf(statements),
+      paths: listOf(relations),
+      ...(functions === '' ? {} : { tools: listOf(functions) }),
       ...(condition === '' ? {} : { when: condition }),
+      rule,
     }));
   const ask = `Ask the platform team for an AccessPolicy that allows it on ${connection.namespace}/${connection.name}.`;
   return laneError('SPE100', fill, {
@@ -64,6 +66,8 @@ function denialOf(
     },
   });
 }
+
+const listOf = (text: string): string[] => (text === '' ? [] : text.split(', '));
 
 /** Access in words, each once, for an approver. */
 export function effectsOf({ decision }: Verdict): string[] {

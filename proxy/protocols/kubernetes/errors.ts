@@ -39,12 +39,6 @@ export const KUBERNETES_ERRORS = {
     message: 'the request cannot be understood: {}',
     hint: 'Send what kubectl and the client libraries send.',
   },
-  SPL009: {
-    status: 413,
-    reason: 'RequestEntityTooLarge',
-    message: 'the body has more than {} bytes, the limit',
-    hint: 'Send a smaller object, or raise limits.maxStatementBytes in the configuration.',
-  },
   SPL010: {
     status: 403,
     reason: 'Forbidden',
@@ -88,18 +82,6 @@ export const KUBERNETES_ERRORS = {
     message: 'it returned more than {} bytes, the limit of this request',
     hint: 'Ask for less at a time: with a limit, a selector, or one namespace.',
   },
-  SPL018: {
-    status: 403,
-    reason: 'Forbidden',
-    message: 'there is no connection at this address any more',
-    hint: 'Ask the platform team.',
-  },
-  SPL019: {
-    status: 403,
-    reason: 'Forbidden',
-    message: '{} may not use this connection',
-    hint: 'Ask the platform team for an AccessPolicy that names you.',
-  },
   SPL021: {
     status: 403,
     reason: 'Forbidden',
@@ -111,12 +93,6 @@ export const KUBERNETES_ERRORS = {
     reason: 'Forbidden',
     message: 'the watch ends: {}',
     hint: '',
-  },
-  SPL023: {
-    status: 429,
-    reason: 'TooManyRequests',
-    message: 'there are {} requests of yours already that wait or watch, the limit here',
-    hint: 'Close watches, or try again later.',
   },
 } as const satisfies Readonly<Record<string, Row>>;
 

@@ -38,6 +38,11 @@ describe('requests that need people', () => {
 
   const refund = (amount: number, headers: http.OutgoingHttpHeaders = {}): Promise<Answered> =>
     g.ask('/v1/refunds', { method: 'POST', body: { amount }, headers });
+  const asking = (amount: number) =>
+    g.request(
+      (found) =>
+        stateOf(found) === 'Pending' && found.spec.request.display?.endsWith(`{\n  "amount": ${amount}\n}`) === true,
+    );
   const sent = (): number => g.origin.seen.length;
   interface Waiting {
     readonly code: string;
@@ -94,9 +99,7 @@ describe('requests that need people', () => {
   test('wait for a decision as long as the client says that it will', async () => {
     const before = sent();
     const waiting = refund(10, { prefer: 'respond-async, wait=60' });
-    const request = await g.request(
-      (found) => stateOf(found) === 'Pending' && found.spec.request.display?.includes('10') === true,
-    );
+    const request = await asking(10);
     expect(sent()).toBe(before);
     await g.vote(request);
     expect((await waiting).status).toBe(200);
@@ -106,9 +109,7 @@ describe('requests that need people', () => {
   test('are told at once when somebody says no', async () => {
     const before = sent();
     const waiting = refund(11, { prefer: 'wait=60' });
-    const request = await g.request(
-      (found) => stateOf(found) === 'Pending' && found.spec.request.display?.includes('11') === true,
-    );
+    const request = await asking(11);
     await g.vote(request, g.ben, 'Deny');
     const denied = await waiting;
     expect(denied.json()).toMatchObject({
@@ -139,9 +140,7 @@ describe('requests that need people', () => {
       headers: { prefer: 'wait=60' },
       signal: leaving.signal,
     });
-    const request = await g.request(
-      (found) => stateOf(found) === 'Pending' && found.spec.request.display?.includes('13') === true,
-    );
+    const request = await asking(13);
     leaving.abort();
     await expect(left).rejects.toThrow();
     await g.recorded((event) => event.e === 'command.denied' && event['code'] === 'SPE020');
@@ -176,6 +175,17 @@ describe('requests that need people', () => {
     expect((await note('one')).status).toBe(200);
     expect((await note('two')).status).toBe(200);
     expect(g.origin.seen.at(-1)?.body).toBe('{"text":"two"}');
+  });
+
+  test('are judged anew while they wait, and by the policy of that moment', async () => {
+    const before = sent();
+    const waiting = refund(15, { prefer: 'wait=60' });
+    await asking(15);
+    const denied = `${POLICY}    - {name: stop, effect: Deny, message: Not today., http: {methods: [POST], paths: ["/v1/**"]}}\n`;
+    await g.edit('policy.yaml', denied);
+    expect((await waiting).json()).toMatchObject({ code: 'SPE100', reason: 'Not today.' });
+    await g.edit('policy.yaml', POLICY);
+    expect(sent()).toBe(before);
   });
 
   test('are shown to approvers as they are sent, to the letter', async () => {

@@ -70,6 +70,14 @@ it('relays a body without a length as chunks, and one with a length as it is', a
   expect(arrived().slice(before.length)).toMatch(/content-length: 2\r\n\r\nhi$/);
 });
 
+it('relays answers without a body', async () => {
+  expect(await ask(plain({ ':method': 'HEAD' }))).toMatchObject({
+    headers: { ':status': 200, 'content-length': '2' },
+    body: '',
+  });
+  expect(await ask({ ':path': '/a', ':method': 'HEAD' })).toMatchObject({ headers: { ':status': 401 }, body: '' });
+});
+
 it('joins cookies that HTTP/2 has split', async () => {
   const before = arrived();
   await ask(plain({ cookie: ['a=1', 'b=2'] }));

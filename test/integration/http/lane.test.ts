@@ -27,11 +27,17 @@ spec:
       message: Large refunds need a person.
       http: {methods: [POST], paths: ["/v1/large"]}
       approval: {approvers: {groups: [on-call]}, timeout: 2m}
+    - name: exports
+      effect: Allow
+      http: {methods: [GET], paths: ["/limited/**"]}
+      limits: {commandsPerMinute: 4, maxBytesReturned: 1000}
     - name: keys
       effect: Deny
       message: Keys are nobody's.
       http: {methods: ["*"], paths: ["/v1/keys/**"]}
 `;
+
+let seenFirst = (): void => {};
 
 describe('requests through the HTTP lane', () => {
   let g: HttpLaneGround;
@@ -62,6 +68,21 @@ describe('requests through the HTTP lane', () => {
             response.addTrailers({ 'x-key': key });
             response.end();
             return;
+          case '/limited/long':
+            response.end('x'.repeat(1001));
+            return;
+          case '/limited/endless': {
+            response.write('x'.repeat(900));
+            setTimeout(() => response.end('x'.repeat(900)), 50);
+            return;
+          }
+          case '/v1/events': {
+            response.writeHead(200, { 'content-type': 'text/event-stream' });
+            response.write('data: first\n\n');
+            // The second comes once somebody has seen the first.
+            seenFirst = () => void response.end('data: second\n\n');
+            return;
+          }
           case '/v1/status':
             response.writeHead(Number(url.searchParams.get('code'))).end('as it is');
             return;
@@ -146,7 +167,12 @@ describe('requests through the HTTP lane', () => {
       instance: expect.stringMatching(/^urn:sallyport:session:.+:1$/),
       howToAsk: expect.stringContaining('AccessPolicy'),
     });
-    expect(JSON.stringify(answer.json())).toContain('/v1/**');
+    expect(answer.json()['allowed']).toContainEqual({
+      methods: ['POST'],
+      paths: ['/v1/refunds'],
+      when: 'command.http.body.amount <= 100.0',
+      rule: 'default/agents/refund',
+    });
     const ruled = await g.ask('/v1/keys/1');
     expect(ruled.json()).toMatchObject({ reason: "Keys are nobody's.", rules: ['default/agents/keys'] });
     expect(ruled.json()['detail']).toContain('default/agents/keys');
@@ -184,6 +210,47 @@ describe('requests through the HTTP lane', () => {
       expect((await refund(body, { 'content-type': 'application/json' })).json()).toMatchObject({ code: 'SPE105' });
     expect((await refund('{"amount":50}', { 'content-type': 'text/plain' })).status).toBe(200);
     expect(g.origin.seen).toHaveLength(before + 1);
+  });
+
+  test('end at their limits', async () => {
+    const long = await g.ask('/limited/long');
+    expect(long.json()).toMatchObject({ code: 'SPE110', status: 502 });
+    // It had begun: the client must not take what it has for the whole.
+    await expect(g.ask('/limited/endless')).rejects.toThrow(/aborted|hang up/);
+    const events = await g.recorded((event) => event.e === 'command.failed' && event['status'] === 200);
+    expect(events.find((event) => event.e === 'command.failed' && event['status'] === 200)).toMatchObject({
+      code: 'SPE110',
+    });
+    // Whether or not a minute ends meanwhile.
+    const answers = await Promise.all(Array.from({ length: 12 }, () => g.ask('/limited/x')));
+    const refused = answers.filter(({ status }) => status === 429);
+    expect(refused.length).toBeGreaterThanOrEqual(4);
+    expect(refused[0]?.json()).toMatchObject({ code: 'SPE104' });
+    expect(refused[0]?.headers['retry-after']).toBe('60');
+  });
+
+  test('get events as they come', async () => {
+    const { body } = await new Promise<{ body: string }>((resolve, reject) => {
+      g.token()
+        .then((token) => {
+          const sent = http.get(
+            `${g.url()}/v1/events`,
+            { headers: { authorization: `Bearer ${token}` }, agent: false },
+            (response) => {
+              let text = '';
+              response.on('data', (chunk: Buffer) => {
+                text += chunk.toString();
+                if (text === 'data: first\n\n') seenFirst();
+              });
+              response.on('end', () => resolve({ body: text }));
+              response.on('error', reject);
+            },
+          );
+          sent.on('error', reject);
+        })
+        .catch(reject);
+    });
+    expect(body).toBe('data: first\n\ndata: second\n\n');
   });
 
   test('are passed on as they are answered, whatever the status', async () => {

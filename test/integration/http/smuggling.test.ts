@@ -353,6 +353,18 @@ describe('pipelining', () => {
   });
 });
 
+it.each([
+  ['an upgrade', lines('GET /up HTTP/1.1', HOST, 'Connection: Upgrade', 'Upgrade: websocket', '', '')],
+  ['CONNECT', lines('CONNECT x:1 HTTP/1.1', HOST, '', '')],
+  ['what is no HTTP', 'GARBAGE\r\n\r\n'],
+])('serves nobody %s behind a request without an answer, and goes on', async (_name, second) => {
+  const before = arrived();
+  await ground.raw(lines('GET /first HTTP/1.1', HOST, auth(), '', '') + second);
+  expect(arrived().slice(before.length)).not.toContain('up');
+  const answer = await ground.raw(lines('GET /a HTTP/1.1', HOST, auth(), '', ''), (text) => text.endsWith('ok'));
+  expect(answer).toMatch(/^HTTP\/1\.1 200 /);
+});
+
 it('closes a connection on which requests pile up', async () => {
   const many = lines('GET /a HTTP/1.1', HOST, auth(), '', '').repeat(400);
   const answer = await ground.raw(many, (text) => text.split('HTTP/1.1 200').length > 399);

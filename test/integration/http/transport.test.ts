@@ -54,7 +54,8 @@ function origin(request: IncomingMessage, response: ServerResponse): void {
       return;
     case '/half':
       response.writeHead(200, { 'content-length': '100' });
-      response.write('half', () => request.socket.resetAndDestroy());
+      response.write('half');
+      pending.set(url, { request, response });
       return;
     case '/no-content':
       response.writeHead(204);
@@ -301,11 +302,17 @@ describe('answers', () => {
   });
 
   it('that are cut off are cut off for the client', async () => {
-    const got = await send('/half');
-    expect(got).toMatchObject({ status: 200, body: 'half', whole: false });
-    expect((await lastOutcome(({ status, report }) => status === 200 && report?.code === 'SPE018')).responseBytes).toBe(
-      4,
-    );
+    const request = http.get({ port: ground.port, path: '/half', headers: { authorization: `Bearer ${token}` } });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    const [chunk] = await once(response, 'data');
+    expect(String(chunk)).toBe('half');
+    const closed = new Promise((resolve) => response.once('close', resolve));
+    response.on('error', () => {});
+    pending.get('/half')?.request.socket.resetAndDestroy();
+    await closed;
+    expect(response.complete).toBe(false);
+    const cut = await lastOutcome(({ status, report }) => status === 200 && report?.code === 'SPE018');
+    expect(cut).toMatchObject({ complete: false, responseBytes: 4 });
   });
 
   it('of a target that resets are refusals with a code', async () => {

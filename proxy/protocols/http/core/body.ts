@@ -22,6 +22,17 @@ export interface RequestBody {
   discard(limit: number): void;
 }
 
+/** Of requests that have none, which is most of them: nothing is made for it. */
+export const NO_BODY: RequestBody = {
+  bytes: 0,
+  waitingSince: undefined,
+  touched: false,
+  buffer: async () => Buffer.alloc(0),
+  stream: () => Readable.from([]),
+  fail: () => {},
+  discard: () => {},
+};
+
 /** @param begin called before the first byte is asked for, such as to tell the client that it may send */
 export function createRequestBody(incoming: Incoming, begin: () => void): RequestBody {
   const { source } = incoming;

@@ -17,6 +17,8 @@ import type { Incoming } from './wire/incoming.ts';
 export interface ClientConnection {
   attach(transport: Transport): void;
   request(incoming: Incoming): void;
+  /** No request is under way or waits. */
+  readonly idle: boolean;
   /** What came is not HTTP. */
   malformed(socket: Socket, report: HttpReport): void;
   /** It is closed. */
@@ -303,6 +305,9 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       transport = made;
     },
     request,
+    get idle() {
+      return serving === 0;
+    },
     malformed(socket, report) {
       refused(report, undefined);
       context.observer.refused(peer, new HttpRefused(report));

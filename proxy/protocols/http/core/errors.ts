@@ -64,11 +64,6 @@ export const HTTP_ERRORS = {
     message: 'the request cannot be served',
     hint: 'Try again; the platform team finds the cause in the log of Sallyport.',
   },
-  SPE016: {
-    status: 502,
-    message: 'the target of {} cannot be reached: {}',
-    hint: 'Try again; if it stays so, the platform team checks it.',
-  },
   SPE017: {
     status: 504,
     message: 'the target of {} did not answer in time: {}',
@@ -98,7 +93,6 @@ export const HTTP_ERRORS = {
     hint: 'Use another connection, or wait.',
   },
   SPE025: { status: 417, message: 'the expectation {} cannot be met', hint: 'Only 100-continue is known.' },
-  SPE026: { status: 400, message: 'the target of {} redirects no request of ours', hint: '' },
 } as const;
 
 export type HttpErrorCode = keyof typeof HTTP_ERRORS;

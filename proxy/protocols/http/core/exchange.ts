@@ -1,7 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 import type { VerifiedIdentity } from '../../../ports.ts';
-import { createRequestBody, DISCARD_BYTES, discardBody, type RequestBody } from './body.ts';
+import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { withoutFields } from './headers.ts';
 import type {
@@ -37,6 +37,8 @@ const OURS: ReadonlySet<string> = new Set([
 /** Requests that change nothing may be sent once more (RFC 9110, section 9.2.1). */
 const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const SWITCHING = 101;
+/** For the last words on a connection that was handed over. */
+const GOODBYE_MS = 500;
 
 export interface ExchangeInit {
   readonly incoming: Incoming;
@@ -60,6 +62,11 @@ export function createExchange(init: ExchangeInit): ManagedExchange {
   return new ClientExchange(init);
 }
 
+const bodyOf = ({ incoming, expectsContinue }: ExchangeInit): RequestBody =>
+  createRequestBody(incoming, () => {
+    if (expectsContinue) incoming.sendContinue();
+  });
+
 class ClientExchange implements ManagedExchange {
   readonly head: RequestHead;
   readonly session: ManagedSession;
@@ -75,6 +82,8 @@ class ClientExchange implements ManagedExchange {
   #ended: HttpReport | undefined;
   #relay: Relay | undefined;
   #taken: Duplex | undefined;
+  /** It is spoken on by whoever handles the exchange. */
+  #handedOver = false;
   ending = false;
 
   constructor(init: ExchangeInit) {
@@ -83,9 +92,7 @@ class ClientExchange implements ManagedExchange {
     this.head = init.head;
     this.session = init.session;
     this.seq = init.seq;
-    this.#body = createRequestBody(init.incoming, () => {
-      if (init.expectsContinue) init.incoming.sendContinue();
-    });
+    this.#body = init.head.hasBody ? bodyOf(init) : NO_BODY;
     init.incoming.onClosed = () => this.#cancel(httpError('SPE020'));
   }
 
@@ -121,9 +128,19 @@ class ClientExchange implements ManagedExchange {
   stop(report: HttpReport): void {
     this.#ended ??= report;
     this.#cancel(report);
-    if (this.#taken !== undefined) this.#taken.destroy();
+    if (this.#taken !== undefined) this.#endTaken(this.#taken);
     else if (this.#relay !== undefined) this.#relay.stop(report);
     else if (this.#incoming.begun) this.#incoming.destroy();
+  }
+
+  /** Who was handed a connection has heard of it by the signal, and says goodbye in its own protocol; a splice has none. */
+  #endTaken(client: Duplex): void {
+    if (!this.#handedOver) {
+      client.destroy();
+      return;
+    }
+    const timer = setTimeout(() => client.destroy(), GOODBYE_MS).unref();
+    client.once('close', () => clearTimeout(timer));
   }
 
   async readBody(limit: number): Promise<Buffer> {
@@ -164,6 +181,8 @@ class ClientExchange implements ManagedExchange {
   }
 
   async #forward(request: ForwardRequest, upgraded?: Parameters<typeof relay>[0]['upgraded']): Promise<Outcome> {
+    // What has ended meanwhile is not sent: not even begun.
+    if (this.#stopped !== undefined) return this.#unsent(this.#stopped);
     const options = this.#options(request, upgraded === undefined ? undefined : this.head.upgrade);
     const { body } = options;
     this.#relay = relay({
@@ -175,12 +194,16 @@ class ClientExchange implements ManagedExchange {
       refuse: (report) => this.#send(this.#init.render(report, this.head)),
       ...(upgraded === undefined ? {} : { upgraded }),
     });
-    if (this.#stopped !== undefined) this.#relay.stop(this.#stopped);
     const outcome = await this.#relay.outcome;
     // What the client still sends belongs to nothing.
     if (!outcome.complete) this.#cancel(outcome.report ?? httpError('SPE020'));
     this.#body.discard(DISCARD_BYTES);
     return outcome;
+  }
+
+  async #unsent(report: HttpReport): Promise<Outcome> {
+    await this.#send(this.#init.render(report, this.head));
+    return { status: report.status, requestBytes: 0, responseBytes: 0, complete: false, report };
   }
 
   #options(request: ForwardRequest, upgrade: string | undefined): Dispatcher.DispatchOptions {
@@ -231,6 +254,7 @@ class ClientExchange implements ManagedExchange {
     const protocol = this.head.upgrade;
     this.#end();
     if (protocol === undefined) throw new HttpRefused(httpError('SPE022', 'websocket'));
+    this.#handedOver = true;
     return this.#accept(headers, protocol);
   }
 
@@ -249,6 +273,7 @@ class ClientExchange implements ManagedExchange {
 
   takeOver(): Duplex {
     this.#end();
+    this.#handedOver = true;
     return this.#take();
   }
 

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
-import type { CompiledConnection } from '../../../../policy/bundle.ts';
+import type { Bundle, CompiledConnection } from '../../../../policy/bundle.ts';
 import type { Lane, LaneContext, OpenSession } from '../../../lane.ts';
 import type { Wire } from '../../../listener/wire.ts';
 import type { Proof } from '../../../ports.ts';
@@ -38,6 +38,10 @@ function malformedReport(
   }
 }
 
+/** Connections behind the address that there are in a bundle. */
+const present = (bundle: Bundle, names: Names): readonly CompiledConnection[] =>
+  names.flatMap(({ namespace, name }) => bundle.connection(namespace, name) ?? []);
+
 /** A lane over HTTP: clients, sessions and exchanges; what requests mean is the application's. */
 export function createHttpLane(context: LaneContext, application: HttpApplication): Lane {
   const { observer } = context;
@@ -56,25 +60,25 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
   const h1 = createHttp1Server({
     headTimeoutMs,
     upgrades: (protocol) => /^(?:websocket|spdy\/3\.1)$/i.test(protocol),
+    idle: (socket) => bySocket.get(socket)?.client.idle === true,
     request(socket, incoming) {
       const entry = bySocket.get(socket);
       if (entry === undefined) incoming.destroy();
       else entry.client.request(incoming);
     },
     malformed(socket, error) {
-      bySocket.get(socket)?.client.malformed(socket, malformedReport(error, headTimeoutMs));
+      try {
+        bySocket.get(socket)?.client.malformed(socket, malformedReport(error, headTimeoutMs));
+      } catch (failure) {
+        context.log.error({ error: String(failure) }, 'a malformed request could not be refused');
+        socket.destroy();
+      }
     },
     restream(socket: Duplex) {
       const wire = bySocket.get(socket as Socket)?.wire;
       return wire === undefined ? socket : wireStream(wire);
     },
   });
-
-  /** Connections behind the address that there are now. */
-  function present(names: Names): readonly CompiledConnection[] {
-    const bundle = context.bundles.current();
-    return names.flatMap(({ namespace, name }) => bundle.connection(namespace, name) ?? []);
-  }
 
   async function serve(wire: Wire, names: Names, signal: AbortSignal, proof?: Proof): Promise<void> {
     const plaintext = mayBePlain(wire, { plaintextLoopback: context.plaintextLoopback, inTunnel: proof !== undefined });
@@ -86,11 +90,17 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
       notAccepted(wire, error);
       return;
     }
+    let known: { readonly bundle: Bundle; readonly connections: readonly CompiledConnection[] } | undefined;
+    const connections = (): readonly CompiledConnection[] => {
+      const bundle = context.bundles.current();
+      if (known?.bundle !== bundle) known = { bundle, connections: present(bundle, names) };
+      return known.connections;
+    };
     await new Promise<void>((resolve) => {
       const { socket, encrypted } = accepted;
       const client = createClientConnection({
         ...{ context, ports, application, recordRefused, open, opening, proof, encrypted, names },
-        connections: () => present(names),
+        connections,
         peer: wire.peer,
         remoteAddress: wire.remoteAddress,
         draining: () => draining,

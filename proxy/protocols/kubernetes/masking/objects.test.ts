@@ -397,6 +397,10 @@ describe('what is written', () => {
     ).toBe('SPM012');
   });
 
+  it('is refused where it is too deep to be looked at', () => {
+    expect(write(`${'{"a":'.repeat(2000)}1${'}'.repeat(2000)}`)).toBe('SPM012');
+  });
+
   it('may not move a value to where it is not masked, nor guess it', () => {
     const patch = (operation: object, request = about('secrets', { verb: 'patch' })) =>
       write([operation], 'application/json-patch+json', request);

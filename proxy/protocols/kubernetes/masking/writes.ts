@@ -10,6 +10,7 @@ import type { KubernetesRules } from './rules.ts';
 
 /** YAML with more aliases than this is not read: they multiply. */
 const MOST_ALIASES = 100;
+const MOST_DEPTH = 512;
 const MOST_BYTES = 8 * 1024 * 1024;
 /** Longest YAML that is parsed: longer objects in it are refused before, and elsewhere it means nothing to the API server. */
 const MOST_YAML = 32 * 1024;
@@ -32,6 +33,8 @@ export function createObjectWrites(plan: MaskPlan, rules: KubernetesRules): Obje
       return isMark(mask.transform, text) || holdsToken(text) ? written(path) : undefined;
     }
     if (typeof value !== 'object' || value === null) return undefined;
+    // Deeper than any object of the API; what is down there was not looked at.
+    if (path.length > MOST_DEPTH) return written(path.slice(0, 3));
     for (const [key, one] of Object.entries(value)) {
       if (holdsToken(key)) return written(path);
       const error = check(one, place?.mask === undefined ? place?.step(key) : place, [...path, key]);

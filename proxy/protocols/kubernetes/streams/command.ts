@@ -1,4 +1,4 @@
-import { type KubernetesReport, withdrawnReport } from '../errors.ts';
+import type { KubernetesReport } from '../errors.ts';
 import { acceptChannels } from './channel-client.ts';
 import type { CommandClient, CommandClientHandlers } from './command-port.ts';
 import { dialCommand } from './command-upstream.ts';
@@ -10,7 +10,7 @@ import { type ProgramQuery, programTarget } from './query.ts';
 import { programFacts } from './record.ts';
 import { acceptSpdy } from './spdy-client.ts';
 import { createStdinRelay } from './stdin-relay.ts';
-import { answerRefusal, lines, reportLines, statusBytes } from './told.ts';
+import { answerRefusal, endOf, lines, reportLines, statusBytes } from './told.ts';
 import { whyUnmaskable } from './unmaskable.ts';
 
 type CommandTransport = Exclude<Transport, { readonly type: 'tunnel' }>;
@@ -21,12 +21,12 @@ const HEARTBEAT_MS = 10_000;
 /**
  * An exec or attach, from its request to its end. The client is upgraded as late as can be, so that what is refused is a plain answer,
  * which every client shows; but kubectl since 1.31 takes any plain answer to its WebSocket for a server that knows none, and asks once
- * more over SPDY. Who speaks v5 is therefore upgraded and reads a denial as the Status of the command: one request is one denial.
+ * more over SPDY. Who reads a Status is therefore upgraded and reads a denial as the Status of the command: one request is one denial.
  * @throws RecorderError
  */
 export async function serveCommand(call: StreamCall, asked: ProgramQuery, transport: CommandTransport): Promise<void> {
   const { exchange, session, kind } = call;
-  const readsStatus = transport.protocol === 'v5.channel.k8s.io';
+  const readsStatus = transport.type === 'channels' && transport.readsStatus;
   const leaving = new AbortController();
   let client: CommandClient | undefined;
   let program: Program | undefined;
@@ -72,7 +72,7 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
   const ended = (): void => {
     leaving.abort(exchange.signal.reason);
     if (client === undefined) return;
-    const report = withdrawnReport(exchange.signal);
+    const report = endOf(exchange.signal);
     if (report.code === CLIENT_LEFT) handlers.closed(undefined);
     else if (told) client.destroy();
     else if (program === undefined) client.finish(statusBytes(report, call));

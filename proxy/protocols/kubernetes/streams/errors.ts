@@ -39,12 +39,6 @@ export const STREAM_ERRORS = {
     hint: 'What the command did is not known.',
   },
   SPL106: { status: 400, reason: 'BadRequest', message: 'the client broke off: {}', hint: '' },
-  SPL107: {
-    status: 401,
-    reason: 'Unauthorized',
-    message: 'the session ends: {}',
-    hint: 'Come again with a fresh token.',
-  },
 } as const satisfies Readonly<
   Record<
     string,

@@ -1,11 +1,10 @@
-import { withdrawnReport } from '../errors.ts';
 import { CLIENT_LEFT, streamError } from './errors.ts';
 import { acceptForward, type ForwardClient, type ForwardClientHandlers } from './forward-client.ts';
 import { dialForward, type ForwardUpstream } from './forward-upstream.ts';
 import type { Transport } from './negotiate.ts';
 import type { StreamAdmitted, StreamCall } from './port.ts';
 import { forwardFacts, recordOutcome } from './record.ts';
-import { answerRefusal } from './told.ts';
+import { answerRefusal, endOf } from './told.ts';
 import { whyUnmaskable } from './unmaskable.ts';
 
 const HEARTBEAT_MS = 10_000;
@@ -38,7 +37,7 @@ export async function serveForward(call: StreamCall, ports: readonly number[], t
     const left = exchange.signal.aborted;
     if (!left) session.failed('a port-forward could not be had of the API server', error as Error);
     forward.notStarted(left ? 'SPL106' : 'SPL104');
-    await answerRefusal(left ? withdrawnReport(exchange.signal) : streamError('SPL104'), call);
+    await answerRefusal(left ? endOf(exchange.signal) : streamError('SPL104'), call);
   }
   await forward.over;
 }
@@ -62,7 +61,7 @@ function followForward({ session, exchange }: StreamCall, { seq, limits, granted
   let client: ForwardClient | undefined;
   let done = false;
   const aborted = (): void => {
-    const { code } = withdrawnReport(exchange.signal);
+    const { code } = endOf(exchange.signal);
     end(code === CLIENT_LEFT ? undefined : code);
   };
   const timer = maxDurationMs === undefined ? undefined : setTimeout(() => end('SPL101'), maxDurationMs).unref();

@@ -5,7 +5,12 @@ import type { StreamKind } from './port.ts';
 /** What a client speaks on the connection that it asks for. */
 export type Transport =
   /** Channels of WebSocket messages: https://pkg.go.dev/k8s.io/apimachinery/pkg/util/httpstream/wsstream */
-  | { readonly type: 'channels'; readonly protocol: 'v5.channel.k8s.io' | 'v4.channel.k8s.io' }
+  | {
+      readonly type: 'channels';
+      readonly protocol: 'v5.channel.k8s.io' | 'v4.channel.k8s.io';
+      /** It shows the Status of a command, or takes any plain answer for a server that knows no WebSocket and asks again. */
+      readonly readsStatus: boolean;
+    }
   | { readonly type: 'spdy'; readonly protocol: string }
   /** SPDY in messages of WebSocket. */
   | { readonly type: 'tunnel'; readonly protocol: string };
@@ -46,8 +51,12 @@ function overWebSocket(
   if (!/^[A-Za-z0-9+/]{22}==$/.test(field(headers, 'sec-websocket-key') ?? '')) return 'a WebSocket without its key';
   const offered = listElements(headers, 'sec-websocket-protocol');
   if (kind === 'portforward' && offered.includes(TUNNELLED)) return { type: 'tunnel', protocol: TUNNELLED };
-  if (kind !== 'portforward' && offered.includes(V5)) return { type: 'channels', protocol: V5 };
-  if (offered.includes(V4)) return { type: 'channels', protocol: V4 };
+  if (kind !== 'portforward' && offered.includes(V5)) {
+    // Python's client offers these two: it shows what a command wrote, and of a Status nothing; of a plain answer it raises an exception.
+    const shows = offered.length === 2 && offered.includes(V4);
+    return { type: 'channels', protocol: V5, readsStatus: !shows };
+  }
+  if (offered.includes(V4)) return { type: 'channels', protocol: V4, readsStatus: false };
   return `the subprotocols ${shown(offered)}`;
 }
 

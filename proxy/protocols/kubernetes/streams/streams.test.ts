@@ -19,10 +19,13 @@ describe('a transport', () => {
     });
 
   it('is the newest that both sides know', () => {
-    expect(ws('exec', 'v4.channel.k8s.io', 'v5.channel.k8s.io')).toEqual({
+    expect(ws('exec', 'v5.channel.k8s.io')).toEqual({
       type: 'channels',
       protocol: 'v5.channel.k8s.io',
+      readsStatus: true,
     });
+    expect(ws('exec', 'v5.channel.k8s.io', 'v4.channel.k8s.io')).toMatchObject({ readsStatus: false });
+    expect(ws('exec', 'v5.channel.k8s.io', 'v4.channel.k8s.io', 'channel.k8s.io')).toMatchObject({ readsStatus: true });
     expect(ws('exec', 'channel.k8s.io', 'v4.channel.k8s.io')).toMatchObject({ protocol: 'v4.channel.k8s.io' });
     expect(ws('portforward', 'SPDY/3.1+portforward.k8s.io')).toMatchObject({ type: 'tunnel' });
     expect(

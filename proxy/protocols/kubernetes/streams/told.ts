@@ -1,11 +1,16 @@
 import { neutralise } from '../../../../record/display.ts';
+import { reportOf } from '../../http/core/errors.ts';
 import type { KubernetesReport } from '../errors.ts';
+import { ofHttp } from '../http-report.ts';
 import { refusalOf, statusOf } from '../status.ts';
 import type { StreamCall } from './port.ts';
 
 /** How clients of streams read what we say. */
 
 const POD = { group: '', kind: 'pods' };
+
+/** Why an exchange was ended from outside, as its client is told. */
+export const endOf = ({ reason }: AbortSignal): KubernetesReport => ofHttp(reportOf(reason));
 
 export function statusBytes(report: KubernetesReport, { session, pod }: StreamCall): Buffer {
   return Buffer.from(JSON.stringify(statusOf(report, session.id, { ...POD, name: pod })));

@@ -64,13 +64,8 @@ export function openMessages(socket: WebSocket, handlers: MessageHandlers): Mess
     handlers.closed(failure);
   }
 
-  socket.on('message', (data: Buffer, binary: boolean) => {
-    // Text is of the base64 protocols, which were not agreed on.
-    if (!binary) {
-      failure ??= new Error('a text message');
-      socket.terminate();
-      return;
-    }
+  // Python's client writes text as text; API servers take either for the same bytes.
+  socket.on('message', (data: Buffer) => {
     queue.push(data);
     if (!busy) void drain();
   });

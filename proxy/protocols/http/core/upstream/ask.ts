@@ -58,6 +58,8 @@ function collect(
           if (failure !== undefined) made.abort(failure);
         },
         onRequestUpgrade(made, status, _headers, socket) {
+          // Until whoever asked listens, an error is nobody's; its close tells of it.
+          socket.on('error', () => {});
           if (failure !== undefined) socket.destroy();
           else
             finish(() => resolve({ ...responseHead(status, rawOf(made.rawHeaders)), body: Buffer.alloc(0), socket }));

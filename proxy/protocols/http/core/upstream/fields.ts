@@ -12,6 +12,7 @@ const DROPPED: ReadonlySet<string> = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
+  'http2-settings',
   // Where else the target could be reached is none of the client's business: it would go past us.
   'alt-svc',
 ]);

@@ -116,7 +116,11 @@ function createPool(target: UpstreamTarget, options: UpstreamsOptions): Upstream
           signal.removeEventListener('abort', aborted);
           if (signal.aborted) ready?.destroy();
           else if (ready === null) reject(error);
-          else resolve(ready);
+          else {
+            // Until whoever asked listens, an error is nobody's; its close tells of it.
+            ready.on('error', () => {});
+            resolve(ready);
+          }
         });
         signal.addEventListener('abort', aborted, { once: true });
       }),

@@ -117,6 +117,8 @@ export class Relay implements Dispatcher.DispatchHandler {
     socket: Duplex,
   ): void {
     const { upgraded } = this.#init;
+    // Its close tells of it.
+    socket.on('error', () => {});
     if (upgraded === undefined || this.#settled) {
       socket.destroy();
       return;
@@ -192,7 +194,12 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (body !== undefined) {
       this.#bodyReplaced = true;
       this.#controller?.abort(new HttpRefused(httpError('SPE020')));
-      sent?.(body);
+      try {
+        sent?.(body);
+      } catch (error) {
+        this.#breakOff(error);
+        return;
+      }
       this.#bytes = body.length;
       this.#incoming.write(body);
       this.#incoming.end();
@@ -253,7 +260,14 @@ export class Relay implements Dispatcher.DispatchHandler {
       }
       if (this.#settled || this.#report !== undefined) return;
     }
-    this.#incoming.end(this.#trailers === undefined ? trailers : this.#trailers(trailers));
+    let passed = trailers;
+    try {
+      if (this.#trailers !== undefined) passed = this.#trailers(trailers);
+    } catch (error) {
+      this.#breakOff(error);
+      return;
+    }
+    this.#incoming.end(passed);
     // An answer that came before the body was whole: what is left of it is nobody's.
     this.#init.body.discard(DISCARD_BYTES);
   }

@@ -23,6 +23,8 @@ export interface Http1Options {
   /** The plain stream behind a socket of an upgrade, when it is not the socket itself. */
   readonly restream: Restream;
   readonly upgrades: (protocol: string) => boolean;
+  /** No request of this connection is under way or waits. */
+  readonly idle: (socket: Socket) => boolean;
 }
 
 /** A server that listens nowhere: sockets are given to it with `accept`. */
@@ -59,20 +61,28 @@ export function createHttp1Server(options: Http1Options): Http1Server {
   server.on('request', serve);
   server.on('checkContinue', serve);
   server.on('checkExpectation', serve);
-  server.on('connect', (request: IncomingMessage, socket: Duplex) => {
-    const response = detached(request, socket);
-    options.request(socket as Socket, new Http1Incoming(request, response, undefined));
-  });
-  server.on('upgrade', (request: IncomingMessage, socket: Duplex, head: Buffer) => {
+  const serveDetached = (request: IncomingMessage, socket: Duplex, head?: Buffer): void => {
     const response = detached(request, socket);
     const take = (): Duplex => {
       response.detachSocket(socket as Socket);
       const stream = options.restream(socket);
-      if (head.length > 0) stream.unshift(head);
+      if (head !== undefined && head.length > 0) stream.unshift(head);
       return stream;
     };
-    options.request(socket as Socket, new Http1Incoming(request, response, take));
-  });
+    options.request(socket as Socket, new Http1Incoming(request, response, head === undefined ? undefined : take));
+  };
+  /** Who sends such a request behind one that has no answer yet is not served; one that has just been answered is let end. */
+  const whenIdle = (request: IncomingMessage, socket: Duplex, head?: Buffer): void => {
+    socket.on('error', nothing);
+    if (options.idle(socket as Socket)) serveDetached(request, socket, head);
+    else
+      setImmediate(() => {
+        if (options.idle(socket as Socket)) serveDetached(request, socket, head);
+        else socket.destroy();
+      });
+  };
+  server.on('connect', (request: IncomingMessage, socket: Duplex) => whenIdle(request, socket));
+  server.on('upgrade', whenIdle);
   server.on('clientError', (error: Error & { code?: string; reason?: string }, socket: Duplex) =>
     options.malformed(socket as Socket, error),
   );
@@ -96,7 +106,6 @@ function detached(request: IncomingMessage, socket: Duplex): ServerResponse {
   response.assignSocket(socket as Socket);
   // Nobody else would tell it.
   socket.on('close', () => response.destroy());
-  socket.on('error', nothing);
   response.on('finish', () => socket.end());
   return response;
 }

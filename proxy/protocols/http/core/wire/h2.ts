@@ -71,6 +71,9 @@ type Pseudo = Readonly<Record<string, string | undefined>>;
 
 const END_STREAM = http2.constants.NGHTTP2_FLAG_END_STREAM;
 
+/** Answers without a body. */
+const BARE: ReadonlySet<number> = new Set([204, 205, 304]);
+
 class Http2Incoming implements Incoming {
   readonly raw: RawHead;
   readonly source: ServerHttp2Stream;
@@ -109,9 +112,11 @@ class Http2Incoming implements Incoming {
   }
 
   get gone(): boolean {
-    const { destroyed, closed, writableEnded } = this.source;
-    // Node ends the answer to HEAD before there is one.
-    return destroyed || closed || (writableEnded && this.raw.method !== 'HEAD');
+    const { source } = this;
+    // Node ends the side of the answer to HEAD before there is one.
+    return (
+      source.destroyed || source.closed || (source.writableEnded && (source.headersSent || this.raw.method !== 'HEAD'))
+    );
   }
 
   sendContinue(): void {
@@ -128,7 +133,9 @@ class Http2Incoming implements Incoming {
       if (before === undefined) fields[name] = value;
       else fields[name] = [...(Array.isArray(before) ? before : [String(before)]), value];
     }
-    this.source.respond(fields, { waitForTrailers: true });
+    // What has no body has no trailers either, and waiting for them would hold its head back.
+    const bare = this.raw.method === 'HEAD' || BARE.has(status);
+    this.source.respond(fields, { waitForTrailers: !bare });
   }
 
   flushHead(): void {
@@ -137,7 +144,7 @@ class Http2Incoming implements Incoming {
 
   write(chunk: Buffer): boolean {
     // Of HEAD, 204 and 304 the head has ended the stream.
-    if (this.gone || this.source.writableEnded) return true;
+    if (this.gone) return true;
     return this.source.write(chunk);
   }
 
@@ -152,7 +159,12 @@ class Http2Incoming implements Incoming {
     const fields: Record<string, string> = {};
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
-    this.source.sendTrailers(fields);
+    try {
+      this.source.sendTrailers(fields);
+    } catch {
+      // Fields that HTTP/2 has not: the client sees that the answer is not whole.
+      this.destroy();
+    }
   }
 
   destroy(): void {
