@@ -28,7 +28,7 @@ spec:
       kubernetes: {operations: [Scale, ReadSecret, ChangeRBAC, Evict], namespaces: ["*"]}
     - name: named
       effect: Allow
-      kubernetes: {verbs: ["*"], apiGroups: ["*"], resources: [namespaces/finalize, namespaces/status, deployments/status, customresourcedefinitions], namespaces: ["*"]}
+      kubernetes: {verbs: ["*", update, patch], apiGroups: ["*"], resources: [namespaces/finalize, namespaces/status, deployments/status, customresourcedefinitions], namespaces: ["*"]}
     - name: people
       effect: RequireApproval
       kubernetes: {operations: [ScaleOut]}
@@ -298,6 +298,8 @@ const SCALE_OUT: readonly Route[] = [
   },
 ];
 
+const GONE = { apiVersion: 'v1', kind: 'Namespace', name: 'gone', uid: '00000000-0000-0000-0000-000000000000' };
+
 const NAMESPACE_DELETES: readonly Route[] = [
   { name: 'delete', method: 'DELETE', target: '/api/v1/namespaces/victim' },
   { name: 'delete with a trailing slash', method: 'DELETE', target: '/api/v1/namespaces/victim/' },
@@ -331,6 +333,24 @@ const NAMESPACE_DELETES: readonly Route[] = [
       },
     },
     contentType: merge,
+  },
+  {
+    name: 'ownership by the status',
+    method: 'PATCH',
+    target: '/api/v1/namespaces/victim/status',
+    body: { metadata: { ownerReferences: [GONE] } },
+    contentType: merge,
+  },
+  {
+    name: 'ownership while finalizing',
+    method: 'PUT',
+    target: '/api/v1/namespaces/victim/finalize',
+    body: {
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name: 'victim', ownerReferences: [GONE] },
+      spec: { finalizers: ['kubernetes'] },
+    },
   },
   { name: 'finalizers by the old proxy path', method: 'DELETE', target: '/api/v1/proxy/namespaces/victim' },
   { name: 'a watch-prefixed path', method: 'DELETE', target: '/api/v1/watch/namespaces/victim' },
@@ -466,7 +486,11 @@ describeWith(controlPlaneNeeds, 'routes round the rules of the Kubernetes lane',
       // What is no delete may be answered by the API server as it likes.
       if (route.method === 'DELETE')
         expect({ route: route.name, status, text }).toMatchObject({ status: expect.not.stringMatching(/^2/) });
-      const { metadata } = await ground.plane.get<{ metadata: { deletionTimestamp?: string } }>('namespace', 'victim');
+      const { metadata } = await ground.plane.get<{
+        metadata: { deletionTimestamp?: string; ownerReferences?: unknown };
+      }>('namespace', 'victim');
+      // Nobody collects garbage here.
+      expect({ route: route.name, owned: metadata.ownerReferences }).toEqual({ route: route.name, owned: undefined });
       expect({ route: route.name, deleted: metadata.deletionTimestamp }).toEqual({
         route: route.name,
         deleted: undefined,
