@@ -24,7 +24,7 @@ $(READY): package.json package-lock.json scripts/setup.sh
 
 .PHONY: debian-tests debian-bench debian-demo debian-cluster scale soak
 debian-tests:
-	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2 openssh-server openssh-client procps rsync dropbear-bin git openssh-tests
+	@scripts/setup.sh debian postgresql openssl python3-venv golang-go:go bzip2 openssh-server openssh-client procps rsync dropbear-bin git openssh-tests nginx
 
 debian-cluster: debian-tests
 	@scripts/setup.sh debian containerd runc containernetworking-plugins nftables iproute2 conntrack buildah mmdebstrap unzip
@@ -33,7 +33,7 @@ debian-demo:
 	@scripts/setup.sh debian postgresql-client
 
 debian-bench: debian-tests
-	@scripts/setup.sh debian pgbouncer nginx
+	@scripts/setup.sh debian pgbouncer
 
 build: $(READY) ## Compile to dist/
 	@rm -rf dist && $(TSC) -p tsconfig.build.json
