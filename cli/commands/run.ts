@@ -82,7 +82,10 @@ export function register(program: Command, io: CliIo): void {
 Examples:
   sallyport run -f policies --listen default/orders=127.0.0.1:6432
   sallyport run -f examples/standalone -c examples/standalone/sallyport.yaml --state /tmp/sallyport
-  sallyport run -f policies -c sallyport.yaml --workers 2 -o json`,
+  sallyport run -f policies -c sallyport.yaml --workers 2 -o json
+
+Postgres, SSH, HTTP and Kubernetes connections are served alike. Without an address for it, a connection gets a port of 127.0.0.1, from
+15432 (SSH: 10022, HTTP: 10443, Kubernetes: 16443) upwards. Credentials of a Secret are files of the state folder: secrets/NAMESPACE/NAME/KEY.`,
     )
     .action((options: RunOptions) => (cluster.isWorker ? runWorker(options, io) : runPrimary(options, io)));
 }
@@ -131,7 +134,9 @@ function announcer(options: RunOptions, io: CliIo) {
         const ssh = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
         const scheme = options.plaintextLoopback ? 'http' : 'https';
         const how =
-          protocol === 'HTTP' ? `: ${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}` : ssh;
+          protocol === 'HTTP' || protocol === 'Kubernetes'
+            ? `: ${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`
+            : ssh;
         io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}${how}\n`);
       }
       const trusted = [
