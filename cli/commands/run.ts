@@ -1,6 +1,6 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Server } from 'node:http';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AggregatorRegistry } from 'prom-client';
 import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration, parseAddress } from '../../api/configuration.ts';
@@ -101,8 +101,9 @@ async function configurationOf(options: RunOptions): Promise<Configuration> {
   return { ...configuration, listen };
 }
 
+/** Absolute: other commands read its paths, wherever they are started. */
 function stateOf(options: RunOptions, configuration: Configuration, io: CliIo): string {
-  return options.state ?? configuration.state ?? defaultState(io.env);
+  return resolve(io.cwd, options.state ?? configuration.state ?? defaultState(io.env));
 }
 
 function workerOptions(options: RunOptions, configuration: Configuration, io: CliIo, index: number) {

@@ -9,6 +9,14 @@ export function exchangeWords({ version, upgrade }: ExchangeFacts): readonly str
   ].filter((fact) => fact !== undefined);
 }
 
+/** What a lane says of a request in the words of its own clients, such as `kubectl delete pods web`. */
+export function clientWords(details: unknown): readonly string[] {
+  if (typeof details !== 'object' || details === null) return [];
+  return Object.values(details).flatMap((lane: unknown) =>
+    typeof lane === 'object' && lane !== null && 'words' in lane && typeof lane.words === 'string' ? [lane.words] : [],
+  );
+}
+
 /** `name: value`, one for each. */
 export const headerLines = (headers: Readonly<Record<string, string>>): readonly string[] =>
   Object.entries(headers).map(([name, value]) => `${name}: ${value}`);
