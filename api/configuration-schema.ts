@@ -179,7 +179,7 @@ export const CONFIGURATION_SCHEMA: ConfigurationSchema = closed(
       type: 'array',
       maxItems: 1024,
       description:
-        'Where connections are listened on. A connection that is not here gets a port of 127.0.0.1 from 15432 upwards (SSH: 10022), by namespace and name.',
+        'Where connections are listened on. A connection that is not here gets a port of 127.0.0.1 from 15432 upwards (SSH: 10022, HTTP: 10443, Kubernetes: 16443), by namespace and name.',
       items: closed(
         'One address.',
         { connection: reference('The AccessConnection.'), address: address('Where it is listened on.') },

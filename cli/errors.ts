@@ -137,10 +137,12 @@ export const CLI_ERRORS = {
 
 export type CliErrorCode = keyof typeof CLI_ERRORS;
 
-/** Message and advice of a row of the table. */
+/** Message and advice of a row of the table; what the message leaves over fills the advice. */
 export function cliMessage(code: CliErrorCode, fill: readonly string[]): { message: string; fix: string } {
   let next = 0;
-  return { message: CLI_ERRORS[code].message.replace(/\{\}/g, () => fill[next++] ?? ''), fix: CLI_ERRORS[code].fix };
+  const filled = (template: string): string => template.replace(/\{\}/g, () => fill[next++] ?? '');
+  const { message, fix } = CLI_ERRORS[code];
+  return { message: filled(message), fix: filled(fix) };
 }
 
 export class CliError extends Error {

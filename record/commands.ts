@@ -178,7 +178,18 @@ function describeExchange(draft: Draft, event: RecordedEvent): void {
   if (typeof host === 'string') draft.host = host;
   if (typeof target === 'string') draft.target = target;
   if (typeof requestBytes === 'number') draft.requestBytes = requestBytes;
-  if (details !== undefined) draft.details = details;
+  if (details !== undefined) draft.details = joined(draft.details, details);
+}
+
+/** What is known at the end besides what was known at the beginning: of a field that both have, the later one. */
+function joined(former: unknown, later: unknown): unknown {
+  if (!isObject(former) || !isObject(later)) return later;
+  const both = Object.entries(later).map(([name, value]) => [name, joined(former[name], value)] as const);
+  return { ...former, ...Object.fromEntries(both) };
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isStrings(value: unknown): value is readonly string[] {

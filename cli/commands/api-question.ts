@@ -49,11 +49,15 @@ export function apiCommandOf(
 }
 
 const wrong = (reason: string): CliError =>
-  new CliError('SPC036', ['the request', reason, 'METHOD PATH, such as GET /v1/charges?limit=3,']);
+  new CliError('SPC036', [
+    'the request',
+    reason,
+    'METHOD PATH, such as GET /v1/charges?limit=3 or GET /api/v1/namespaces/shop/pods,',
+  ]);
 
 function parse(connection: CompiledConnection, text: string, { body, headers = {} }: ApiQuestion): Asked {
   const [, method, target] = REQUEST.exec(text.trim()) ?? [];
-  if (method === undefined || target === undefined) throw wrong(`${text === '' ? 'nothing' : text} is none`);
+  if (method === undefined || target === undefined) throw wrong(`${text === '' ? 'nothing' : text} is no METHOD PATH`);
   const parsed = parseTarget(target);
   if ('code' in parsed) throw wrong(parsed.message);
   const bytes = Buffer.from(body === undefined ? '' : typeof body === 'string' ? body : JSON.stringify(body));

@@ -4,6 +4,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CliError } from '../errors.ts';
 import type { CliIo } from '../io.ts';
+import { curlWords } from './curl-words.ts';
 
 /** Where a gateway listens for an HTTP connection, and the token to send. */
 export interface HttpEndpoint {
@@ -44,7 +45,7 @@ export async function connectHttp(
       io.stdout.write(curlConfiguration(endpoint));
       return;
     case 'text': {
-      const paths = words.map((word) => (word.startsWith('/') ? `${url}${word}` : word));
+      const paths = curlWords(words, url);
       await runCurl(
         paths.length === 0 ? ['--head', `${url}/`] : paths,
         curlConfiguration(endpoint),

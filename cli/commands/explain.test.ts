@@ -369,14 +369,18 @@ describe('Kubernetes and HTTP', () => {
   });
 
   it.each([
-    ['kubectl get pods', 'is none'],
+    ['kubectl get pods', 'is no METHOD PATH'],
     ['GET /v1/../admin', 'dot segment'],
     ['GET /v1//x', 'empty segment'],
     ['GET /v1/%2e%2e/admin', 'dot segment'],
     ['GET /v1/a%2Fb', 'encoded slash'],
   ])('say why they cannot be decided: %s', async (command, reason) => {
     const { error } = await payments(command);
-    expect(error).toMatchObject({ code: 'SPC036', message: expect.stringContaining(reason) });
+    expect(error).toMatchObject({
+      code: 'SPC036',
+      message: expect.stringContaining(reason),
+      hint: expect.stringContaining('GET /v1/charges'),
+    });
   });
 
   it('a body that readers could read differently is not judged', async () => {

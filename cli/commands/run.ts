@@ -1,6 +1,6 @@
 import cluster, { type Worker as ClusterWorker } from 'node:cluster';
 import type { Server } from 'node:http';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { AggregatorRegistry } from 'prom-client';
 import { type Configuration, DEFAULT_CONFIGURATION, loadConfiguration, parseAddress } from '../../api/configuration.ts';
@@ -82,7 +82,10 @@ export function register(program: Command, io: CliIo): void {
 Examples:
   sallyport run -f policies --listen default/orders=127.0.0.1:6432
   sallyport run -f examples/standalone -c examples/standalone/sallyport.yaml --state /tmp/sallyport
-  sallyport run -f policies -c sallyport.yaml --workers 2 -o json`,
+  sallyport run -f policies -c sallyport.yaml --workers 2 -o json
+
+Postgres, SSH, HTTP and Kubernetes connections are served alike. Without an address for it, a connection gets a port of 127.0.0.1, from
+15432 (SSH: 10022, HTTP: 10443, Kubernetes: 16443) upwards. Credentials of a Secret are files of the state folder: secrets/NAMESPACE/NAME/KEY.`,
     )
     .action((options: RunOptions) => (cluster.isWorker ? runWorker(options, io) : runPrimary(options, io)));
 }
@@ -98,8 +101,9 @@ async function configurationOf(options: RunOptions): Promise<Configuration> {
   return { ...configuration, listen };
 }
 
+/** Absolute: other commands read its paths, wherever they are started. */
 function stateOf(options: RunOptions, configuration: Configuration, io: CliIo): string {
-  return options.state ?? configuration.state ?? defaultState(io.env);
+  return resolve(io.cwd, options.state ?? configuration.state ?? defaultState(io.env));
 }
 
 function workerOptions(options: RunOptions, configuration: Configuration, io: CliIo, index: number) {
@@ -131,7 +135,9 @@ function announcer(options: RunOptions, io: CliIo) {
         const ssh = protocol === 'SSH' ? `: ssh -p ${port} ${user}@${address}` : '';
         const scheme = options.plaintextLoopback ? 'http' : 'https';
         const how =
-          protocol === 'HTTP' ? `: ${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}` : ssh;
+          protocol === 'HTTP' || protocol === 'Kubernetes'
+            ? `: ${scheme}://${address.includes(':') ? `[${address}]` : address}:${port}`
+            : ssh;
         io.stdout.write(`serving ${namespace}/${name} on ${address}:${port}${how}\n`);
       }
       const trusted = [

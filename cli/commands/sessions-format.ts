@@ -2,6 +2,7 @@ import type { CommandView } from '../../record/commands.ts';
 import { neutralise } from '../../record/display.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
 import { wrap } from '../replay/cells.ts';
+import { clientWords } from '../replay/exchange-words.ts';
 import { fileWords, statusWords } from '../replay/program-words.ts';
 import { sessionFacts } from '../replay/session-facts.ts';
 import { table } from '../table.ts';
@@ -37,7 +38,7 @@ export function sessionHead(session: SessionSummary): string {
     .join('');
 }
 
-/** One command in two lines: what became of it and by which rule, then its text. */
+/** One command: in a line what became of it and by which rule, below it its text, and where they are other words, those of its client. */
 export function commandLines(command: CommandView): string {
   const facts = [
     `#${command.seq}`,
@@ -62,7 +63,8 @@ export function commandLines(command: CommandView): string {
     .map(neutralise)
     .join('  ');
   const what = command.text ?? fileWords(command.operation, command.accesses);
-  return what === undefined ? `${line}\n` : `${line}\n    ${neutralise(what)}\n`;
+  const below = [...clientWords(command.details), ...(what === undefined ? [] : [what])];
+  return [line, ...below.map((one) => `    ${neutralise(one)}`)].map((one) => `${one}\n`).join('');
 }
 
 /** Of HTTP as it is; of files only where it is no success. */

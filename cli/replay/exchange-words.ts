@@ -4,16 +4,18 @@ import type { BodyPart, ExchangeEnd, ExchangeFacts } from '../../record/replay/e
 
 export function exchangeWords({ version, upgrade, details }: ExchangeFacts): readonly string[] {
   return [
-    kubectlWords(details?.['kubernetes']),
+    ...clientWords(details),
     version === undefined ? undefined : `HTTP/${version}`,
     upgrade === undefined ? undefined : `upgrade to ${upgrade}`,
   ].filter((fact) => fact !== undefined);
 }
 
-/** A request to an API server in the words of kubectl. */
-function kubectlWords(details: unknown): string | undefined {
-  if (typeof details !== 'object' || details === null || !('words' in details)) return undefined;
-  return typeof details.words === 'string' ? details.words : undefined;
+/** What a lane says of a request in the words of its own clients, such as `kubectl delete pods web`. */
+export function clientWords(details: unknown): readonly string[] {
+  if (typeof details !== 'object' || details === null) return [];
+  return Object.values(details).flatMap((lane: unknown) =>
+    typeof lane === 'object' && lane !== null && 'words' in lane && typeof lane.words === 'string' ? [lane.words] : [],
+  );
 }
 
 /** `name: value`, one for each. */

@@ -3,7 +3,7 @@ import { neutralise } from '../../record/display.ts';
 import { layOut } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import type { SessionSummary } from '../../record/sessions.ts';
-import { bodyLines, bodyNotes, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
+import { bodyLines, bodyNotes, clientWords, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
 import { createOutputLines, type OutputLine } from './output-text.ts';
 import { PAGE_SCRIPT, PAGE_STYLE } from './page-assets.ts';
 import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
@@ -138,7 +138,8 @@ ${filters.join('')}<input type="search" id="find" placeholder="Find in commands"
           return item(step, head + written(step), step.seq);
         }
         if (step.exchange !== undefined) {
-          const fields = headerLines(step.exchange.headers).map(quiet).join('');
+          const lines = [...clientWords(step.exchange.details), ...headerLines(step.exchange.headers)];
+          const fields = lines.map(quiet).join('');
           const head = facts([tag('', `#${step.seq}`), ...exchangeWords(step.exchange), ...decided(step)]);
           return item(step, head + written(step) + fields, step.seq);
         }

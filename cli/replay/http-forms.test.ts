@@ -23,6 +23,7 @@ const EVENTS: readonly Record<string, unknown>[] = [
     target: '/v1/refunds?dry=1',
     version: '2',
     headers: { 'content-type': 'application/json' },
+    details: { lane: { words: 'refund 5', audit: { stage: 'RequestReceived', verb: 'create' } } },
   },
   {
     e: 'request.chunk',
@@ -35,7 +36,16 @@ const EVENTS: readonly Record<string, unknown>[] = [
   },
   { e: 'result.chunk', seq: 1, encoding: 'http-body+base64', offset: 0, data: body(0, cut) },
   { e: 'result.chunk', seq: 1, encoding: 'http-body+base64', offset: cut, data: body(cut, answer.length), bytes: 40 },
-  { e: 'command.executed', seq: 1, status: 201, bytes: 40, requestBytes: 12, us: 1500, masked: { ssn: 2 } },
+  {
+    e: 'command.executed',
+    seq: 1,
+    status: 201,
+    bytes: 40,
+    requestBytes: 12,
+    us: 1500,
+    masked: { ssn: 2 },
+    details: { lane: { audit: { stage: 'ResponseComplete' } } },
+  },
   { e: 'command.received', seq: 2, text: 'GET https://api.example.com/v1/big', method: 'GET', host: 'api.example.com' },
   { e: 'result.chunk', seq: 2, encoding: 'http-body+base64', bytes: 99_999, recorded: 0, sha256: 'ab' },
   { e: 'command.failed', seq: 2, status: 200, code: 'SPE018', bytes: 99_999, requestBytes: 0, us: 10 },
@@ -56,6 +66,7 @@ describe('requests over HTTP', () => {
       .join('');
     expect(text).toContain('#1  HTTP/2  Allow  shop/agents/refund@1');
     expect(text).toContain('│ POST https://api.example.com/v1/refunds?dry=1');
+    expect(text).toContain('│ refund 5');
     expect(text).toContain('│ content-type: application/json');
     expect(text).toContain('│ {"amount":5}');
     expect(text).toContain('status 201  12 B sent  40 B');
@@ -76,6 +87,7 @@ describe('requests over HTTP', () => {
       .join('');
     expect(html).toContain('POST https://api.example.com/v1/refunds?dry=1');
     expect(html).toContain('&lt;b&gt;\\u001b[2J&lt;/b&gt;');
+    expect(html).toContain('refund 5');
     expect(html).toContain('status 201');
     expect(html).not.toContain('<b>');
   });
@@ -86,6 +98,10 @@ describe('requests over HTTP', () => {
     const [first = '', second = ''] = done.map(commandLines);
     expect(first).toMatch(/#1 .*executed\s+by Allow shop\/agents\/refund@1\s+status 201\s+12 B sent\s+40 B/);
     expect(first).toContain('POST https://api.example.com/v1/refunds?dry=1');
+    expect(first).toContain('\n    refund 5\n');
+    expect(done[0]?.details).toEqual({
+      lane: { words: 'refund 5', audit: { stage: 'ResponseComplete', verb: 'create' } },
+    });
     expect(second).toMatch(/failed.*SPE018\s+status 200/);
   });
 });

@@ -2,7 +2,7 @@ import { neutralise } from '../../record/display.ts';
 import { type Line, layOut, type Piece } from '../../record/replay/sql-layout.ts';
 import type { DecidedText, ReplayStep, StepOutcome } from '../../record/replay/steps.ts';
 import { widthOf, wrap } from './cells.ts';
-import { bodyLines, bodyNotes, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
+import { bodyLines, bodyNotes, clientWords, exchangeEndWords, exchangeWords, headerLines } from './exchange-words.ts';
 import { createOutputLines, type OutputLine } from './output-text.ts';
 import { endWords, fileEndWords, fileWords, programWords, unrecordedWords } from './program-words.ts';
 import { createTable, type TableWriter } from './table.ts';
@@ -204,7 +204,8 @@ export function createTextRenderer({ colours, width, mostRows }: TextOptions): T
           return headed(step, [number(step), ...programWords(step.program), ...decision(step)]) + below(written(step));
         }
         if (step.exchange !== undefined) {
-          const fields = headerLines(step.exchange.headers).flatMap((line) => wrap(neutralise(line), room));
+          const lines = [...clientWords(step.exchange.details), ...headerLines(step.exchange.headers)];
+          const fields = lines.flatMap((line) => wrap(neutralise(line), room));
           return (
             headed(step, [number(step), ...exchangeWords(step.exchange), ...decision(step)]) +
             below([...written(step), ...fields.map((line) => paint.dim(GUTTER + line))])

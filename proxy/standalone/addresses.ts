@@ -1,11 +1,15 @@
 import type { CompiledConnection } from '../../policy/bundle.ts';
 
-/** First ports that are given to connections nobody configured an address for: the protocol's own with a 1 in front, and for SSH and HTTP with 10 or 100. */
-const FIRST_PORTS: Readonly<Partial<Record<CompiledConnection['protocol'], number>>> = { SSH: 10_022, HTTP: 10_443 };
+/** First ports that are given to connections nobody configured an address for: above the usual port of the protocol. */
+const FIRST_PORTS: Readonly<Partial<Record<CompiledConnection['protocol'], number>>> = {
+  SSH: 10_022,
+  HTTP: 10_443,
+  Kubernetes: 16_443,
+};
 const FIRST_PORT = 15_432;
 
 /**
- * Where each connection is listened on: as configured, else on loopback, on ports counted up from 15432 (SSH: 10022, HTTP: 10443) in order of
+ * Where each connection is listened on: as configured, else on loopback, on ports counted up from 15432 (SSH: 10022, HTTP: 10443, Kubernetes: 16443) in order of
  * namespace and name, so that the same folder gets the same ports again.
  */
 export function addressBook(

@@ -32,6 +32,8 @@ export function problemAnswer(
     hint: hint === '' ? undefined : neutralise(hint),
     ...members,
   };
+  const reported = report.headers ?? [];
+  const challenged = status !== 401 || reported.some((name, index) => index % 2 === 0 && name === 'www-authenticate');
   return {
     status,
     headers: [
@@ -39,8 +41,8 @@ export function problemAnswer(
       PROBLEM_TYPE,
       'cache-control',
       'no-store',
-      ...(status === 401 ? ['www-authenticate', 'Bearer realm="sallyport"'] : []),
-      ...(report.headers ?? []),
+      ...(challenged ? [] : ['www-authenticate', 'Bearer realm="sallyport"']),
+      ...reported,
     ],
     // Nobody reads the body of an answer to HEAD; core leaves it out.
     body: `${JSON.stringify(body)}\n`,

@@ -11,13 +11,22 @@ import { createSignIns } from './upstream/sign-in.ts';
 
 /** The Kubernetes lane of a process. */
 export function createKubernetesProtocol(context: LaneContext): Lane {
-  const { credentials, cluster, connectTimeoutMs } = context;
+  const { credentials, cluster, connectTimeoutMs, log } = context;
   const upstreams = createUpstreams({ connectTimeoutMs });
   const long = createLongRequests(context.bundles);
   const discoveries = new WeakMap<CompiledConnection, Discovery>();
   const application = createKubernetesApplication({
     ...context,
-    signIns: createSignIns({ credentials, cluster, now: Date.now }),
+    signIns: createSignIns({
+      credentials,
+      cluster,
+      now: Date.now,
+      unknown: (connection) =>
+        log.warn(
+          { connection, code: 'SPL014' },
+          'the API server answered 401: it does not know the credential of this connection',
+        ),
+    }),
     upstreams,
     long,
     masks: createMasks(credentials),

@@ -189,7 +189,7 @@ describe('requests through the HTTP lane', () => {
     const before = g.origin.seen.length;
     const nobody = await g.ask('/v1/charges', { token: '' });
     expect(nobody.status).toBe(401);
-    expect(nobody.headers['www-authenticate']).toContain('Bearer');
+    expect(nobody.headers['www-authenticate']).toBe('Bearer realm="sallyport"');
     expect(nobody.json()).toMatchObject({ code: 'SPE007', status: 401 });
     const other = await g.ask('/v1/charges', { token: await g.token('other') });
     expect(other.json()).toMatchObject({ code: 'SPE008', status: 403 });

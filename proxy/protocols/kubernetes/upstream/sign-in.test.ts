@@ -114,7 +114,13 @@ describe('signing in to an API server', () => {
   test('tokens of accounts are made once, renewed before they end, and made anew after a refusal', async () => {
     let now = 1_000_000;
     const issued = cluster(600_000, () => now);
-    const signIns = createSignIns({ credentials: source({}), cluster: issued.cluster, now: () => now });
+    const told: string[] = [];
+    const signIns = createSignIns({
+      credentials: source({}),
+      cluster: issued.cluster,
+      now: () => now,
+      unknown: (connection) => told.push(connection),
+    });
     const of: CompiledConnection = {
       ...base,
       credential: { serviceAccountToken: { name: 'worker', audiences: [], ttlMs: 600_000 } },
@@ -127,7 +133,9 @@ describe('signing in to an API server', () => {
     expect(await bearer()).toBe('Bearer token-1');
     now += 20_000;
     expect(await bearer()).toBe('Bearer token-2');
+    expect(told).toEqual([]);
     signIns.refused(of);
+    expect(told).toEqual([`${of.namespace}/${of.name}`]);
     expect(await bearer()).toBe('Bearer token-3');
   });
 });

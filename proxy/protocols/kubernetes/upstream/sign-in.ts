@@ -25,6 +25,8 @@ export interface SignInPorts {
   readonly credentials: CredentialSource;
   readonly cluster: ClusterIdentity | undefined;
   readonly now: () => number;
+  /** Told when the API server did not know a credential. */
+  readonly unknown?: (connection: string) => void;
 }
 
 /** For so long what was read is believed, in milliseconds: the kubelet, too, takes longer to bring a changed Secret to a pod. */
@@ -50,6 +52,7 @@ export function createSignIns(ports: SignInPorts): SignIns {
       return made;
     },
     refused(connection) {
+      ports.unknown?.(`${connection.namespace}/${connection.name}`);
       known.delete(connection);
       tokens.forget(connection);
     },
