@@ -2,9 +2,8 @@ import type { BodyPart, ExchangeEnd, ExchangeFacts } from '../../record/replay/e
 
 /** Words about exchanges over HTTP. Not yet safe to show: whoever shows them escapes them. */
 
-export function exchangeWords({ version, upgrade, details }: ExchangeFacts): readonly string[] {
+export function exchangeWords({ version, upgrade }: ExchangeFacts): readonly string[] {
   return [
-    ...clientWords(details),
     version === undefined ? undefined : `HTTP/${version}`,
     upgrade === undefined ? undefined : `upgrade to ${upgrade}`,
   ].filter((fact) => fact !== undefined);
