@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, type JWTPayload, type ProtectedHeaderParameters } from 'jose';
 import type { TokenVerifier, VerifiedIdentity } from '../ports.ts';
 import { identityError, quoted } from './errors.ts';
@@ -57,6 +57,14 @@ function present(token: string): PresentedToken {
   }
 }
 
+/** A token that was verified. */
+interface Believed {
+  readonly verifier: IssuerVerifier;
+  readonly identity: VerifiedIdentity;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
 /**
  * The verifier of all configured issuers. `iss`, read from the token as it is, only picks who verifies it; nothing is fetched for
  * an issuer that is not configured. A success is cached for at most 10 s, under a digest of the token.
@@ -67,9 +75,9 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
     if (byIssuer.has(verifier.issuer)) throw identityError('SPI031', [quoted(verifier.issuer), 'it is listed twice']);
     byIssuer.set(verifier.issuer, verifier);
   }
-  const cache = new Map<string, { identity: VerifiedIdentity; until: number }>();
+  const cache = new Map<string, Believed>();
 
-  function remember(digest: string, identity: VerifiedIdentity, expires: number): void {
+  function remember(digest: string, believed: Omit<Believed, 'until'>, expires: number): void {
     const now = options.now();
     const until = Math.min(now + CACHE_MS, expires);
     if (until <= now) return;
@@ -77,28 +85,33 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       const oldest = cache.keys().next();
       if (!oldest.done) cache.delete(oldest.value);
     }
-    cache.set(digest, { identity, until });
+    cache.set(digest, { ...believed, until });
   }
 
   return {
     discovery: options.discovery ?? {},
     async verify(token, signal, peer) {
       signal.throwIfAborted();
+      // What was believed a moment ago is not taken apart again: over HTTP it comes with every request.
+      const digest = token.length <= MAX_TOKEN_BYTES ? hash('sha256', token, 'base64') : undefined;
+      const cached = digest === undefined ? undefined : cache.get(digest);
+      if (cached !== undefined) {
+        const { verifier, identity } = cached;
+        verifier.admit?.(peer);
+        if (options.now() < cached.until) {
+          verifier.confirm?.(identity, peer);
+          return identity;
+        }
+      }
       const presented = present(token);
       const { iss, exp } = presented.payload;
       const verifier = typeof iss === 'string' ? byIssuer.get(iss) : undefined;
       if (verifier === undefined) throw identityError('SPI004', [iss === undefined ? 'none' : quoted(iss)]);
       verifier.admit?.(peer);
-      const digest = createHash('sha256').update(token).digest('base64');
-      const cached = cache.get(digest);
-      if (cached !== undefined && options.now() < cached.until) {
-        verifier.confirm?.(cached.identity, peer);
-        return cached.identity;
-      }
-      cache.delete(digest);
+      if (digest !== undefined) cache.delete(digest);
       const identity = await verifier.verify(presented, signal, peer);
       verifier.confirm?.(identity, peer);
-      remember(digest, identity, typeof exp === 'number' ? exp * 1000 : 0);
+      if (digest !== undefined) remember(digest, { verifier, identity }, typeof exp === 'number' ? exp * 1000 : 0);
       return identity;
     },
   };

@@ -28,7 +28,17 @@ export interface ResultCapture {
   end(): string;
 }
 
+const IDLE_SHORT_BUFFERS = 1024;
+
 const idle: Buffer[] = [];
+/** Of `SHORT_BYTES`: as many responses as are under way at once begin with one, and most need no other. */
+const idleShort: Buffer[] = [];
+
+function release(buffer: Buffer): void {
+  if (buffer.length === SHORT_BYTES) {
+    if (idleShort.length < IDLE_SHORT_BUFFERS) idleShort.push(buffer);
+  } else if (idle.length < IDLE_BUFFERS) idle.push(buffer);
+}
 
 /** @param member `request` for what a client sent */
 export function createResultCapture(emit: EmitChunk, member: 'result' | 'request' = 'result'): ResultCapture {
@@ -44,13 +54,30 @@ export function createResultCapture(emit: EmitChunk, member: 'result' | 'request
   /** Over everything that left the buffer. Made late: most responses fit one chunk and need none. */
   let hash: Hash | undefined;
 
+  /** A buffer of a whole chunk, or the short one as long as that holds it all. */
+  function roomFor(more: number): Buffer {
+    if (buffer !== undefined && (buffer.length === CHUNK_BYTES || filled + more <= buffer.length)) return buffer;
+    const before = buffer;
+    if (before === undefined && more <= SHORT_BYTES) {
+      buffer = idleShort.pop() ?? Buffer.allocUnsafeSlow(SHORT_BYTES);
+      return buffer;
+    }
+    const made = idle.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    if (before !== undefined) {
+      before.copy(made, 0, 0, filled);
+      release(before);
+    }
+    buffer = made;
+    return made;
+  }
+
   function copy(bytes: Buffer, start: number, end: number, drain: () => void): void {
-    buffer ??= idle.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const held = roomFor(end - start);
     let at = start;
     while (at < end) {
       if (filled === CHUNK_BYTES) drain();
       const count = Math.min(end - at, CHUNK_BYTES - filled);
-      bytes.copy(buffer, filled, at, at + count);
+      bytes.copy(held, filled, at, at + count);
       filled += count;
       at += count;
     }
@@ -132,7 +159,7 @@ export function createResultCapture(emit: EmitChunk, member: 'result' | 'request
       } else if (total > 0) {
         emitChunk(`,"bytes":${total}`);
       }
-      if (buffer !== undefined && idle.length < IDLE_BUFFERS) idle.push(buffer);
+      if (buffer !== undefined) release(buffer);
       buffer = undefined;
       return short;
     },

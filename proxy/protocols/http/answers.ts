@@ -82,7 +82,7 @@ const REFERENCES: ReadonlySet<string> = new Set(['location', 'content-location']
 
 /** References to the target itself as paths; those to anywhere else stay as they are, and the client follows them by itself or not. */
 function relative(fields: HeaderFields, connection: CompiledConnection, request: RequestHead): HeaderFields {
-  if (![...eachField(fields)].some(([name]) => REFERENCES.has(name))) return fields;
+  if (fields === filterFields(fields, (name) => !REFERENCES.has(name))) return fields;
   const origin = targetOrigin(connection);
   return [...eachField(fields)].flatMap(([name, value]) => {
     if (!REFERENCES.has(name) || !/^[a-z][a-z0-9+.-]*:|^\/\//i.test(value)) return [name, value];

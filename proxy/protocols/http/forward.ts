@@ -1,3 +1,4 @@
+import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { ExchangeOutcome } from '../../../record/exchange-events.ts';
 import { recordedHeaders } from '../../../record/exchange-events.ts';
 import type { BodyMasks, WriteCheck } from '../../masking/body/port.ts';
@@ -14,6 +15,7 @@ import type {
   ResponseHead,
   Rewritten,
   UpstreamPool,
+  UpstreamTarget,
 } from './core/port.ts';
 import type { SignIn } from './credentials/sign-in.ts';
 import { laneError } from './errors.ts';
@@ -99,24 +101,25 @@ function recorded({ ports, session, record, exchange, approved }: Passing): Prom
   });
 }
 
-function poolOf({ ports, session, signIn }: Passing): UpstreamPool {
-  const { target, namespace, name } = session.connection;
+/** One object for as long as nothing of it changes: pools are found by it without a look at what it says. */
+const targets = new WeakMap<CompiledConnection, UpstreamTarget>();
+
+function targetOf(connection: CompiledConnection, signIn: SignIn): UpstreamTarget {
+  const { certificateAuthorities, clientCertificate } = signIn;
+  const { target, namespace, name } = connection;
   const { mode, serverName } = target.tls;
-  return ports.upstreams.pool({
+  const known = targets.get(connection);
+  const tls = known?.tls;
+  const same = tls?.certificateAuthorities === certificateAuthorities && tls?.clientCertificate === clientCertificate;
+  if (known !== undefined && (mode === 'Disable' || same)) return known;
+  const made: UpstreamTarget = {
     label: `${namespace}/${name}`,
     host: target.host,
     port: target.port,
-    ...(mode === 'Disable'
-      ? {}
-      : {
-          tls: {
-            mode,
-            serverName,
-            certificateAuthorities: signIn.certificateAuthorities,
-            clientCertificate: signIn.clientCertificate,
-          },
-        }),
-  });
+    ...(mode === 'Disable' ? {} : { tls: { mode, serverName, certificateAuthorities, clientCertificate } }),
+  };
+  targets.set(connection, made);
+  return made;
 }
 
 function sendingOf(
@@ -129,7 +132,7 @@ function sendingOf(
   const { head, seq } = exchange;
   const { limits } = verdict.decision;
   const { http } = session.connection;
-  const pool = poolOf(of);
+  const pool = of.ports.upstreams.pool(targetOf(session.connection, signIn));
   const captured = asked.body === undefined && head.hasBody ? record.capture(seq, 'request', head.headers) : undefined;
   const durationMs = limits.maxDurationMs;
   const deadline = Date.now() + (durationMs ?? Number.MAX_SAFE_INTEGER / 2);
@@ -212,10 +215,10 @@ async function withFreshToken(
   pool: UpstreamPool,
 ): Promise<{ readonly answer: ResponseHead & { readonly body: Buffer }; readonly signIn: SignIn } | undefined> {
   signIn.reject?.();
-  const { head, signal } = exchange;
+  const { head } = exchange;
   if (!SAFE.has(head.method) || head.hasBody || head.upgrade !== undefined) return undefined;
   try {
-    const fresh = await ports.signIns.of(session.connection, signal);
+    const fresh = await ports.signIns.of(session.connection, exchange);
     const host = targetHost(session.connection);
     const answer = await exchange.ask({ pool, host, headers: signedFields(fields, fresh), limit: AGAIN_BYTES });
     return { answer, signIn: fresh };

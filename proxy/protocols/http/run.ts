@@ -31,7 +31,7 @@ export async function run(
   { session, record, holding }: SessionState,
   exchange: Exchange,
 ): Promise<void> {
-  const { head, seq, signal } = exchange;
+  const { head, seq } = exchange;
   let received = false;
   let hold: HttpHold | undefined;
   let asked: AskedRequest | undefined;
@@ -39,19 +39,20 @@ export async function run(
   let understoodFor: unknown;
   let counted = false;
 
+  let watched: AbortSignal | undefined;
   const withdraw = (): void => {
     if (hold === undefined) return;
-    hold.report ??= reportOf(signal.reason);
+    hold.report ??= reportOf(exchange.signal.reason);
     // It may be sent again: then it finds the request, and the decision on it.
     hold.keep = true;
     hold.stop.abort(new Error('the client gave up'));
   };
-  signal.addEventListener('abort', withdraw);
   try {
     for (;;) {
       const gone = session.refresh();
       if (gone !== undefined) return await refuse(gone, undefined);
-      if (signal.aborted) return await refuse(reportOf(signal.reason), undefined);
+      const { stopped } = exchange;
+      if (stopped !== undefined) return await refuse(stopped, undefined);
       if (asked === undefined || understoodFor !== session.scope) {
         understoodFor = session.scope;
         asked = await meaning(asked);
@@ -76,7 +77,7 @@ export async function run(
     if (report.code.startsWith('SPR')) throw error;
     await refuse(report, undefined);
   } finally {
-    signal.removeEventListener('abort', withdraw);
+    watched?.removeEventListener('abort', withdraw);
     drop('the request was not sent');
   }
 
@@ -138,7 +139,10 @@ export async function run(
   /** What the request goes with, and the fields of the client that go with it. */
   async function dressed(): Promise<{ readonly signIn: SignIn; readonly fields: HeaderFields }> {
     const { connection, scope } = session;
-    const [signIn, masks] = await Promise.all([ports.signIns.of(connection, signal), ports.masksOf(scope, connection)]);
+    const [signIn, masks] = await Promise.all([
+      ports.signIns.of(connection, exchange),
+      ports.masksOf(scope, connection),
+    ]);
     return { signIn, fields: requestFields(head, connection, signIn, masks.answers, asked?.dialect !== undefined) };
   }
 
@@ -146,6 +150,10 @@ export async function run(
     const { connection, scope } = session;
     const { requirements } = verdict.decision;
     const made = holding.begin(requirements, () => {});
+    if (watched === undefined) {
+      watched = exchange.signal;
+      watched.addEventListener('abort', withdraw);
+    }
     try {
       await submit(made, request, verdict);
     } catch (error) {
@@ -169,8 +177,9 @@ export async function run(
         return;
       }
       to.ticket = submitted;
-      if (signal.aborted) to.keep = true;
-      if (submitted.approved || signal.aborted) return;
+      const { stopped } = exchange;
+      if (stopped !== undefined) to.keep = true;
+      if (submitted.approved || stopped !== undefined) return;
       recordReceived(of);
       to.seq = seq;
       await holding.recordHeld(to, submitted);

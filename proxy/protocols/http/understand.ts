@@ -66,6 +66,7 @@ export function commandOf(
 }
 
 function queryOf({ query }: RequestHead): Readonly<Record<string, readonly string[]>> {
+  if (query.length === 0) return {};
   const values = new Map<string, string[]>();
   for (const [name, value] of query) {
     const known = values.get(name);

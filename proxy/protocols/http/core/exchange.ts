@@ -109,6 +109,10 @@ class ClientExchange implements ManagedExchange {
     return this.#abort.signal;
   }
 
+  get stopped(): HttpReport | undefined {
+    return this.#stopped ?? (this.#abort === undefined && this.#incoming.gone ? httpError('SPE020') : undefined);
+  }
+
   get answered(): boolean {
     return this.#incoming.begun;
   }

@@ -167,6 +167,8 @@ export interface Exchange {
   readonly startedAt: number;
   /** Aborted when the client left, the session ended or the process stops; the reason is an error with a stable code. */
   readonly signal: AbortSignal;
+  /** Why `signal` is aborted; undefined: it is not. Costs less to ask than a signal costs to make. */
+  readonly stopped: HttpReport | undefined;
   /** True once something of an answer went out. */
   readonly answered: boolean;
   /**

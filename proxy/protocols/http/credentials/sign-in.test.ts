@@ -55,14 +55,14 @@ test.each([
     'Key  with blanks',
   ],
 ] as const)('a request is sent with what the Secret holds: %j', async (secrets, credential, name, value) => {
-  const signIn = await ground({ secrets }).signIns.of(to(credential), patient);
+  const signIn = await ground({ secrets }).signIns.of(to(credential), { signal: patient });
   expect(signIn.field).toEqual({ name, value });
   const secret = value.replace(/^(Bearer|Basic) /, '');
   expect(signIn.concealer?.text(`it is ${secret}!`)).toBe(`it is ${'*'.repeat(secret.length)}!`);
 });
 
 test('without a credential nothing is sent, and nothing looked for', async () => {
-  const signIn = await ground({}).signIns.of(to({}), patient);
+  const signIn = await ground({}).signIns.of(to({}), { signal: patient });
   expect(signIn).toMatchObject({ field: undefined, concealer: undefined, used: undefined });
 });
 
@@ -73,7 +73,7 @@ test.each([
 ])('a secret is not used that is %s', async (_name, key) => {
   const { signIns, failures } = ground({ secrets: { 'api/key': key } });
   const credential = { httpHeader: { name: 'x-key', secretRef: { name: 'api', key: 'key' } } };
-  await expect(signIns.of(to(credential), patient)).rejects.toMatchObject({ code: 'SPE106' });
+  await expect(signIns.of(to(credential), { signal: patient })).rejects.toMatchObject({ code: 'SPE106' });
   expect(failures).toEqual([expect.stringContaining('shop/api: the Secret shop/api has a key key')]);
   expect(failures.join()).not.toContain('abc');
 });
@@ -81,7 +81,7 @@ test.each([
 test('a secret that changed is used within seconds, and one that is gone too', async () => {
   const { values, clock, signIns } = ground({ secrets: { 'api/token': 'first-token' } });
   const connection = to({ secretRef: { name: 'api' } });
-  const sent = async () => (await signIns.of(connection, patient)).field?.value;
+  const sent = async () => (await signIns.of(connection, { signal: patient })).field?.value;
   expect(await sent()).toBe('Bearer first-token');
   values.set('api/token', 'second-token');
   expect(await sent()).toBe('Bearer first-token');
@@ -106,15 +106,15 @@ test('a token of a service account is made for its audiences, and never one of t
   const { signIns } = ground({ cluster });
   const account = { name: 'reader', audiences: ['https://api.example.com'], ttlMs: 600_000 };
   const connection = to({ serviceAccountToken: account });
-  const signIn = await signIns.of(connection, patient);
+  const signIn = await signIns.of(connection, { signal: patient });
   expect(signIn.field).toEqual({ name: 'authorization', value: 'Bearer made.for.reader' });
   expect(signIn.used).toMatchObject({ type: 'serviceAccountToken', reference: 'TokenRequest' });
-  await signIns.of(connection, patient);
+  await signIns.of(connection, { signal: patient });
   expect(asked).toEqual([
     { account: { namespace: 'shop', name: 'reader' }, audiences: ['https://api.example.com'], ttlSeconds: 600 },
   ]);
   const without = to({ serviceAccountToken: { ...account, audiences: [] } });
-  await expect(signIns.of(without, patient)).rejects.toMatchObject({ code: 'SPE106' });
-  await expect(ground({}).signIns.of(connection, patient)).rejects.toMatchObject({ code: 'SPE106' });
+  await expect(signIns.of(without, { signal: patient })).rejects.toMatchObject({ code: 'SPE106' });
+  await expect(ground({}).signIns.of(connection, { signal: patient })).rejects.toMatchObject({ code: 'SPE106' });
   expect(asked).toHaveLength(1);
 });

@@ -31,8 +31,11 @@ export interface SignIn {
 }
 
 export interface SignIns {
-  /** @throws HttpRefused SPE106 and SPE107; the signal's reason */
-  of(connection: CompiledConnection, signal: AbortSignal): Promise<SignIn>;
+  /**
+   * @param waiting its signal is asked for only where a token has to be waited for
+   * @throws HttpRefused SPE106 and SPE107; the signal's reason
+   */
+  of(connection: CompiledConnection, waiting: { readonly signal: AbortSignal }): Promise<SignIn>;
 }
 
 export interface SignInOptions {
@@ -126,7 +129,7 @@ export function createSignIns({ credentials, cluster, now, failed, issued }: Sig
   }
 
   return {
-    async of(connection, signal) {
+    async of(connection, waiting) {
       let found: Read;
       try {
         found = await readOnce(connection);
@@ -136,6 +139,7 @@ export function createSignIns({ credentials, cluster, now, failed, issued }: Sig
       }
       const { signIn, tokens, credential, certificateAuthorities } = found;
       if (tokens === undefined) return signIn ?? NOTHING;
+      const { signal } = waiting;
       let token: AccessToken;
       try {
         token = await tokens.current(signal);
