@@ -12,14 +12,15 @@ const group = (
   groupOrder: number,
   name: string,
   include: string[],
-  more: { exclude?: string[]; hookTimeout?: number; maxWorkers?: number; retry?: number } = {},
+  more: { exclude?: string[]; hookTimeout?: number; retry?: number } = {},
 ) => ({
   extends: true as const,
   test: {
     name,
     include,
-    maxWorkers: 2,
     ...more,
+    // Two keep two cores busy; more would be too many for the memory of a small machine.
+    maxWorkers: 2,
     sequence: { groupOrder },
   },
 });
@@ -40,9 +41,8 @@ export default defineConfig({
     reporters: ['default', summaryReporter()],
     projects: [
       group(0, 'unit', [`{${PARTS}}/**/*.test.ts`]),
-      // Many wait for servers, some for minutes that are the subject of the test: a third worker uses what two leave of two cores.
-      group(1, 'integration', ['test/**/*.test.ts'], { exclude: CLUSTER, maxWorkers: 3, retry: RETRY }),
-      // A hook may have to wait for Kubernetes to be built. A cluster needs memory: no more than two at a time.
+      group(1, 'integration', ['test/**/*.test.ts'], { exclude: CLUSTER, retry: RETRY }),
+      // A hook may have to wait for Kubernetes to be built.
       group(2, 'cluster', CLUSTER, { hookTimeout: 1_800_000, retry: RETRY }),
     ],
   },

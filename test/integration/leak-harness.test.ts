@@ -20,7 +20,8 @@ import { type Postgres, startPostgres } from '../support/postgres.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import { createToken, type Gateway, repositoryRoot, startSallyport } from '../support/sallyport.ts';
 
-const VERSIONS = [15, 18] as const;
+/** The older one runs where all are asked for: what masks is the same, and test/integration/guard-attacks.test.ts has both. */
+const VERSIONS: readonly (15 | 18)[] = process.env.LEAK_VERSIONS === 'all' ? [15, 18] : [18];
 /** Random statements on each version. */
 const ROUNDS = Number(process.env.LEAK_ROUNDS ?? 1000);
 const PAGE = path.join(repositoryRoot, 'docs', 'leak-harness.md');
@@ -28,7 +29,7 @@ const runs: RunSummary[] = [];
 
 afterAll(async () => {
   // Of all versions or of none: a page of a part of them would be wrong about the rest.
-  if (process.env.UPDATE_DOCS === '1' && runs.length === VERSIONS.length) await writeFile(PAGE, page(runs));
+  if (process.env.UPDATE_DOCS === '1' && runs.length === 2) await writeFile(PAGE, page(runs));
 });
 
 test('the published page is about this corpus', async () => {

@@ -10,12 +10,13 @@ export const DIFFERENT: ReadonlyMap<string, string> = new Map([
 /** Left out unless the whole suite is asked for: they take most of its time, waiting for the catalog after each DDL statement. */
 export const SLOW: ReadonlySet<string> = new Set(
   (
-    'aggregates alter_generic alter_table brin_multi btree_index cluster collate.icu.utf8 compression constraints ' +
-    'create_function_sql create_index create_index_spgist create_table create_table_like create_view domain event_trigger ' +
-    'fast_default foreign_data foreign_key generated identity index_including indexing inherit insert insert_conflict join ' +
-    'join_hash matview memoize merge multirangetypes numeric partition_aggregate partition_info partition_join ' +
-    'partition_prune plpgsql polymorphism privileges publication rangefuncs rangetypes rowsecurity rules select_parallel ' +
-    'stats stats_ext tablespace triggers tsearch updatable_views update window'
+    'aggregates alter_generic alter_table brin brin_multi btree_index cluster collate collate.icu.utf8 compression ' +
+    'constraints create_function_sql create_index create_index_spgist create_table create_table_like create_view domain ' +
+    'drop_if_exists equivclass event_trigger fast_default foreign_data foreign_key generated hash_index identity ' +
+    'index_including indexing inherit insert insert_conflict join join_hash jsonb matview memoize merge multirangetypes ' +
+    'numeric partition_aggregate partition_info partition_join partition_prune plancache plpgsql polymorphism privileges ' +
+    'publication rangefuncs rangetypes replica_identity rowsecurity rowtypes rules select_parallel sequence stats ' +
+    'stats_ext tablespace triggers truncate tsearch updatable_views update vacuum window with'
   ).split(' '),
 );
 
