@@ -211,7 +211,7 @@ describeWith(controlPlaneNeeds, 'what is masked in the Kubernetes lane', () => {
 
   it('is quoted in no error', LIMIT, async () => {
     // An API server says what of a pod must not change, and shows all of it.
-    const image = [{ op: 'replace', path: '/spec/containers/0/env/0/name', value: 'OTHER_TOKEN' }];
+    const image = [{ op: 'replace', path: '/spec/containers/0/env/0/value', value: 'another' }];
     const invalid = await ground.request('PATCH', '/api/v1/namespaces/shop/pods/pod', {
       body: image,
       contentType: 'application/json-patch+json',

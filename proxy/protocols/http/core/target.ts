@@ -36,11 +36,12 @@ export function parseTarget(target: string): Target | HttpReport {
   if (target.includes('\\')) return wrong('it has a backslash');
   const path = PLAIN_PATH.test(rawPath) || rawPath === '/' ? plainPath(rawPath) : decodedPath(rawPath);
   if ('code' in path) return path;
-  if (rawQuery === undefined || rawQuery === '') return { ...path, query: [], target: path.encoded };
+  const { segments } = path;
+  if (rawQuery === undefined || rawQuery === '') return { path: path.path, segments, query: [], target: path.encoded };
   const query = parseQuery(rawQuery);
   if ('code' in query) return query;
   const encoded = query.encoded === '' ? path.encoded : `${path.encoded}?${query.encoded}`;
-  return { path: path.path, segments: path.segments, query: query.pairs, target: encoded };
+  return { path: path.path, segments, query: query.pairs, target: encoded };
 }
 
 interface Path {
