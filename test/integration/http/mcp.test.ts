@@ -172,16 +172,17 @@ describe.each([{ json: false }, { json: true }])('MCP, answers as JSON: $json', 
     expect(events.some(({ text }) => String(text).endsWith('tools/call delete_customer'))).toBe(true);
   });
 
-  test.skipIf(json)('the conformance tests come out as they do with the server alone', async () => {
-    const tester = await g.token('tester');
-    await using front = await withToken(g.url('tools'), tester);
-    const [alone, through] = await Promise.all([
-      conformance(`http://127.0.0.1:${g.origin.port}/mcp`),
-      conformance(`${front.url}/mcp`),
-    ]);
-    expect(through).toEqual(alone);
-    expect(Object.values(alone).filter((failed) => failed === 0).length).toBeGreaterThan(15);
-  });
+  if (!json)
+    test('the conformance tests come out as they do with the server alone', async () => {
+      const tester = await g.token('tester');
+      await using front = await withToken(g.url('tools'), tester);
+      const [alone, through] = await Promise.all([
+        conformance(`http://127.0.0.1:${g.origin.port}/mcp`),
+        conformance(`${front.url}/mcp`),
+      ]);
+      expect(through).toEqual(alone);
+      expect(Object.values(alone).filter((failed) => failed === 0).length).toBeGreaterThan(15);
+    });
 });
 
 async function connect(g: HttpLaneGround, who: string): Promise<Client> {
