@@ -161,16 +161,6 @@ export function gateReport({ code, message, hint }: GateRefusal): KubernetesRepo
   return { code, status: 403, reason: 'Forbidden', message, hint };
 }
 
-/** Why an identity ended before its time, as its requests are told. */
-export function withdrawnReport({ reason }: AbortSignal): KubernetesReport {
-  const { code, message, hint } = reason as Partial<GateRefusal>;
-  if (typeof code !== 'string' || typeof message !== 'string') {
-    return kubernetesError('SPL012', 'your identity was withdrawn');
-  }
-  const told = kubernetesError('SPL012', message);
-  return { ...told, code, hint: hint ?? '' };
-}
-
 /** A request that gets no answer of the target, and why. */
 export class Refused extends Error {
   override readonly name = 'Refused';

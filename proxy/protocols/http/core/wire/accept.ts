@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
-import tls, { type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import { isLoopback } from '../../../../listener/loopback.ts';
+import { handshake } from '../../../../listener/tls.ts';
 import type { Wire } from '../../../../listener/wire.ts';
 
 /** What a client speaks, told by its first bytes and by what TLS agreed on. */
@@ -48,7 +49,7 @@ export async function accept(wire: Wire, options: AcceptOptions): Promise<Accept
     const { socket } = wire;
     if (first[0] === TLS_HANDSHAKE) {
       if (options.tls === undefined) throw new NotAccepted('tls');
-      return await handshake(socket, first, options.tls(), signal);
+      return await secured(socket, first, options.tls(), signal);
     }
     if (!options.plaintext) throw new NotAccepted('plaintext');
     socket.unshift(first);
@@ -93,45 +94,14 @@ function begin(wire: Wire, signal: AbortSignal): Promise<Buffer> {
   });
 }
 
-function handshake(
+async function secured(
   raw: Socket,
   received: Buffer,
   secureContext: SecureContext,
   signal: AbortSignal,
 ): Promise<Accepted> {
-  return new Promise((resolve, reject) => {
-    raw.unshift(received);
-    const socket = new tls.TLSSocket(raw, {
-      isServer: true,
-      secureContext,
-      ALPNProtocols: ['h2', 'http/1.1'],
-      requestCert: false,
-    });
-    const settle = (): void => {
-      signal.removeEventListener('abort', aborted);
-      socket.off('error', failed);
-      socket.off('close', closed);
-      socket.off('secure', secured);
-    };
-    const failed = (error: unknown): void => {
-      settle();
-      // A late error of a destroyed socket has nobody to go to.
-      socket.on('error', () => {});
-      socket.destroy();
-      raw.destroy();
-      reject(error);
-    };
-    const aborted = (): void => failed(signal.reason);
-    const closed = (): void => failed(new Error('the client closed the connection during the handshake'));
-    const secured = (): void => {
-      settle();
-      // Only `tls.Server` says so of its sockets; HTTP/2 waits for it.
-      (socket as unknown as { secureConnecting: boolean }).secureConnecting = false;
-      resolve({ socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true });
-    };
-    signal.addEventListener('abort', aborted, { once: true });
-    socket.on('error', failed);
-    socket.on('close', closed);
-    socket.on('secure', secured);
-  });
+  const socket = await handshake(raw, received, { secureContext, ALPNProtocols: ['h2', 'http/1.1'] }, signal);
+  // Only `tls.Server` says so of its sockets; HTTP/2 waits for it.
+  (socket as unknown as { secureConnecting: boolean }).secureConnecting = false;
+  return { socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true };
 }
