@@ -233,6 +233,31 @@ describe('peers that break the rules of the connection protocol', () => {
   });
 });
 
+test('a channel reaches the target behind the requests that came before it, however long they are decided', async () => {
+  const decided = Promise.withResolvers<void>();
+  const ground = await between({
+    globalRequest: () => decided.promise.then(() => ({ verdict: 'forward' })),
+  });
+  ground.client.layer.send(globalRequest('first@example.com', false));
+  ground.client.layer.send(openSession(1, 1 << 20, 32_768));
+  ground.client.layer.send(globalRequest('second@example.com', false));
+  ground.client.layer.send(openSession(2, 1 << 20, 32_768));
+  ground.target.layer.send(globalRequest('keepalive@openssh.com', true));
+  // The client has been heard this far when its answer is back.
+  await ground.client.next(Message.GLOBAL_REQUEST);
+  ground.client.layer.send(Buffer.of(Message.REQUEST_FAILURE));
+  await ground.target.next(Message.REQUEST_FAILURE);
+  expect(ground.target.received).toEqual([]);
+  decided.resolve();
+  await expect.poll(() => ground.target.received.length).toBe(4);
+  expect(ground.target.received.map((payload) => payload[0])).toEqual([
+    Message.GLOBAL_REQUEST,
+    Message.CHANNEL_OPEN,
+    Message.GLOBAL_REQUEST,
+    Message.CHANNEL_OPEN,
+  ]);
+});
+
 test('a target does not open what has not been decided', async () => {
   const ground = await between({ openChannel: () => new Promise(() => {}) });
   ground.client.layer.send(openSession(7, 1 << 20, 32_768));

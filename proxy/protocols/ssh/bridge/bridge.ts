@@ -779,7 +779,8 @@ export function createBridge(options: BridgeOptions): Bridge {
         onData(leg, payload, EXTENDED_HEADER);
         return;
       case Message.CHANNEL_OPEN:
-        onOpen(leg, payload);
+        if (leg === client) globals.after(() => onOpen(leg, payload));
+        else onOpen(leg, payload);
         return;
       case Message.CHANNEL_OPEN_CONFIRMATION:
         onOpenAnswer(leg, payload, true);

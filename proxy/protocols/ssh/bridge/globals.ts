@@ -1,11 +1,11 @@
 import { other } from './channel.ts';
 import type { Leg } from './leg.ts';
 import { readGlobal, requestFailure, Violation } from './messages.ts';
-import type { Gatekeeper, GlobalVerdict, Side } from './port.ts';
+import type { Gatekeeper, GlobalRequest, GlobalVerdict, Side } from './port.ts';
 import { expectReply, type ReplyQueue, repliesAfter, replyInOrder } from './replies.ts';
 
-/** Global requests of the client that may wait behind one that is held. */
-const MAX_HELD_GLOBALS = 64;
+/** What of the client may wait behind a global request that is being decided. */
+const MAX_HELD = 64;
 const KEEPALIVE = 'keepalive@openssh.com';
 
 export interface GlobalContext {
@@ -22,10 +22,17 @@ export interface GlobalContext {
 export function createGlobalRequests(context: GlobalContext): {
   request(leg: Leg, payload: Buffer): void;
   reply(leg: Leg, payload: Buffer): void;
+  /** Runs what came from the client once the global requests before it are decided: a channel may lead to the port that one of them opens. */
+  after(run: () => void): void;
 } {
   const { client, target, gatekeeper, pass, respond, failed, isOver } = context;
   const globalReplies: Record<Side, ReplyQueue> = { client: [], target: [] };
-  let heldGlobals: Buffer[] | undefined;
+  let held: (() => void)[] | undefined;
+
+  const after = (run: () => void): void => {
+    if (held === undefined) run();
+    else if (held.push(run) > MAX_HELD) throw new Violation('too many requests without an answer');
+  };
 
   const onGlobal = (leg: Leg, payload: Buffer): void => {
     const { name, wantReply, request } = readGlobal(payload);
@@ -34,10 +41,10 @@ export function createGlobalRequests(context: GlobalContext): {
       else if (wantReply) failGlobal(leg);
       return;
     }
-    if (heldGlobals !== undefined) {
-      if (heldGlobals.push(payload) > MAX_HELD_GLOBALS) throw new Violation('too many requests without an answer');
-      return;
-    }
+    after(() => decide(payload, name, wantReply, request));
+  };
+
+  const decide = (payload: Buffer, name: string, wantReply: boolean, request: GlobalRequest): void => {
     if (name === KEEPALIVE) {
       applyGlobal(payload, wantReply, { verdict: 'forward' });
       return;
@@ -47,14 +54,13 @@ export function createGlobalRequests(context: GlobalContext): {
       applyGlobal(payload, wantReply, verdict);
       return;
     }
-    heldGlobals = [];
+    held = [];
     verdict
       .then((settled) => {
-        const waiting = heldGlobals ?? [];
-        heldGlobals = undefined;
-        if (isOver()) return;
-        applyGlobal(payload, wantReply, settled);
-        for (const later of waiting) onGlobal(client, later);
+        const waiting = held ?? [];
+        held = undefined;
+        if (!isOver()) applyGlobal(payload, wantReply, settled);
+        for (const later of waiting) if (!isOver()) after(later);
       })
       .catch(failed);
   };
@@ -84,5 +90,5 @@ export function createGlobalRequests(context: GlobalContext): {
     repliesAfter(queue);
   };
 
-  return { request: onGlobal, reply: onGlobalReply };
+  return { request: onGlobal, reply: onGlobalReply, after };
 }
