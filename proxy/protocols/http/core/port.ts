@@ -1,5 +1,4 @@
 import type { Duplex, Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import type { Bundle, CompiledConnection, PolicyScope, SessionFacts } from '../../../../policy/bundle.ts';
 import type { RecordStream } from '../../../../record/port.ts';
 import type { Lane } from '../../../lane.ts';
@@ -344,8 +343,11 @@ export interface AnswerHandler {
 /** Connections to one target, HTTP/1.1, kept alive. */
 export interface UpstreamPool {
   readonly target: UpstreamTarget;
-  /** For this folder: lanes send through an exchange. */
-  readonly dispatcher: Dispatcher;
+  /**
+   * For this folder: lanes send through an exchange.
+   * @throws HttpRefused SPE021, the pool takes no more; SPE015, the request cannot be written. The handler hears nothing then
+   */
+  send(request: UpstreamSend, handler: AnswerHandler): SendControl;
   /** Connections opened so far. */
   readonly opened: number;
   /** Ask for another: this one takes no more requests. */
