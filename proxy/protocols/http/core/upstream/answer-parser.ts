@@ -1,6 +1,6 @@
 import type { HeaderFields } from '../port.ts';
 import { TargetFailure } from './failure.ts';
-import { Framing, readFields, readTrailers } from './fields.ts';
+import { Framing, type KnownLines, readFields, readTrailers } from './fields.ts';
 
 /**
  * Reads answers of HTTP/1.0 and HTTP/1.1 (RFC 9112) out of what a connection brings, piece by piece, strictly and with bounded memory.
@@ -67,6 +67,10 @@ export class AnswerParser {
   #toHead = false;
   #upgrade = false;
   readonly #framing = new Framing();
+  /** With its CRLF: the last one that was found to be right. */
+  #statusLine = '';
+  readonly #known: KnownLines = [];
+  #status = 0;
   #version10 = false;
   #reusable = false;
   /** Bytes of the body, or of the chunk, that are to come. */
@@ -239,10 +243,11 @@ export class AnswerParser {
 
   /** @param text without the empty line */
   #readHead(text: string): void {
-    const status = this.#statusOf(text);
+    if (this.#statusLine === '' || !text.startsWith(this.#statusLine)) this.#readStatus(text);
+    const status = this.#status;
     const framing = this.#framing;
     framing.reset();
-    const fields = readFields(text, text.indexOf('\r\n') + 2, framing);
+    const fields = readFields(text, this.#statusLine.length, framing, this.#known);
     if (framing.chunked && (framing.length !== -1 || this.#version10))
       throw new TargetFailure('malformed', 'its length is said in two ways');
     if (status < 200) this.#interimHead(status, fields);
@@ -254,11 +259,13 @@ export class AnswerParser {
   }
 
   /** `HTTP/1.1 200 OK`; a reason, and the space before it, may be missing. */
-  #statusOf(text: string): number {
-    const line = text.slice(0, text.indexOf('\r\n'));
+  #readStatus(text: string): void {
+    const end = text.indexOf('\r\n');
+    const line = text.slice(0, end);
     if (!STATUS_LINE.test(line)) throw new TargetFailure('malformed', 'its status line');
+    this.#statusLine = text.slice(0, end + 2);
     this.#version10 = line.charCodeAt(7) === ZERO;
-    return (line.charCodeAt(9) - ZERO) * 100 + (line.charCodeAt(10) - ZERO) * 10 + line.charCodeAt(11) - ZERO;
+    this.#status = (line.charCodeAt(9) - ZERO) * 100 + (line.charCodeAt(10) - ZERO) * 10 + line.charCodeAt(11) - ZERO;
   }
 
   #interimHead(status: number, fields: HeaderFields): void {

@@ -111,21 +111,40 @@ export class Framing {
   }
 }
 
+/** Heads longer than this, in characters, are not remembered, and of none more lines than this. */
+const REMEMBERED_LENGTH = 4096;
+const REMEMBERED_LINES = 32;
+
+interface Line {
+  /** With its CRLF. */
+  readonly text: string;
+  readonly name: FieldName;
+  readonly value: string;
+}
+
+/**
+ * The lines of the last head on a connection, each in its place. Almost every line of the next one is the same, and is then known by one
+ * comparison: it was found to be right before.
+ */
+export type KnownLines = Line[];
+
 /**
  * Names in lower case and values in turn, without what is of the connection.
  * @param text lines, each with its CRLF, from `start` to its end, in Latin-1
  * @throws TargetFailure
  */
-export function readFields(text: string, start: number, framing: Framing): HeaderFields {
+export function readFields(text: string, start: number, framing: Framing, known: KnownLines): HeaderFields {
   const fields: string[] = [];
   let named: Set<string> | undefined;
-  for (let at = start; at < text.length; ) {
-    const end = text.indexOf(CRLF, at);
-    const colon = text.indexOf(':', at);
-    if (colon < 0 || colon > end) throw new TargetFailure('malformed', 'a field without a colon');
-    const name = nameOf(text.slice(at, colon));
-    const value = valueIn(text, colon + 1, end);
-    at = end + 2;
+  let count = 0;
+  for (let at = start; at < text.length; count++) {
+    let line = known[count];
+    if (line === undefined || !text.startsWith(line.text, at)) {
+      line = readLine(text, at, 'a field without a colon');
+      if (text.length <= REMEMBERED_LENGTH && count < REMEMBERED_LINES) known[count] = line;
+    }
+    at += line.text.length;
+    const { name, value } = line;
     switch (name.role) {
       case PASSED:
         fields.push(name.lower, value);
@@ -150,7 +169,7 @@ export function readFields(text: string, start: number, framing: Framing): Heade
       default:
         break;
     }
-    if (fields.length > 2 * MAX_FIELDS) throw new TargetFailure('malformed', 'its head has too many fields');
+    if (count >= MAX_FIELDS) throw new TargetFailure('malformed', 'its head has too many fields');
   }
   return named === undefined ? fields : withoutNamed(fields, named);
 }
@@ -158,17 +177,25 @@ export function readFields(text: string, start: number, framing: Framing): Heade
 /** Those trailers that may go on. @throws TargetFailure */
 export function readTrailers(text: string): HeaderFields {
   const fields: string[] = [];
+  let count = 0;
   for (let at = 0; at < text.length; ) {
-    const end = text.indexOf(CRLF, at);
-    const colon = text.indexOf(':', at);
-    if (colon < 0 || colon > end) throw new TargetFailure('malformed', 'a trailer without a colon');
-    const name = nameOf(text.slice(at, colon));
-    const value = valueIn(text, colon + 1, end);
-    at = end + 2;
+    const { text: line, name, value } = readLine(text, at, 'a trailer without a colon');
+    at += line.length;
     if (name.mayTrail) fields.push(name.lower, value);
-    if (fields.length > 2 * MAX_FIELDS) throw new TargetFailure('malformed', 'it has too many trailers');
+    if (++count > MAX_FIELDS) throw new TargetFailure('malformed', 'it has too many trailers');
   }
   return fields;
+}
+
+function readLine(text: string, at: number, otherwise: string): Line {
+  const end = text.indexOf(CRLF, at);
+  const colon = text.indexOf(':', at);
+  if (colon < 0 || colon > end) throw new TargetFailure('malformed', otherwise);
+  return {
+    text: text.slice(at, end + CRLF.length),
+    name: nameOf(text.slice(at, colon)),
+    value: valueIn(text, colon + 1, end),
+  };
 }
 
 function valueIn(text: string, from: number, to: number): string {
