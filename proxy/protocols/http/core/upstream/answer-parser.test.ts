@@ -249,7 +249,7 @@ it("that are accepted are read by Node's client as they are here", async () => {
         ).split('content-length').length > 2
       )
         return;
-      const node = await readByNode(text);
+      const node = await readByNode(text.slice(0, text.length - ours.rest.length));
       compared++;
       const [status, fields] = ours.heads.at(-1) ?? [0, []];
       expect({ status, body: ours.body }).toEqual({ status: node.status, body: node.body });
