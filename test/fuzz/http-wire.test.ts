@@ -118,7 +118,24 @@ async function nodes(bytes: Buffer): Promise<readonly Read[]> {
 }
 
 const oneOf = (...texts: string[]): fc.Arbitrary<string> => fc.constantFrom(...texts);
-const odd = oneOf('\n', '\r', '\0', '\t', ' ', '\r\n', '\x7f', '\x80', '\xff', ':', ',', ';', '"', '0', 'a', '\r\n\r\n');
+const odd = oneOf(
+  '\n',
+  '\r',
+  '\0',
+  '\t',
+  ' ',
+  '\r\n',
+  '\x7f',
+  '\x80',
+  '\xff',
+  ':',
+  ',',
+  ';',
+  '"',
+  '0',
+  'a',
+  '\r\n\r\n',
+);
 
 const requestLine = fc.oneof(
   { weight: 8, arbitrary: oneOf('GET /a HTTP/1.1\r\n', 'POST /b?c=d HTTP/1.1\r\n', 'PUT /e HTTP/1.0\r\n') },
@@ -135,25 +152,71 @@ const requestLine = fc.oneof(
 const field = fc.oneof(
   {
     weight: 3,
-    arbitrary: fc.constantFrom('X-A: 1\r\n', 'Cookie:  a=b ; c \t\r\n', 'X-B:\r\n', 'X-C: \xe4\r\n', 'Expect: 100-continue\r\n'),
+    arbitrary: fc.constantFrom(
+      'X-A: 1\r\n',
+      'Cookie:  a=b ; c \t\r\n',
+      'X-B:\r\n',
+      'X-C: \xe4\r\n',
+      'Expect: 100-continue\r\n',
+    ),
   },
   { weight: 2, arbitrary: oneOf('Content-Length: 5\r\n', 'Transfer-Encoding: chunked\r\n', 'content-length: 0\r\n') },
   fc
     .tuple(
       oneOf('Content-Length', 'Transfer-Encoding', 'Connection', 'Upgrade', 'X', 'Content-length', ''),
       oneOf(':', ': ', ' : ', ':\t', ''),
-      oneOf('5', '05', '+5', '5, 5', '0x5', ' 5 ', 'chunked', 'Chunked', 'gzip, chunked', 'chunked\xa0', 'close', 'keep-alive', 'websocket', 'upgrade', 'a\rb', 'a\0'),
+      oneOf(
+        '5',
+        '05',
+        '+5',
+        '5, 5',
+        '0x5',
+        ' 5 ',
+        'chunked',
+        'Chunked',
+        'gzip, chunked',
+        'chunked\xa0',
+        'close',
+        'keep-alive',
+        'websocket',
+        'upgrade',
+        'a\rb',
+        'a\0',
+      ),
       oneOf('\r\n', '\n', '\r\n ', '\r'),
     )
     .map((parts) => parts.join('')),
 );
 const chunk = fc.oneof(
-  { weight: 4, arbitrary: oneOf('5\r\nhello\r\n', '1\r\n\n\r\n', '0A\r\n0123456789\r\n', '3;a=b;c="d;\\"e"\r\nabc\r\n') },
-  oneOf('5\nhello\r\n', '5\r\nhello', '4\r\nhello\r\n', '-1\r\n', '0x1\r\na\r\n', ' 1\r\na\r\n', '1 \r\na\r\n', '1; a\r\na\r\n', '1;\r\na\r\n', '1;a="\r\na\r\n', '\r\n', 'ffffffffffffffffff\r\n'),
+  {
+    weight: 4,
+    arbitrary: oneOf('5\r\nhello\r\n', '1\r\n\n\r\n', '0A\r\n0123456789\r\n', '3;a=b;c="d;\\"e"\r\nabc\r\n'),
+  },
+  oneOf(
+    '5\nhello\r\n',
+    '5\r\nhello',
+    '4\r\nhello\r\n',
+    '-1\r\n',
+    '0x1\r\na\r\n',
+    ' 1\r\na\r\n',
+    '1 \r\na\r\n',
+    '1; a\r\na\r\n',
+    '1;\r\na\r\n',
+    '1;a="\r\na\r\n',
+    '\r\n',
+    'ffffffffffffffffff\r\n',
+  ),
 );
 const last = fc.oneof(
   { weight: 4, arbitrary: oneOf('0\r\n\r\n', '0\r\nX-T: 1\r\n\r\n', '0;a\r\n\r\n') },
-  oneOf('0\r\nContent-Length: 5\r\n\r\n', '0\r\n X\r\n\r\n', '0\n\n', '00\r\n\n', '', '0\r\nTransfer-Encoding: chunked\r\n\r\n'),
+  oneOf(
+    '0\r\nContent-Length: 5\r\n\r\n',
+    '0\r\n X\r\n\r\n',
+    '0\n\n',
+    '00\r\n\n',
+    '',
+    '0\r\nTransfer-Encoding: chunked\r\n\r\n',
+  ),
 );
 const body = fc.oneof(
   oneOf('', '', 'hello', 'hell', 'hello\r\n'),
@@ -179,7 +242,9 @@ const stream = fc
 function split(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   const places = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
   const ends = [...places, bytes.length];
-  return ends.map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end)).filter(({ length }) => length > 0);
+  return ends
+    .map((end, index) => bytes.subarray(index === 0 ? 0 : ends[index - 1], end))
+    .filter(({ length }) => length > 0);
 }
 
 describe('requests of HTTP/1.x', () => {

@@ -14,7 +14,6 @@ const LF = 0x0a;
 
 /** A size of at most 48 bits, then extensions: tokens, or quoted strings as values. */
 const SIZE_LINE =
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
   /^([0-9A-Fa-f]{1,12})((?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \u0021\u0023-\u005b\u005d-\u007e\u0080-\u00ff]|\\[\t \u0021-\u007e\u0080-\u00ff])*"))?)*)\r\n$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const TRAILER = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[^\u0000-\u0008\u000a-\u001f\u007f]*\r\n$/;

@@ -158,11 +158,7 @@ function framed(fields: readonly string[], version: '1.0' | '1.1', bytes: Buffer
   };
 }
 
-function lengthOf(
-  length: string | undefined,
-  coding: string | undefined,
-  version: '1.0' | '1.1',
-): number | HttpReport {
+function lengthOf(length: string | undefined, coding: string | undefined, version: '1.0' | '1.1'): number | HttpReport {
   if (length !== undefined && !LENGTH.test(length)) return ambiguous('the value of content-length');
   if (coding === undefined) return length === undefined ? 0 : Number(length);
   if (length !== undefined) return ambiguous('it has both transfer-encoding and content-length');
