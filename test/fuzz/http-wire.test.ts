@@ -107,7 +107,8 @@ async function nodes(bytes: Buffer): Promise<readonly Read[]> {
   });
   server.maxHeadersCount = 0;
   server.on('checkContinue', (request, response) => server.emit('request', request, response));
-  server.on('clientError', (_error, socket) => socket.destroy());
+  // What came before is still read to its end.
+  server.on('clientError', () => {});
   const socket = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() });
   socket.on('error', () => {});
   server.emit('connection', socket);
