@@ -169,7 +169,7 @@ class Http1Incoming implements Incoming {
 
   write(chunk: Buffer): boolean {
     this.#wrote = true;
-    return this.#response.write(chunk);
+    return this.#response.write(Buffer.from(chunk));
   }
 
   end(trailers?: HeaderFields): void {

@@ -145,7 +145,7 @@ class Http2Incoming implements Incoming {
   write(chunk: Buffer): boolean {
     // Of HEAD, 204 and 304 the head has ended the stream.
     if (this.gone) return true;
-    return this.source.write(chunk);
+    return this.source.write(Buffer.from(chunk));
   }
 
   end(trailers?: HeaderFields): void {

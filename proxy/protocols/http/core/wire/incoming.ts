@@ -19,7 +19,7 @@ export interface Incoming {
   writeHead(status: number, headers: HeaderFields): void;
   /** Sends the head now, should it wait for the body. */
   flushHead(): void;
-  /** False: wait for `onDrain`. */
+  /** False: wait for `onDrain`. The chunk may lie in a shared read buffer: it is valid during the call only. */
   write(chunk: Buffer): boolean;
   end(trailers?: HeaderFields): void;
   /** Breaks off what has begun: the client sees that it is not whole. */
