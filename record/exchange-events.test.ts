@@ -15,8 +15,10 @@ describe('headers of an exchange', () => {
 
   it('are whole JSON whatever their values are', () => {
     const names = fc.constantFrom('accept', 'user-agent', 'prefer', 'x-api-key');
+    const bytes = fc.array(fc.nat(255), { maxLength: 20 });
+    const latin1 = bytes.map((codes) => String.fromCharCode(...codes));
     fc.assert(
-      fc.property(fc.array(fc.tuple(names, fc.string({ unit: 'binary', maxLength: 20 })), { maxLength: 8 }), (all) => {
+      fc.property(fc.array(fc.tuple(names, latin1), { maxLength: 8 }), (all) => {
         const text = recordedHeaders(all.flat(), 'request');
         const expected: Record<string, string> = {};
         for (const [name, value] of all) {
@@ -24,7 +26,6 @@ describe('headers of an exchange', () => {
           const before = expected[name];
           expected[name] = before === undefined ? value : `${before}, ${value}`;
         }
-        // Halves of surrogate pairs become escapes, which parse to themselves.
         expect(text === '' ? {} : JSON.parse(text)).toEqual(expected);
       }),
     );

@@ -68,7 +68,7 @@ export interface Rewritten {
   /** The body goes through it: then `content-length` of the target is not passed on. */
   readonly transform?: BodyTransform | undefined;
   /** What `transform` gives is as long as what it gets: then `content-length` stays. */
-  readonly keepsLength?: boolean;
+  readonly keepsLength?: boolean | undefined;
   /** Instead of the target's body, which is not read. */
   readonly body?: Buffer;
   /** What becomes of the trailers behind the body. Default: they go on. */
