@@ -23,7 +23,7 @@ export interface Incoming {
   flushHead(): void;
   /**
    * With head and end in one turn it goes out in one write.
-   * @param chunk valid during the call only
+   * @param chunk may lie in a shared read buffer: it is valid during the call only
    * @returns false: wait for `onDrain`
    */
   write(chunk: Buffer): boolean;
