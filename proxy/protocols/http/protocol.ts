@@ -6,6 +6,7 @@ import { createHttpApplication } from './lane.ts';
 import { createMasksOf } from './masks.ts';
 import { mcp } from './mcp/dialect.ts';
 import type { Dialect } from './port.ts';
+import { createVerdicts } from './verdicts.ts';
 
 /** What is spoken in bodies of HTTP. */
 const DIALECTS: readonly Dialect[] = [mcp];
@@ -31,6 +32,7 @@ export function createHttpProtocol(context: LaneContext): Lane {
       signIns,
       upstreams,
       masksOf: createMasksOf(credentials),
+      verdicts: createVerdicts(),
       dialects: DIALECTS,
     }),
   );

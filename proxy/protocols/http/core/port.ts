@@ -66,15 +66,15 @@ export interface BodyTransform {
 export interface Rewritten {
   readonly head: ResponseHead;
   /** The body goes through it: then `content-length` of the target is not passed on. */
-  readonly transform?: BodyTransform;
+  readonly transform?: BodyTransform | undefined;
   /** What `transform` gives is as long as what it gets: then `content-length` stays. */
-  readonly keepsLength?: boolean;
+  readonly keepsLength?: boolean | undefined;
   /** Instead of the target's body, which is not read. */
   readonly body?: Buffer;
   /** What becomes of the trailers behind the body. Default: they go on. */
-  readonly trailers?: (fields: HeaderFields) => HeaderFields;
+  readonly trailers?: ((fields: HeaderFields) => HeaderFields) | undefined;
   /** Called for bytes as the client gets them, after `transform`, such as for the record. Valid during the call only. */
-  readonly sent?: (chunk: Buffer) => void;
+  readonly sent?: ((chunk: Buffer) => void) | undefined;
 }
 
 /** What came of a request that was sent to the target. */
@@ -105,12 +105,12 @@ export interface UpstreamRequest {
 
 export interface ForwardRequest extends UpstreamRequest {
   /** Instead of what is left of the client's body. Absent after `readBody`: what was read goes. */
-  readonly body?: Buffer;
+  readonly body?: Buffer | undefined;
   /**
    * Called for bytes of the client's body as they go to the target, where the body streams. Valid during the call only; what it throws
    * breaks the request off.
    */
-  readonly passing?: (chunk: Buffer) => void;
+  readonly passing?: ((chunk: Buffer) => void) | undefined;
   /** Sees the head of the final answer and may change it. Not called for 1xx. What it throws refuses the exchange. */
   readonly respond?: (head: ResponseHead) => Rewritten | Promise<Rewritten>;
   /** Called once the answer has begun to go out, with what ends it before its time. */
@@ -118,7 +118,7 @@ export interface ForwardRequest extends UpstreamRequest {
   /** From the whole request to the head of the answer, in milliseconds. Default: the pool's. 0: no limit. */
   readonly headersTimeoutMs?: number;
   /** Between two pieces of the answer, in milliseconds. Default 0: no limit, since streams and watches are silent for long. */
-  readonly bodyTimeoutMs?: number;
+  readonly bodyTimeoutMs?: number | undefined;
 }
 
 /** Of an answer that goes out: how it is ended from this side. */

@@ -97,8 +97,10 @@ function spoken(
   body: Buffer | undefined,
   value: unknown,
 ): AskedRequest {
+  const command = commandFor(connection, head, messages, value);
   return {
-    command: commandFor(connection, head, messages, value),
+    text: command.text,
+    command,
     body,
     dialect: dialectOf(connection, head, messages, body),
   };
