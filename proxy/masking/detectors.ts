@@ -55,6 +55,8 @@ const PATTERN_BUDGET = 32 * 1024 * 1024;
 const PATTERN_LENGTH = 512;
 const PATTERN_PROGRAM = 20_000;
 
+/** Up to this length a first pass says which detectors could find anything. */
+const LONGEST_HINTED = 1024;
 /** Hints of the first pass: which bytes occur. */
 const DIGIT = 1;
 const LETTER = 2;
@@ -81,6 +83,8 @@ interface BuiltIn {
   readonly least: number;
   /** All of these bytes occur wherever one is found. */
   readonly hints: number;
+  /** One of these does; 0: any may. */
+  readonly anyOf?: number;
   /** Digits that occur at least. */
   readonly digits: number;
 }
@@ -91,7 +95,7 @@ const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
   Email: { find: findEmails, least: 6, hints: AT | DOT, digits: 0 },
   PhoneNumber: { find: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
   USSocialSecurityNumber: { find: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
-  IPAddress: { find: findIpAddresses, least: 3, hints: 0, digits: 0 },
+  IPAddress: { find: findIpAddresses, least: 3, hints: 0, anyOf: COLON | DOT, digits: 0 },
   JWT: { find: findJwts, least: 20, hints: LETTER | DOT, digits: 0 },
   PrivateKey: { find: findPrivateKeys, least: 20, hints: LETTER | HYPHEN, digits: 0 },
   AWSAccessKey: { find: findAwsKeys, least: 20, hints: LETTER, digits: 0 },
@@ -156,6 +160,14 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
   const limit = patterns.length > 0 ? PATTERN_SEARCH_LIMIT : SEARCH_LIMIT;
   const least = patterns.length > 0 ? 0 : Math.min(...builtIns.map((mask) => mask.builtIn!.least));
 
+  /** By what occurs, the detectors that could find anything. */
+  const byHints = Array.from({ length: 256 }, (_, hints) =>
+    builtIns.filter(({ builtIn }) => {
+      const { hints: needed, anyOf = 0 } = builtIn!;
+      return (hints & needed) === needed && (anyOf === 0 || (hints & anyOf) !== 0);
+    }),
+  );
+
   const findPatterns = (source: Buffer, start: number, end: number, hits: Finding[]): boolean => {
     // The pattern engine works on a whole array; positions it gives are bytes of it.
     const view = source.subarray(start, end);
@@ -179,17 +191,23 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
 
   /** Undefined: nothing found. */
   const search = (source: Buffer, start: number, end: number): Finding[] | 'withhold' | undefined => {
-    let hints = 0;
-    let digits = 0;
-    for (let at = start; at < end; at++) {
-      const hint = HINTS[source[at]!]!;
-      hints |= hint;
-      digits += hint & DIGIT;
+    // A long text has a little of everything.
+    let hints = 0xff;
+    let digits = end - start;
+    if (end - start <= LONGEST_HINTED) {
+      hints = digits = 0;
+      for (let at = start; at < end; at++) {
+        const hint = HINTS[source[at]!]!;
+        hints |= hint;
+        digits += hint & DIGIT;
+      }
     }
     let hits: Finding[] | undefined;
-    for (const mask of builtIns) {
-      const { find, least, hints: needed, digits: fewest } = mask.builtIn!;
-      if (end - start < least || (hints & needed) !== needed || digits < fewest) continue;
+    const candidates = byHints[hints]!;
+    for (let which = 0; which < candidates.length; which++) {
+      const mask = candidates[which]!;
+      const { find, least, digits: fewest } = mask.builtIn!;
+      if (end - start < least || digits < fewest) continue;
       find(source, start, end, (from, to) => {
         hits ??= [];
         hits.push({ from, to, mask });

@@ -166,7 +166,15 @@ export function createTextRewriter(
     write(chunk) {
       if (utf8 !== undefined && (!utf8.push(chunk) || chunk.includes(0))) throw new MaskError('SPM008', 'no UTF-8');
       let from = 0;
+      const brackets = nextOf(chunk);
       for (;;) {
+        if (line.length === 0 && open === undefined && !passing) {
+          const clear = chunk.lastIndexOf(LINE_FEED, brackets(from)) + 1;
+          if (clear > from) {
+            text(chunk.subarray(from, clear));
+            from = clear;
+          }
+        }
         const end = chunk.indexOf(LINE_FEED, from);
         if (end < 0) break;
         line.push(chunk.subarray(from, end + 1));
@@ -189,6 +197,21 @@ export function createTextRewriter(
       if (masker?.failure !== undefined) throw masker.failure;
       return result() ?? NOTHING;
     },
+  };
+}
+
+/** Finds the next bracket in the chunk from places that only go on: lines without one go on together. */
+function nextOf(chunk: Buffer): (from: number) => number {
+  let brace = -1;
+  let bracket = -1;
+  const next = (byte: number, from: number): number => {
+    const at = chunk.indexOf(byte, from);
+    return at < 0 ? chunk.length : at;
+  };
+  return (from) => {
+    if (brace < from) brace = next(OPEN_BRACE, from);
+    if (bracket < from) bracket = next(OPEN_BRACKET, from);
+    return Math.min(brace, bracket);
   };
 }
 
