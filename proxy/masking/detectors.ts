@@ -2,7 +2,7 @@ import type { RE2JS as Pattern } from 're2js';
 import { RE2JS } from 're2js';
 import type { ContentMask, Detector } from '../../policy/masking.ts';
 import { findEmails, findIpAddresses } from './detect/addresses.ts';
-import type { Find } from './detect/bytes.ts';
+import type { Find, FindWithin } from './detect/bytes.ts';
 import {
   findAwsKeys,
   findBearerTokens,
@@ -11,6 +11,7 @@ import {
   findPrivateKeys,
   findUrlPasswords,
 } from './detect/credentials.ts';
+import { eachDigitRun } from './detect/digit-runs.ts';
 import { findCardNumbers, findIbans, findPhoneNumbers, findSocialSecurityNumbers } from './detect/numbers.ts';
 import { MaskError } from './errors.ts';
 import { applyEdits, editsOf, type Finding, joinFindings, type ReadyMask, stricterMask } from './findings.ts';
@@ -78,7 +79,10 @@ HINTS[0x5f] = UNDERSCORE;
 HINTS[0x2f] = SLASH;
 
 interface BuiltIn {
-  readonly find: Find;
+  /** One of the two. */
+  readonly find?: Find;
+  /** Numbers, which stand in one run of digits each. */
+  readonly inDigits?: FindWithin;
   /** Shortest value that could hold one. */
   readonly least: number;
   /** All of these bytes occur wherever one is found. */
@@ -90,11 +94,11 @@ interface BuiltIn {
 }
 
 const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
-  CreditCard: { find: findCardNumbers, least: 13, hints: DIGIT, digits: 13 },
+  CreditCard: { inDigits: findCardNumbers, least: 13, hints: DIGIT, digits: 13 },
   IBAN: { find: findIbans, least: 15, hints: DIGIT | LETTER, digits: 4 },
   Email: { find: findEmails, least: 6, hints: AT | DOT, digits: 0 },
-  PhoneNumber: { find: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
-  USSocialSecurityNumber: { find: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
+  PhoneNumber: { inDigits: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
+  USSocialSecurityNumber: { inDigits: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
   IPAddress: { find: findIpAddresses, least: 3, hints: 0, anyOf: COLON | DOT, digits: 0 },
   JWT: { find: findJwts, least: 20, hints: LETTER | DOT, digits: 0 },
   PrivateKey: { find: findPrivateKeys, least: 20, hints: LETTER | HYPHEN, digits: 0 },
@@ -203,14 +207,25 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
       }
     }
     let hits: Finding[] | undefined;
+    const hit = (from: number, to: number, mask: CompiledMask): void => {
+      hits ??= [];
+      hits.push({ from, to, mask });
+    };
     const candidates = byHints[hints]!;
+    let fewestDigits = Number.POSITIVE_INFINITY;
     for (let which = 0; which < candidates.length; which++) {
       const mask = candidates[which]!;
       const { find, least, digits: fewest } = mask.builtIn!;
       if (end - start < least || digits < fewest) continue;
-      find(source, start, end, (from, to) => {
-        hits ??= [];
-        hits.push({ from, to, mask });
+      if (find === undefined) fewestDigits = Math.min(fewestDigits, fewest);
+      else find(source, start, end, (from, to) => hit(from, to, mask));
+    }
+    if (digits >= fewestDigits) {
+      eachDigitRun(source, start, end, fewestDigits, (first, last, inRun) => {
+        for (const mask of candidates) {
+          const { inDigits, digits: fewest } = mask.builtIn!;
+          if (inRun >= fewest) inDigits?.(source, start, end, (from, to) => hit(from, to, mask), first, last);
+        }
       });
     }
     if (patterns.length === 0) return hits;

@@ -1,5 +1,3 @@
-import type { FindWithin, Found } from './bytes.ts';
-
 /** 1 for digits, 2 for what may stand between digits of one number: blanks, hyphens, brackets, dots, a plus, bytes of Unicode's blanks and dashes. */
 const PART = new Uint8Array(256);
 for (const character of ' -().+') PART[character.charCodeAt(0)] = 2;
@@ -8,16 +6,15 @@ PART.fill(2, 0x90, 0x96);
 PART.fill(1, 0x30, 0x3a);
 
 /**
- * Looks in the runs of digits and separators that have at least `least` digits: a number stands in one of them as a whole. Most texts have
+ * Hands out the runs of digits and separators that have at least `least` digits: a number stands in one of them as a whole. Most texts have
  * digits everywhere and no such run.
  */
-export function inDigitRuns(
-  least: number,
-  find: FindWithin,
+export function eachDigitRun(
   bytes: Buffer,
   start: number,
   end: number,
-  found: Found,
+  least: number,
+  visit: (from: number, to: number, digits: number) => void,
 ): void {
   let at = start;
   while (at < end) {
@@ -29,6 +26,6 @@ export function inDigitRuns(
       if (part === 0) break;
       digits += part & 1;
     }
-    if (digits >= least) find(bytes, start, end, found, from, at);
+    if (digits >= least) visit(from, at, digits);
   }
 }

@@ -1,5 +1,4 @@
 import { byteAt, type Find, type FindWithin, isAlphanumeric, isDigit, isLetter, separatorLength } from './bytes.ts';
-import { inDigitRuns } from './digit-runs.ts';
 
 /** Issuer identification numbers by first four digits (ISO/IEC 7812), with the lengths that the issuers use. */
 function issuerAllows(first4: number, length: number): boolean {
@@ -48,10 +47,7 @@ const MOST_GROUPS = 7;
  * Card numbers: 13 to 19 digits of a known issuer whose check digit is right, in one run or in groups of three to six digits (the
  * last may be shorter) joined by one kind of separator.
  */
-export const findCardNumbers: Find = (bytes, start, end, found) =>
-  inDigitRuns(FEWEST_CARD_DIGITS, cardNumbers, bytes, start, end, found);
-
-const cardNumbers: FindWithin = (bytes, _start, end, found, from, to) => {
+export const findCardNumbers: FindWithin = (bytes, _start, end, found, from, to) => {
   let at = from;
   while (at < to) {
     if (!isDigit(bytes[at]!)) {
@@ -140,12 +136,7 @@ function endOfIban(bytes: Buffer, at: number, end: number, length: number): numb
 }
 
 /** 3-2-4 digits with the same hyphen or blank twice; areas, groups and serials that are never issued are left out (SSA). */
-export const findSocialSecurityNumbers: Find = (bytes, start, end, found) =>
-  inDigitRuns(SOCIAL_SECURITY_DIGITS, socialSecurityNumbers, bytes, start, end, found);
-
-const SOCIAL_SECURITY_DIGITS = 9;
-
-const socialSecurityNumbers: FindWithin = (bytes, start, end, found, from, to) => {
+export const findSocialSecurityNumbers: FindWithin = (bytes, start, end, found, from, to) => {
   for (let at = from; at < to && at + 11 <= end; at++) {
     if (!isDigit(bytes[at]!)) continue;
     const before = byteAt(bytes, at - 1, start, end);
@@ -181,10 +172,7 @@ const FEWEST_PHONE_DIGITS = 8;
  * Telephone numbers that say what they are: international with a plus, or 00 and separators; North American as 3-3-4 digits with
  * separators, with or without a leading 1. Bare runs of digits are not taken: they are far more often keys.
  */
-export const findPhoneNumbers: Find = (bytes, start, end, found) =>
-  inDigitRuns(FEWEST_PHONE_DIGITS, phoneNumbers, bytes, start, end, found);
-
-const phoneNumbers: FindWithin = (bytes, start, end, found, from, to) => {
+export const findPhoneNumbers: FindWithin = (bytes, start, end, found, from, to) => {
   let at = from;
   while (at < to) {
     const byte = bytes[at]!;
