@@ -75,8 +75,16 @@ const ARRAY = 2;
 /** Longest number. */
 const LONGEST_WORD = 4096;
 const BOM = Buffer.from([0xef, 0xbb, 0xbf]);
+const errors = new Map<string, MaskError>();
+
+/** One for each text: of the brackets in a text most begin no document, and an error with its stack costs more than all the search. */
 function invalid(what: string): MaskError {
-  return new MaskError('SPM009', what);
+  let error = errors.get(what);
+  if (error === undefined) {
+    error = new MaskError('SPM009', what);
+    errors.set(what, error);
+  }
+  return error;
 }
 
 /** Whether a string that begins like this (the byte behind its quote) may hold a document: a bracket, blanks, an escape, a string. */
