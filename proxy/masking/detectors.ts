@@ -146,6 +146,23 @@ function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
       };
 }
 
+/** What all detectors of numbers find, in one walk over the runs of digits. */
+function findNumbers(
+  source: Buffer,
+  start: number,
+  end: number,
+  masks: readonly CompiledMask[],
+  fewest: number,
+  hits: Finding[],
+): void {
+  eachDigitRun(source, start, end, fewest, (first, last, digits) => {
+    for (const mask of masks) {
+      const { inDigits, digits: needed } = mask.builtIn!;
+      if (digits >= needed) inDigits?.(source, start, end, (from, to) => hits.push({ from, to, mask }), first, last);
+    }
+  });
+}
+
 const uncounted: CountMask = () => {};
 
 /**
@@ -193,12 +210,12 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
     return true;
   };
 
-  /** Undefined: nothing found. */
-  const search = (source: Buffer, start: number, end: number): Finding[] | 'withhold' | undefined => {
+  const findBuiltIns = (source: Buffer, start: number, end: number, hits: Finding[]): void => {
+    const length = end - start;
     // A long text has a little of everything.
     let hints = 0xff;
-    let digits = end - start;
-    if (end - start <= LONGEST_HINTED) {
+    let digits = length;
+    if (length <= LONGEST_HINTED) {
       hints = digits = 0;
       for (let at = start; at < end; at++) {
         const hint = HINTS[source[at]!]!;
@@ -206,32 +223,24 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
         digits += hint & DIGIT;
       }
     }
-    let hits: Finding[] | undefined;
-    const hit = (from: number, to: number, mask: CompiledMask): void => {
-      hits ??= [];
-      hits.push({ from, to, mask });
-    };
     const candidates = byHints[hints]!;
     let fewestDigits = Number.POSITIVE_INFINITY;
     for (let which = 0; which < candidates.length; which++) {
       const mask = candidates[which]!;
       const { find, least, digits: fewest } = mask.builtIn!;
-      if (end - start < least || digits < fewest) continue;
+      if (length < least || digits < fewest) continue;
       if (find === undefined) fewestDigits = Math.min(fewestDigits, fewest);
-      else find(source, start, end, (from, to) => hit(from, to, mask));
+      else find(source, start, end, (from, to) => hits.push({ from, to, mask }));
     }
-    if (digits >= fewestDigits) {
-      eachDigitRun(source, start, end, fewestDigits, (first, last, inRun) => {
-        for (const mask of candidates) {
-          const { inDigits, digits: fewest } = mask.builtIn!;
-          if (inRun >= fewest) inDigits?.(source, start, end, (from, to) => hit(from, to, mask), first, last);
-        }
-      });
-    }
-    if (patterns.length === 0) return hits;
-    const all = hits ?? [];
-    if (!findPatterns(source, start, end, all)) return 'withhold';
-    return all.length === 0 ? undefined : all;
+    if (digits >= fewestDigits) findNumbers(source, start, end, candidates, fewestDigits, hits);
+  };
+
+  /** Undefined: nothing found. */
+  const search = (source: Buffer, start: number, end: number): Finding[] | 'withhold' | undefined => {
+    const hits: Finding[] = [];
+    findBuiltIns(source, start, end, hits);
+    if (patterns.length > 0 && !findPatterns(source, start, end, hits)) return 'withhold';
+    return hits.length === 0 ? undefined : hits;
   };
 
   const withhold = (count: CountMask): Buffer | null => {

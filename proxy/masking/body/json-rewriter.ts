@@ -1,45 +1,14 @@
 import { isUtf8 } from 'node:buffer';
 import type { ContentDetectors } from '../detectors.ts';
 import { MaskError } from '../errors.ts';
-import { keyName } from '../key-names.ts';
-import type { CountMask } from '../port.ts';
-import { isMaskToken } from '../token-format.ts';
 import { ESCAPES, isHex4, isLiteralName, isNumber, SPACE, STOPS, WORD } from './json-grammar.ts';
+import type { JsonRewriter, JsonRewriterOptions } from './json-options.ts';
 import { JsonOutput } from './json-output.ts';
-import { isPlain, maskBase64, NULL, quote, replacementOf, unquote, withheldText, ZERO } from './json-values.ts';
+import { JsonScalars, mayBeDocument } from './json-scalars.ts';
+import { replacementOf } from './json-values.ts';
 import { JsonWindow } from './json-window.ts';
-import type { JsonPlace, PlaceMask } from './place.ts';
-import type { BodyLimits, BodyTransform } from './port.ts';
+import type { JsonPlace } from './place.ts';
 import { createUtf8Check, type Utf8Check } from './utf8.ts';
-
-export type JsonLimits = Pick<BodyLimits, 'scalar' | 'key' | 'depth'> & {
-  /** Longest value that is put together for `JsonPlace.whole`. Bytes. */
-  readonly whole: number;
-};
-
-export interface JsonRewriterOptions {
-  readonly root: JsonPlace | undefined;
-  /** What is looked for in every string, key and number that no mask of its place covers. */
-  readonly content: ContentDetectors | undefined;
-  readonly count: CountMask;
-  readonly limits: JsonLimits;
-  /**
-   * A string that may hold a document of its own: what is shown instead of its text, undefined for the same; 'no document' when it is none
-   * and is searched as text.
-   */
-  readonly nested: ((text: Buffer, place: JsonPlace | undefined) => Buffer | undefined | 'no document') | undefined;
-  /** In place of a string that is too long to be looked into for documents. */
-  readonly withheld: Buffer;
-  /** Bytes in strings need not be UTF-8. */
-  readonly anyBytes?: boolean;
-  /** Stops behind the first document; numbers and words alone are no document then. */
-  readonly single?: boolean;
-}
-
-export interface JsonRewriter extends BodyTransform {
-  /** With `single`: how many bytes of the last chunk stand behind the document; undefined while it goes on. */
-  readonly rest: number | undefined;
-}
 
 /** What the grammar expects next. */
 const VALUE = 0;
@@ -87,18 +56,6 @@ function invalid(what: string): MaskError {
   return error;
 }
 
-/** Whether a string that begins like this (the byte behind its quote) may hold a document: a bracket, blanks, an escape, a string. */
-function mayBeDocument(byte: number): boolean {
-  return (
-    byte === OPEN_BRACE ||
-    byte === OPEN_BRACKET ||
-    byte === QUOTE_BYTE ||
-    byte <= 0x20 ||
-    byte === BACKSLASH ||
-    byte === 0xef
-  );
-}
-
 /**
  * Masks a stream of JSON documents (RFC 8259; also NDJSON and RFC 7464) while it passes: what no mask is about goes on byte for byte, what
  * is replaced gets a value of its type. It reads every byte by the grammar, so that what comes out is always valid. Kept are: the place of
@@ -117,6 +74,7 @@ class StreamRewriter implements JsonRewriter {
   readonly #single: boolean;
   readonly #window = new JsonWindow();
   readonly #out: JsonOutput;
+  readonly #scalars: JsonScalars;
 
   /** Of every open bracket: its kind, its place, and of arrays the next index, of objects how many keys were replaced. */
   readonly #kinds: number[] = [];
@@ -149,6 +107,7 @@ class StreamRewriter implements JsonRewriter {
     this.#content = options.content;
     this.#single = options.single === true;
     this.#out = new JsonOutput(options.limits.whole);
+    this.#scalars = new JsonScalars(options, this.#window, this.#out);
   }
 
   get rest(): number | undefined {
@@ -320,7 +279,7 @@ class StreamRewriter implements JsonRewriter {
       this.#inside = this.#depth;
     } else if (mask !== undefined && (byte === OPEN_BRACE || byte === OPEN_BRACKET) && mask.leaves !== true) {
       this.#out.replace(at, at, replacementOf(byte, mask));
-      this.#count(mask);
+      this.#scalars.count(mask);
       this.#out.drop(false);
       this.#inside = this.#depth;
     }
@@ -414,21 +373,10 @@ class StreamRewriter implements JsonRewriter {
       if (this.#isKey) throw new MaskError('SPM014', `a key of more than ${limits.key} bytes`);
       // Too long to be looked at: its end is looked for, and all of it is replaced.
       this.#out.flush(this.#token);
-      this.#out.append(this.#longText());
+      this.#out.append(this.#scalars.longText(this.#place));
       this.#mode = SKIP;
     }
     return false;
-  }
-
-  #longText(): Buffer {
-    const mask = this.#place?.mask;
-    if (mask !== undefined) {
-      this.#count(mask);
-      return withheldText(mask);
-    }
-    if (this.#content === undefined) return this.#options.withheld;
-    const shown = this.#content.withhold(this.#options.count);
-    return shown === null ? NULL : quote(shown);
   }
 
   #endString(): void {
@@ -439,78 +387,17 @@ class StreamRewriter implements JsonRewriter {
       return;
     }
     if (this.#mode === SKIP) this.#out.copied = this.#window.at;
-    else if (this.#mode === HOLD) this.#endText();
+    else if (this.#mode === HOLD) this.#scalars.text(this.#place, this.#token, this.#escaped);
     this.#endValue();
-  }
-
-  /** The string that was read is looked at. */
-  #endText(): void {
-    const place = this.#place;
-    const mask = place?.mask;
-    const { bytes, at } = this.#window;
-    const token = this.#token;
-    if (mask !== undefined) {
-      this.#count(mask);
-      if (mask.base64 === true) this.#out.replace(token, at, maskBase64(this.#text(), mask));
-      else if (this.#escaped) {
-        const text = this.#text();
-        this.#showText(mask.apply(text, 0, text.length));
-      } else this.#showText(mask.apply(bytes, token + 1, at - 1));
-      return;
-    }
-    const { nested } = this.#options;
-    if (nested !== undefined && at - token > 3 && mayBeDocument(bytes[token + 1]!)) {
-      const text = this.#text();
-      const shown = mayBeDocument(text[0]!) ? nested(text, place) : 'no document';
-      if (shown !== 'no document') {
-        if (shown !== undefined) this.#out.replace(token, at, quote(shown));
-        return;
-      }
-    }
-    if (this.#content === undefined || place?.plain === true) return;
-    const shown = this.#found(this.#content);
-    if (shown !== undefined) this.#showText(shown);
-  }
-
-  /** In place of the string that was read. */
-  #showText(shown: Buffer | null): void {
-    const { at } = this.#window;
-    if (shown === null) this.#out.replace(this.#token, at, NULL);
-    // The quotes that are there stay.
-    else if (isPlain(shown)) this.#out.replace(this.#token + 1, at - 1, shown);
-    else this.#out.replace(this.#token, at, quote(shown));
-  }
-
-  #text(): Buffer {
-    return unquote(this.#window.bytes, this.#token, this.#window.at, this.#escaped);
-  }
-
-  /** What content finds in the string that was read. */
-  #found(by: ContentDetectors): Buffer | null | undefined {
-    const { count } = this.#options;
-    if (!this.#escaped) return by.mask(this.#window.bytes, this.#token + 1, this.#window.at - 1, count);
-    const text = this.#text();
-    return by.mask(text, 0, text.length, count);
   }
 
   /** @returns the place of the value behind the key */
   #endKey(): JsonPlace | undefined {
-    const { bytes, at } = this.#window;
-    const token = this.#token;
-    const parent = this.#places[this.#depth - 1];
-    const shown = this.#content === undefined ? undefined : this.#found(this.#content);
-    if (shown !== undefined) {
-      const name = shown?.toString('utf8') ?? '';
-      const before = this.#counters[this.#depth - 1]!++;
-      // Two keys that look the same would be one to the client; tokens differ by themselves.
-      const unlike = before === 0 || isMaskToken(name) ? name : `${name}~${before + 1}`;
-      this.#out.replace(token, at, Buffer.from(JSON.stringify(unlike)));
-    }
+    const depth = this.#depth - 1;
+    if (this.#scalars.key(this.#counters[depth]!, this.#token, this.#escaped)) this.#counters[depth]!++;
+    const parent = this.#places[depth];
     if (parent === undefined) return undefined;
-    if (this.#escaped) return parent.step(this.#text().toString('utf8'));
-    return parent.stepBytes === undefined
-      ? parent.step(keyName(bytes, token + 1, at - 1))
-      : parent.stepBytes(bytes, token + 1, at - 1);
+    return this.#scalars.step(parent, this.#token, this.#escaped);
   }
 
   /** @returns whether the number or literal name ends before `end` */
@@ -532,26 +419,7 @@ class StreamRewriter implements JsonRewriter {
     const name = first === 0x74 || first === 0x66 || first === 0x6e;
     if (name && !isLiteralName(bytes, token, at)) throw invalid('an unknown word');
     if (!name && !isNumber(bytes, token, at)) throw invalid('a number that is none');
-    const place = this.#place;
-    if (this.#inside < 0) {
-      if (place?.mask !== undefined) this.#replaceScalar(first, place.mask);
-      else if (!name && this.#content !== undefined && place?.plain !== true) {
-        const shown = this.#content.mask(bytes, token, at, this.#options.count);
-        if (shown !== undefined) this.#out.replace(token, at, shown === null ? NULL : ZERO);
-      }
-    }
+    if (this.#inside < 0) this.#scalars.word(this.#place, token);
     this.#endValue();
-  }
-
-  #replaceScalar(first: number, mask: PlaceMask): void {
-    // Null says nothing, and stays.
-    if (first === 0x6e) return;
-    this.#out.replace(this.#token, this.#window.at, replacementOf(first, mask));
-    this.#count(mask);
-  }
-
-  #count({ rules }: PlaceMask): void {
-    const { count } = this.#options;
-    for (let which = 0; which < rules.length; which++) count(rules[which]!);
   }
 }

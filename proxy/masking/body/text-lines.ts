@@ -4,7 +4,7 @@ import type { CountMask } from '../port.ts';
 import { createTextMasker } from '../stream/text-masker.ts';
 import { createDocumentRewriter, type DocumentMasks, isMaskError } from './documents.ts';
 import { SPACE, WORD } from './json-grammar.ts';
-import type { JsonRewriter } from './json-rewriter.ts';
+import type { JsonRewriter } from './json-options.ts';
 import type { BodyTransform } from './port.ts';
 import { createUtf8Check } from './utf8.ts';
 
