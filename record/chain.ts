@@ -44,13 +44,26 @@ export interface WrittenCheckpoint {
 }
 
 export interface Chain {
-  /** The lines as they will stand behind the last one written. Asked for again before `written`, they are made anew. */
-  link(lines: readonly PendingLine[]): string;
+  /**
+   * The lines as they will stand behind the last one written, in UTF-8. Asked for again before `written`, they are made anew.
+   * @param into what is returned is a part of it where they fit
+   */
+  link(lines: readonly PendingLine[], into?: Buffer): Buffer;
   /**
    * The first `count` of the lines linked last are in the file now, and `last` is the bytes of the last of them where these are not all.
    * Returns the checkpoints among them.
    */
   written(count: number, last?: Uint8Array): readonly WrittenCheckpoint[];
+}
+
+const NO_ROOM = Buffer.alloc(0);
+/** Bytes that one UTF-16 unit takes at most in UTF-8. */
+const MOST_OF_A_UNIT = 3;
+
+function roomier(bytes: Buffer, filled: number, needed: number): Buffer {
+  const made = Buffer.allocUnsafe(Math.max(needed, 2 * bytes.length));
+  bytes.copy(made, 0, 0, filled);
+  return made;
 }
 
 /** @param signer without it lines are linked and nothing is signed. @param last link of the last line that is in the file */
@@ -68,17 +81,22 @@ export function createChain(origin: string, signer: NoteSigner | undefined, last
   }
 
   return {
-    link(lines) {
+    link(lines, into = NO_ROOM) {
       next = linked;
       if (signed.length > 0) signed = [];
-      let text = '';
+      let bytes = into;
+      let end = 0;
       for (let index = 0; index < lines.length; index++) {
         const line = lines[index] ?? '';
         const whole = typeof line === 'string' ? linkedLine(line, next) : signedLine(line, next, index);
-        next = linkOf(whole);
-        text += whole;
+        const most = end + whole.length * MOST_OF_A_UNIT;
+        if (most > bytes.length) bytes = roomier(bytes, end, most);
+        const start = end;
+        // Encoded once: a digest of the text would encode it again.
+        end += bytes.write(whole, start, 'utf8');
+        next = linkOf(bytes.subarray(start, end));
       }
-      return text;
+      return bytes.subarray(0, end);
     },
     written(count, lastLine) {
       if (lastLine === undefined) linked = next;

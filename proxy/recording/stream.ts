@@ -190,12 +190,10 @@ export class SegmentedStream implements RecordStream {
     if (file === undefined) return this.#failure;
     const failure = this.#failure;
     const lines = failure === undefined ? this.#pending.lines : [...this.#pending.lines, this.#resumed(failure)];
-    const text = this.#chain.link(lines);
-    const bytes = text.length * 3 <= SCRATCH_BYTES ? scratch : Buffer.from(text, 'utf8');
-    const length = bytes === scratch ? scratch.write(text, 'utf8') : bytes.length;
-    const taken = file.write(bytes, length);
+    const bytes = this.#chain.link(lines, scratch);
+    const taken = file.write(bytes, bytes.length);
     this.#written += taken;
-    if (taken < length) {
+    if (taken < bytes.length) {
       this.#keep(bytes, taken);
       return this.#fail('SPR001', file.error);
     }
@@ -261,7 +259,7 @@ export class SegmentedStream implements RecordStream {
       ...{ namespace, name, owner, number, previous: this.#previous },
       sessions: this.#sessions.ids,
     });
-    const head = Buffer.from(this.#chain.link([eventBody(this.#writtenN, time, 'segment.start', members)]));
+    const head = this.#chain.link([eventBody(this.#writtenN, time, 'segment.start', members)]);
     if (file.write(head, head.length) < head.length) {
       file.close();
       io.remove(file.path);
@@ -278,7 +276,7 @@ export class SegmentedStream implements RecordStream {
 
   #rotate(file: SegmentFile): RecorderError | undefined {
     const end = this.#signed('segment.end', '');
-    const line = Buffer.from(this.#chain.link([end]));
+    const line = this.#chain.link([end]);
     const taken = file.write(line, line.length);
     this.#written += taken;
     if (taken < line.length) {

@@ -40,7 +40,7 @@ function segment(
     const body = eventBody(n, TIME, event, members);
     lines.push(event === 'recorder.checkpoint' || event === 'recorder.stop' ? { n, time: TIME, body } : body);
   }
-  return Buffer.from(createChain(originOf({ ...stream, process }), signed ? signer : undefined).link(lines));
+  return createChain(originOf({ ...stream, process }), signed ? signer : undefined).link(lines);
 }
 
 let state = '';
@@ -114,7 +114,7 @@ describe('signatures', () => {
       });
     // Under the name and id of the real key: only the signature itself gives it away.
     const chain = createChain(originOf(stream), { ...forger, name: signer.name, id: signer.id });
-    await place(Buffer.from(chain.link(lines)));
+    await place(chain.link(lines));
     const [report] = await verify({ paths: [state], verifiers: [signer] });
     expect(report?.finding).toMatchObject({ problem: 'signature', line: 3, n: 2 });
   });
