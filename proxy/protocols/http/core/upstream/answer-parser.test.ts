@@ -203,7 +203,7 @@ it('come out the same however they are cut into reads', () => {
         parser.stop();
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: 1200 },
   );
 });
 
@@ -264,7 +264,7 @@ it("that are accepted are read by Node's client as they are here", async () => {
       const trailing = flat(node.trailers);
       expect(trailing.filter((_each, index) => trailing[index - (index % 2)] === 'sum')).toEqual(ours.trailers);
     }),
-    { numRuns: 1500 },
+    { numRuns: 1000 },
   );
   expect(compared).toBeGreaterThan(100);
 });

@@ -1,6 +1,6 @@
 import type { HeaderFields } from '../port.ts';
 import { TargetFailure } from './failure.ts';
-import { Framing, type KnownLines, readFields, readTrailers } from './fields.ts';
+import { Framing, type KnownLines, REMEMBERED_LENGTH, readFields, readTrailers } from './fields.ts';
 
 /**
  * Reads answers of HTTP/1.0 and HTTP/1.1 (RFC 9112) out of what a connection brings, piece by piece, strictly and with bounded memory.
@@ -70,6 +70,8 @@ export class AnswerParser {
   /** With its CRLF: the last one that was found to be right. */
   #statusLine = '';
   readonly #known: KnownLines = [];
+  #lastHead = '';
+  #lastFields: HeaderFields = NONE;
   #status = 0;
   #version10 = false;
   #reusable = false;
@@ -243,19 +245,31 @@ export class AnswerParser {
 
   /** @param text without the empty line */
   #readHead(text: string): void {
-    if (this.#statusLine === '' || !text.startsWith(this.#statusLine)) this.#readStatus(text);
+    // Who asks for the same again is told the same, with a date that changes once in a second.
+    if (text !== this.#lastHead) {
+      this.#lastHead = '';
+      this.#lastFields = this.#readAnew(text);
+      if (text.length <= REMEMBERED_LENGTH) this.#lastHead = text;
+    }
     const status = this.#status;
+    const fields = this.#lastFields;
     const framing = this.#framing;
-    framing.reset();
-    const fields = readFields(text, this.#statusLine.length, framing, this.#known);
-    if (framing.chunked && (framing.length !== -1 || this.#version10))
-      throw new TargetFailure('malformed', 'its length is said in two ways');
     if (status < 200) this.#interimHead(status, fields);
     else {
       this.headed = true;
       this.#frame(status, framing);
       this.#sink?.onHead(status, fields);
     }
+  }
+
+  #readAnew(text: string): HeaderFields {
+    if (this.#statusLine === '' || !text.startsWith(this.#statusLine)) this.#readStatus(text);
+    const framing = this.#framing;
+    framing.reset();
+    const fields = readFields(text, this.#statusLine.length, framing, this.#known);
+    if (framing.chunked && (framing.length !== -1 || this.#version10))
+      throw new TargetFailure('malformed', 'its length is said in two ways');
+    return fields;
   }
 
   /** `HTTP/1.1 200 OK`; a reason, and the space before it, may be missing. */

@@ -112,7 +112,7 @@ export class Framing {
 }
 
 /** Heads longer than this, in characters, are not remembered, and of none more lines than this. */
-const REMEMBERED_LENGTH = 4096;
+export const REMEMBERED_LENGTH = 4096;
 const REMEMBERED_LINES = 32;
 
 interface Line {
