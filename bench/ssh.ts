@@ -130,7 +130,7 @@ function table(rows: readonly Row[]): string {
   return [line(head), line(head.map((_each, index) => (index === 0 ? '---' : '---:'))), ...lines.map(line)].join('\n');
 }
 
-await using bench = await startSshBench(MEGABYTES * 2 ** 20);
+await using bench = await startSshBench(MEGABYTES);
 const down = row('bulk down', 'MB/s', true, 0);
 await measureRow(bench, down, ROUNDS, (peer) =>
   timed(peer, down, MEGABYTES, () => shell('exec ssh "$@" >/dev/null', [...peer.parameters, `cat ${bench.file}`])),
