@@ -26,8 +26,8 @@ export interface SshPeer {
 
 export interface SshBench extends AsyncDisposable {
   readonly peers: readonly SshPeer[];
-  /** On the target: text, as logs have it. */
-  readonly file: string;
+  /** On the target, and here: text, as logs have it. */
+  file(megabytes: number): string;
   readonly ground: SshGround;
 }
 
@@ -82,8 +82,8 @@ function signIn(client: Client, how: object, privateKey: string): Promise<Client
   });
 }
 
-/** @param megabytes of the file that is read from the target */
-export async function startSshBench(megabytes: number): Promise<SshBench> {
+/** @param sizes of the files, in megabytes */
+export async function startSshBench(sizes: readonly number[]): Promise<SshBench> {
   await using cleanup = new AsyncDisposableStack();
   const limits = 'limits: {maxChannels: 300}';
   const ground = cleanup.use(
@@ -97,8 +97,8 @@ export async function startSshBench(megabytes: number): Promise<SshBench> {
   // The ground's own server lets certificates of the gateway in, and this one the client's key: the same program, twice.
   const direct = cleanup.use(await startSshd(options));
   const jump = cleanup.use(await startSshd(options));
-  const file = path.join(direct.folder, 'log');
-  await writeLog(file, megabytes);
+  const file = (megabytes: number): string => path.join(direct.folder, `log-${megabytes}`);
+  for (const megabytes of sizes) await writeLog(file(megabytes), megabytes);
 
   const entry = (name: string, port: number, identity: string, more: readonly string[] = []): string =>
     [

@@ -51,6 +51,7 @@ export interface RingWriter {
   ask(stream: number): Buffer;
   /** Nobody takes anything any more: no call waits from here on. */
   abandon(): void;
+  readonly abandoned: boolean;
 }
 
 export function createRingWriter(memory: RingMemory): RingWriter {
@@ -104,6 +105,9 @@ export function createRingWriter(memory: RingMemory): RingWriter {
     },
     abandon() {
       abandoned = true;
+    },
+    get abandoned() {
+      return abandoned;
     },
   };
 }

@@ -1,6 +1,6 @@
 /**
  * SHA-256 of what passes, for the record. It is the largest single cost of bulk data, so what is long goes to a thread of its own, which
- * starts when the first long stream passes: that one, and whatever passes until the thread is there, is digested where it is.
+ * starts when a megabyte has passed: that stream, and whatever begins until the thread is there, is digested where it is.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
@@ -15,8 +15,10 @@ export interface StreamDigest {
   drop(): void;
 }
 
-/** What is longer is long. */
-const LONG = 65_536;
+/** What is longer goes to the thread, where there is one. */
+const LONG = 16_384;
+/** At this length the thread is started for what comes after: whoever moves little does without it. */
+const WORTH_A_THREAD = 1024 * 1024;
 const FIRST_ROOM = 1024;
 /** The thread holds a slot's worth of JavaScript and no data: Node's defaults are for programs. */
 const LIMITS = { maxYoungGenerationSizeMb: 4, maxOldGenerationSizeMb: 16 };
@@ -25,9 +27,8 @@ let ring: RingWriter | undefined;
 let starting = false;
 let streams = 0;
 
-/** Undefined until the thread is there. */
-function thread(): RingWriter | undefined {
-  if (ring !== undefined || starting) return ring;
+function startThread(): void {
+  if (ring !== undefined || starting) return;
   starting = true;
   const memory = createRingMemory();
   const extension = import.meta.url.endsWith('.ts') ? '.ts' : '.js';
@@ -48,12 +49,12 @@ function thread(): RingWriter | undefined {
   worker.once('exit', lost);
   // It does not keep the process alive.
   worker.unref();
-  return undefined;
 }
 
 /** Resolves once long streams are digested by the thread. */
 export async function digestThread(): Promise<void> {
-  while (thread() === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
+  startThread();
+  while (ring === undefined) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 export function createStreamDigest(): StreamDigest {
@@ -61,6 +62,7 @@ export function createStreamDigest(): StreamDigest {
   let room: Buffer | undefined;
   let kept = 0;
   let hash: Hash | undefined;
+  let here = 0;
   let away: RingWriter | undefined;
   let stream = 0;
 
@@ -85,6 +87,8 @@ export function createStreamDigest(): StreamDigest {
   function digest(bytes: Buffer): void {
     if (away === undefined) {
       hash?.update(bytes);
+      here += bytes.length;
+      if (here >= WORTH_A_THREAD) startThread();
       return;
     }
     for (let at = 0; at < bytes.length; at += SLOT_BYTES)
@@ -98,7 +102,7 @@ export function createStreamDigest(): StreamDigest {
           keep(bytes);
           return;
         }
-        away = thread();
+        away = ring;
         if (away === undefined) hash = createHash('sha256');
         else stream = streams++ | 0;
         digest(begun());
@@ -112,7 +116,7 @@ export function createStreamDigest(): StreamDigest {
       return asked.ask(stream).toString('hex');
     },
     drop() {
-      away?.put(Operation.DROP, stream, NOTHING);
+      if (away?.abandoned === false) away.put(Operation.DROP, stream, NOTHING);
       away = undefined;
     },
   };

@@ -1,4 +1,4 @@
-import { createHash, type Hash } from 'node:crypto';
+import { createStreamDigest, type StreamDigest } from '../../../recording/digest/stream-digest.ts';
 import type { MaskedRead } from './masked-read.ts';
 import type { FileGrant, FileOutcome } from './port.ts';
 
@@ -30,16 +30,21 @@ export function createTransfer(): Transfer {
   let bytesRead = 0;
   let bytesWritten = 0;
   /** Of the one direction that is used; undefined when there is nothing to say of the whole any more. */
-  let hash: Hash | undefined = createHash('sha256');
+  let hash: StreamDigest | undefined = createStreamDigest();
   let next = 0n;
 
   function add(offset: bigint, data: Buffer, other: number): void {
     if (hash === undefined) return;
-    if (offset !== next || other > 0) hash = undefined;
+    if (offset !== next || other > 0) forget();
     else {
       hash.update(data);
       next += BigInt(data.length);
     }
+  }
+
+  function forget(): void {
+    hash?.drop();
+    hash = undefined;
   }
 
   return {
@@ -57,11 +62,9 @@ export function createTransfer(): Transfer {
       add(offset, data, bytesRead);
       bytesWritten += data.length;
     },
-    failed() {
-      hash = undefined;
-    },
+    failed: forget,
     outcome() {
-      const sha256 = bytesRead + bytesWritten > 0 ? hash?.digest('hex') : undefined;
+      const sha256 = bytesRead + bytesWritten > 0 ? hash?.hex() : undefined;
       return { bytesRead, bytesWritten, ...(sha256 === undefined ? {} : { sha256 }) };
     },
   };
