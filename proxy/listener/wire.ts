@@ -30,7 +30,7 @@ export interface Wire {
   write(bytes: Buffer): boolean;
   pause(): void;
   resume(): void;
-  /** From the next read on one may bring 256 KiB in place of 64; not over TLS, whose records are smaller. */
+  /** After the next read one may bring 256 KiB in place of 64; not over TLS, whose records are smaller. */
   readInBulk(): void;
   /** Sends what is queued, then FIN. */
   end(): void;
@@ -45,14 +45,14 @@ const BULK_READ_SIZE = 262_144;
  * The one read buffer of the process. It is never replaced: every socket has it as its place to read into, and what was read is used
  * up before the next read. Whoever writes something out of it copies it first, since a write may outlive the call.
  */
-const shared = Buffer.allocUnsafeSlow(BULK_READ_SIZE);
-/** What most sockets read into: how much one read can bring is a bound, too. */
-const usual = shared.subarray(0, READ_SIZE);
+const bulk = Buffer.allocUnsafeSlow(BULK_READ_SIZE);
+/** As much of it as most sockets read into: how much one read can bring is a bound, too. */
+const shared = bulk.subarray(0, READ_SIZE);
 /** Views by length, so that reads of the usual sizes allocate nothing. */
 const views: (Buffer | undefined)[] = [];
 
 function view(length: number): Buffer {
-  if (length > 4096) return shared.subarray(0, length);
+  if (length > 4096) return bulk.subarray(0, length);
   let cached = views[length];
   if (cached === undefined) {
     cached = shared.subarray(0, length);
@@ -78,11 +78,10 @@ class SocketWire implements Wire {
   onClose: (error: Error | undefined) => void = nothing;
   onDrain: () => void = nothing;
   closed = false;
-  /** Where the next read goes. */
-  room = usual;
   #error: Error | undefined;
   /** Bytes of direct writes that the kernel has not taken yet are under way. */
   #writing = 0;
+  #inBulk = false;
 
   constructor(socket: net.Socket) {
     this.socket = socket;
@@ -153,7 +152,11 @@ class SocketWire implements Wire {
   }
 
   readInBulk(): void {
-    this.room = shared;
+    if (this.#inBulk || this.encrypted) return;
+    this.#inBulk = true;
+    const { generator } = readFields(this.socket);
+    // Node asks it for the place of the next read after each one. Where the field is not found, reads stay as they are.
+    if (generator !== undefined) Object.assign(this.socket, { [generator]: () => bulk });
   }
 
   end(): void {
@@ -192,12 +195,13 @@ function writesDirectly(version: string): boolean {
 
 const WRITES_DIRECTLY = writesDirectly(process.versions.node);
 
-type OnRead = { buffer: () => Buffer; callback: (length: number) => boolean };
+type OnRead = { buffer: Buffer; callback: (length: number) => boolean };
 
 /** Late-bound: the socket needs its `onread` before the wire that it calls exists. */
-function onreadFor(target: { wire: SocketWire | undefined }): OnRead {
+function onreadFor(target: { wire: Wire | undefined }): OnRead {
   return {
-    buffer: () => target.wire?.room ?? usual,
+    // Not a function that gives it: Node would ask, check and install what it gave after every read.
+    buffer: shared,
     callback: (length) => {
       target.wire?.onBytes(view(length));
       return true;
@@ -228,12 +232,18 @@ export function acceptWire(accepted: net.Socket): Wire {
   owner._handle = null;
   // An empty shell now; only its end lets the server count the client as gone.
   accepted.destroy();
-  const target: { wire: SocketWire | undefined } = { wire: undefined };
+  const target: { wire: Wire | undefined } = { wire: undefined };
   const options = { handle, onread: onreadFor(target), readable: true, writable: true, pauseOnCreate: true };
   const socket = new net.Socket(options as unknown as net.SocketConstructorOpts);
   const wire = new SocketWire(socket);
   target.wire = wire;
   return wire;
+}
+
+/** Names of the fields in which a socket of Node keeps what the `onread` option was. */
+function readFields(socket: net.Socket): Record<'buffer' | 'callback' | 'generator', symbol | undefined> {
+  const fields = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]));
+  return { buffer: fields.get('kBuffer'), callback: fields.get('kBufferCb'), generator: fields.get('kBufferGen') };
 }
 
 /**
@@ -243,8 +253,7 @@ export function acceptWire(accepted: net.Socket): Wire {
  */
 function readIntoShared(socket: net.Socket, wire: SocketWire): void {
   const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?: (buffer: Buffer) => void } | null };
-  const fields = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]));
-  const [buffer, callback, generator] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) => fields.get(name));
+  const { buffer, callback, generator } = readFields(socket);
   if (
     typeof handle?.useUserBuffer !== 'function' ||
     buffer === undefined ||
@@ -253,14 +262,14 @@ function readIntoShared(socket: net.Socket, wire: SocketWire): void {
   )
     return;
   Object.assign(socket, {
-    [buffer]: usual,
+    [buffer]: shared,
     [generator]: null,
     [callback]: (length: number) => {
       wire.onBytes(view(length));
       return true;
     },
   });
-  handle.useUserBuffer(usual);
+  handle.useUserBuffer(shared);
 }
 
 /** A wire over any stream socket, such as a TLS socket. Reading starts with `resume()`. */
@@ -276,7 +285,7 @@ export function streamWire(socket: net.Socket): Wire {
 /** Opens a TCP connection. Reading starts with `resume()`. @throws the socket's error; AbortError when the signal fires */
 export function dialWire(target: { host: string; port: number }, signal: AbortSignal): Promise<Wire> {
   return new Promise((resolve, reject) => {
-    const bound: { wire: SocketWire | undefined } = { wire: undefined };
+    const bound: { wire: Wire | undefined } = { wire: undefined };
     const socket = net.connect({
       host: target.host,
       port: target.port,

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
+import { createHash, type Hash } from 'node:crypto';
 import { wholeCharacters } from '../masking/stream/text-runs.ts';
-import { createStreamDigest, type StreamDigest } from './digest/stream-digest.ts';
 
 /** `o` standard output, or all that a terminal shows; `e` standard error. */
 export type OutputCode = 'o' | 'e';
@@ -61,7 +61,7 @@ interface StreamState {
   bytes: number;
   recorded: number;
   /** Over everything that is in an event or will be in none. */
-  hash: StreamDigest | undefined;
+  hash: Hash | undefined;
   /** The beginning of a character whose end has not come. */
   rest: Buffer;
 }
@@ -123,15 +123,13 @@ export function createOutputCapture({ emit, limit, terminal, now, after }: Outpu
     kept = 0;
   }
 
-  function hashOf(stream: StreamState): StreamDigest {
-    stream.hash ??= createStreamDigest();
+  function hashOf(stream: StreamState): Hash {
+    stream.hash ??= createHash('sha256');
     return stream.hash;
   }
 
   function totalOf({ bytes, recorded, hash }: StreamState): CapturedTotal {
-    if (recorded < bytes) return { bytes, recorded, sha256: hash?.hex() ?? '' };
-    hash?.drop();
-    return { bytes };
+    return recorded === bytes ? { bytes } : { bytes, recorded, sha256: hash?.digest('hex') ?? '' };
   }
 
   return {

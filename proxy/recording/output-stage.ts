@@ -1,3 +1,4 @@
+import { createHash, type Hash } from 'node:crypto';
 import type { CompiledConnection } from '../../policy/bundle.ts';
 import type { BinaryOutput } from '../../policy/masking.ts';
 import type { RecordStream } from '../../record/port.ts';
@@ -5,7 +6,6 @@ import type { SshOutcome, StreamTotal } from '../../record/ssh-events.ts';
 import type { ContentDetectors } from '../masking/detectors.ts';
 import type { TextMasker } from '../masking/stream/port.ts';
 import { createTextMasker } from '../masking/stream/text-masker.ts';
-import { createStreamDigest, type StreamDigest } from './digest/stream-digest.ts';
 import { createOutputCapture, type OutputCapture, type OutputCode } from './output-capture.ts';
 
 /** What a program writes to: its standard output, or all of its terminal, and its standard error. */
@@ -78,7 +78,7 @@ export function createOutputStage(options: StageOptions): OutputStage {
         };
   const capture = captureOf();
   const shown = { data: 0, stderr: 0 };
-  const input: { bytes: number; hash: StreamDigest | undefined } = { bytes: 0, hash: undefined };
+  const input: { bytes: number; hash: Hash | undefined } = { bytes: 0, hash: undefined };
   let failure: Error | undefined;
 
   function captureOf(): OutputCapture | undefined {
@@ -108,7 +108,7 @@ export function createOutputStage(options: StageOptions): OutputStage {
   function inputTotal(): StreamTotal {
     const { bytes, hash } = input;
     if (hash === undefined || bytes < LEAST_DIGESTED) return { bytes };
-    return { bytes, sha256: hash.hex() };
+    return { bytes, sha256: hash.digest('hex') };
   }
 
   return {
@@ -135,7 +135,7 @@ export function createOutputStage(options: StageOptions): OutputStage {
     input(piece) {
       input.bytes += piece.length;
       if (terminal || audit.level === 'Metadata') return;
-      input.hash ??= createStreamDigest();
+      input.hash ??= createHash('sha256');
       input.hash.update(piece);
     },
     resized(columns, rows) {

@@ -1,4 +1,4 @@
-import { createStreamDigest, type StreamDigest } from '../../../recording/digest/stream-digest.ts';
+import { createHash, type Hash } from 'node:crypto';
 import type { MaskedRead } from './masked-read.ts';
 import type { FileGrant, FileOutcome } from './port.ts';
 
@@ -30,21 +30,16 @@ export function createTransfer(): Transfer {
   let bytesRead = 0;
   let bytesWritten = 0;
   /** Of the one direction that is used; undefined when there is nothing to say of the whole any more. */
-  let hash: StreamDigest | undefined = createStreamDigest();
+  let hash: Hash | undefined = createHash('sha256');
   let next = 0n;
 
   function add(offset: bigint, data: Buffer, other: number): void {
     if (hash === undefined) return;
-    if (offset !== next || other > 0) forget();
+    if (offset !== next || other > 0) hash = undefined;
     else {
       hash.update(data);
       next += BigInt(data.length);
     }
-  }
-
-  function forget(): void {
-    hash?.drop();
-    hash = undefined;
   }
 
   return {
@@ -62,9 +57,11 @@ export function createTransfer(): Transfer {
       add(offset, data, bytesRead);
       bytesWritten += data.length;
     },
-    failed: forget,
+    failed() {
+      hash = undefined;
+    },
     outcome() {
-      const sha256 = bytesRead + bytesWritten > 0 ? hash?.hex() : undefined;
+      const sha256 = bytesRead + bytesWritten > 0 ? hash?.digest('hex') : undefined;
       return { bytesRead, bytesWritten, ...(sha256 === undefined ? {} : { sha256 }) };
     },
   };
