@@ -181,12 +181,13 @@ function writesDirectly(version: string): boolean {
 
 const WRITES_DIRECTLY = writesDirectly(process.versions.node);
 
-type OnRead = { buffer: () => Buffer; callback: (length: number) => boolean };
+type OnRead = { buffer: Buffer; callback: (length: number) => boolean };
 
 /** Late-bound: the socket needs its `onread` before the wire that it calls exists. */
 function onreadFor(target: { wire: Wire | undefined }): OnRead {
   return {
-    buffer: () => shared,
+    // Not a function that gives it: Node would ask, check and install what it gave after every read.
+    buffer: shared,
     callback: (length) => {
       target.wire?.onBytes(view(length));
       return true;
