@@ -39,7 +39,7 @@ function memoryWire(closed: () => void): Wire {
     get closed() {
       return socket.destroyed;
     },
-    ...{ write: () => false, pause() {}, resume() {}, end, destroy: end },
+    ...{ write: () => false, readInBulk() {}, pause() {}, resume() {}, end, destroy: end },
     socket: socket as unknown as Socket,
   };
 }

@@ -4,12 +4,8 @@ import { createUpstreams } from './core/upstream/pools.ts';
 import { createSignIns } from './credentials/sign-in.ts';
 import { createHttpApplication } from './lane.ts';
 import { createMasksOf } from './masks.ts';
-import { mcp } from './mcp/dialect.ts';
-import type { Dialect } from './port.ts';
+import { createBoundMcp } from './mcp/bound.ts';
 import { createVerdicts } from './verdicts.ts';
-
-/** What is spoken in bodies of HTTP. */
-const DIALECTS: readonly Dialect[] = [mcp];
 
 /** The HTTP lane of a process. */
 export function createHttpProtocol(context: LaneContext): Lane {
@@ -33,7 +29,7 @@ export function createHttpProtocol(context: LaneContext): Lane {
       upstreams,
       masksOf: createMasksOf(credentials),
       verdicts: createVerdicts(),
-      dialects: DIALECTS,
+      dialects: [createBoundMcp()],
     }),
   );
   return {

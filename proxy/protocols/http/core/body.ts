@@ -16,8 +16,6 @@ export interface RequestBody {
   buffer(limit: number): Promise<Buffer>;
   /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
   stream(passing?: (chunk: Buffer) => void): Readable;
-  /** The whole body, where it came with the head and nobody has read of it: nothing more comes. Undefined: it has to be read. */
-  take(): Buffer | undefined;
   /** No piece of it comes any more, for this reason. */
   fail(error: Error): void;
   /** Reads and forgets what is left, so that the connection can carry another request. Only the first call counts. */
@@ -31,7 +29,6 @@ export const NO_BODY: RequestBody = {
   touched: false,
   buffer: async () => Buffer.alloc(0),
   stream: () => Readable.from([]),
-  take: () => undefined,
   fail: () => {},
   discard: () => {},
 };
@@ -141,6 +138,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     return stream;
   }
 
+  /** The whole body, where it came with the head and nobody has read of it; undefined: it has to be read. */
   function take(): Buffer | undefined {
     const { whole } = incoming;
     if (touched || failure !== undefined || whole === undefined) return undefined;
@@ -150,7 +148,6 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
   }
 
   return {
-    take,
     get bytes() {
       return bytes;
     },
@@ -163,11 +160,11 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     async buffer(limit) {
       if (buffered === undefined) {
         const whole = take();
-        if (whole !== undefined) {
-          // Whoever wants fewer bytes than there are gets none, here as below.
-          buffered = Promise.resolve(whole);
-        } else start();
-        buffered ??= incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
+        if (whole !== undefined) buffered = Promise.resolve(whole);
+        else {
+          start();
+          buffered = incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
+        }
       }
       const body = await buffered;
       if (body.length > limit) throw new HttpRefused(httpError('SPE012', limit));

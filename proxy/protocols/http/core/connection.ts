@@ -141,7 +141,11 @@ export function createClientConnection(init: ClientInit): ClientConnection {
   ): Promise<void> {
     const seq = session.enter();
     const made = createExchange({
-      ...{ incoming, head, expectsContinue, session, seq },
+      incoming,
+      head,
+      expectsContinue,
+      session,
+      seq,
       render: (report, of) => application.refuse(report, { head: of, session: session.id }),
     });
     exchanges.set(made, session);

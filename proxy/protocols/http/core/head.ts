@@ -1,6 +1,6 @@
 import { type HttpReport, httpError } from './errors.ts';
 import type { HeaderFields, RequestHead } from './port.ts';
-import { encodePath, parseTarget } from './target.ts';
+import { encodePath, parseTarget, type Target } from './target.ts';
 
 /** The head of a request as a parser of HTTP gave it, with nothing believed yet. */
 export interface RawHead {
@@ -155,6 +155,8 @@ interface ParsedFields {
   readonly hasBody: boolean;
   readonly expectsContinue: boolean;
   readonly upgrade: string | undefined;
+  /** Of the host that the fields name, once somebody has asked; a memo is of one scheme, as the connection that it is kept with. */
+  site?: Site | HttpReport;
 }
 
 /** Validates and normalises a head. The report is for the client; nothing of such a request is forwarded. */
@@ -165,13 +167,26 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
   const fields = memo?.parsed ?? parseFields(raw);
   if (memo !== undefined) memo.parsed = fields;
   if ('code' in fields) return fields;
-  const { all, headers, host, contentLength, hasBody, upgrade, expectsContinue } = fields;
-  const place = placeOf(raw, host);
+  const place = placeOf(raw, fields);
   if ('code' in place) return place;
-  return {
-    ...{ all, expectsContinue },
-    head: { method, version, scheme, ...place, headers, contentLength, hasBody, upgrade },
+  const { target } = place;
+  // Member by member: with every request, and several times as fast as spreading them.
+  const head: RequestHead = {
+    method,
+    version,
+    scheme,
+    authority: place.authority,
+    host: place.host,
+    path: target.path,
+    segments: target.segments,
+    query: target.query,
+    target: target.target,
+    headers: fields.headers,
+    contentLength: fields.contentLength,
+    hasBody: fields.hasBody,
+    upgrade: fields.upgrade,
   };
+  return { all: fields.all, expectsContinue: fields.expectsContinue, head };
 }
 
 function parseFields(raw: RawHead): ParsedFields | HttpReport {
@@ -243,28 +258,43 @@ function joinCookie(headers: string[], value: string): boolean {
   return false;
 }
 
-type Place = Pick<RequestHead, 'authority' | 'host' | 'path' | 'segments' | 'query' | 'target'>;
+/** Whose host it is. */
+interface Site {
+  readonly authority: string;
+  readonly host: string;
+}
+
+interface Place extends Site {
+  readonly target: Target;
+}
 
 /** Where it goes: the host and the path, from the forms that a request target may have (RFC 9112, section 3.2). */
-function placeOf(raw: RawHead, hostField: string | undefined): Place | HttpReport {
+function placeOf(raw: RawHead, fields: ParsedFields): Place | HttpReport {
   let { target } = raw;
-  let named = raw.authority;
-  const absolute = raw.version === '2' ? null : /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
+  let site: Site | HttpReport;
+  const absolute = raw.version === '2' || target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
   if (absolute !== null) {
-    named = absolute[1] ?? '';
+    site = siteOf(raw, absolute[1] ?? '', fields.host);
     const rest = absolute[2] ?? '';
     target = rest.startsWith('/') ? rest : `/${rest}`;
+  } else {
+    fields.site ??= siteOf(raw, raw.authority, fields.host);
+    site = fields.site;
   }
+  if ('code' in site) return site;
+  const parsed = parseTarget(target);
+  if ('code' in parsed) return parsed;
+  return { authority: site.authority, host: site.host, target: parsed };
+}
+
+/** @param named by the target, or by `:authority` */
+function siteOf(raw: RawHead, named: string | undefined, hostField: string | undefined): Site | HttpReport {
   if (raw.version !== '2' && hostField === undefined) return malformed('it has no Host');
   const authority = normalAuthority(named ?? hostField ?? '', raw.scheme);
   if (authority === undefined) return malformed('its host');
   if (named !== undefined && hostField !== undefined && normalAuthority(hostField, raw.scheme) !== authority)
     return ambiguous('it names two hosts');
-  const parsed = parseTarget(target);
-  if ('code' in parsed) return parsed;
-  const { path, segments, query } = parsed;
-  const host = authority.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return { authority, host, path, segments, query, target: parsed.target };
+  return { authority, host: authority.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') };
 }
 
 const authorities = new Map<string, string>();

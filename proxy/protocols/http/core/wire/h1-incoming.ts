@@ -70,7 +70,8 @@ export class Http1Incoming implements Incoming {
     // What follows an upgrade is no HTTP, also where the client only believes that it was granted.
     this.#keepAlive = block.keepAlive && !block.upgrade;
     this.raw = {
-      ...{ method, target },
+      method,
+      target,
       version: block.version,
       scheme: turn.wire.encrypted ? 'https' : 'http',
       authority: undefined,
