@@ -1,6 +1,6 @@
 /** What the SSH lane is compared with: the server itself, a second server that clients jump over, and Sallyport before it. */
 import { spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { open, readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Client } from 'ssh2';
 import { freePort, listening } from '../test/support/program.ts';
@@ -26,8 +26,8 @@ export interface SshPeer {
 
 export interface SshBench extends AsyncDisposable {
   readonly peers: readonly SshPeer[];
-  /** On the target: text, as logs have it. */
-  readonly file: string;
+  /** On the target, and here: text, as logs have it. */
+  file(megabytes: number): string;
   readonly ground: SshGround;
 }
 
@@ -54,15 +54,24 @@ spec:
       transform: {redact: {with: "[employee]"}}
 `;
 
-/** Lines as a log has them, with something to mask now and then. */
-function logText(bytes: number): string {
+const MEGABYTE = 2 ** 20;
+
+/** Lines as a log has them, with something to mask now and then: a whole megabyte. */
+function logText(): Buffer {
   let text = '';
-  for (let i = 0; text.length < 1 << 20; i++) {
+  for (let i = 0; text.length < MEGABYTE; i++) {
     const level = i % 7 === 0 ? 'WARN' : 'INFO';
     text += `2026-11-26T12:00:${String(i % 60).padStart(2, '0')}Z ${level} request ${(i * 7919).toString(36)} served in ${i % 900} ms\n`;
     if (i % 1000 === 0) text += `by EMP-${String(i % 1_000_000).padStart(6, '0')}\n`;
   }
-  return text.repeat(Math.ceil(bytes / text.length)).slice(0, bytes);
+  return Buffer.from(text, 'latin1').subarray(0, MEGABYTE);
+}
+
+/** The same megabyte over and over. */
+async function writeLog(file: string, megabytes: number): Promise<void> {
+  const piece = logText();
+  await using handle = await open(file, 'w', 0o644);
+  for (let i = 0; i < megabytes; i++) await handle.write(piece);
 }
 
 function signIn(client: Client, how: object, privateKey: string): Promise<Client> {
@@ -73,8 +82,8 @@ function signIn(client: Client, how: object, privateKey: string): Promise<Client
   });
 }
 
-/** @param bytes of the file that is read from the target */
-export async function startSshBench(bytes: number): Promise<SshBench> {
+/** @param sizes of the files, in megabytes */
+export async function startSshBench(sizes: readonly number[]): Promise<SshBench> {
   await using cleanup = new AsyncDisposableStack();
   const limits = 'limits: {maxChannels: 300}';
   const ground = cleanup.use(
@@ -88,8 +97,8 @@ export async function startSshBench(bytes: number): Promise<SshBench> {
   // The ground's own server lets certificates of the gateway in, and this one the client's key: the same program, twice.
   const direct = cleanup.use(await startSshd(options));
   const jump = cleanup.use(await startSshd(options));
-  const file = path.join(direct.folder, 'log');
-  await writeFile(file, logText(bytes), { mode: 0o644 });
+  const file = (megabytes: number): string => path.join(direct.folder, `log-${megabytes}`);
+  for (const megabytes of sizes) await writeLog(file(megabytes), megabytes);
 
   const entry = (name: string, port: number, identity: string, more: readonly string[] = []): string =>
     [

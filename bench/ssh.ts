@@ -1,16 +1,39 @@
 /** SSH: the server itself, `ssh -J` over a second one, and Sallyport with record, and with masking too, in interleaved rounds. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { parseArgs } from 'node:util';
 import { median } from './measure.ts';
 import { cpuSeconds, memoryBytes } from './process-usage.ts';
 import { runOn, SSH_PEERS, type SshBench, type SshPeer, type SshPeerName, startSshBench } from './ssh-peers.ts';
 
-const quick = process.argv.includes('--quick');
-const MEGABYTES = quick ? 32 : 512;
-const ROUNDS = quick ? 2 : 7;
-const EXECS = quick ? 30 : 400;
-const CONNECTIONS = quick ? 10 : 100;
-const CONCURRENT = quick ? 40 : 200;
+const USAGE = `Usage: node bench/ssh.ts [--quick] [--only REGEX] [--rounds N] [--megabytes N]
+  --quick      a minute in all: 192 MB, 3 rounds
+  --only       measurements whose name matches: "bulk", "execs?", "connection"
+  --megabytes  of one bulk transfer; through masks a sixteenth of it`;
+
+const { values: flags } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    only: { type: 'string', default: '' },
+    rounds: { type: 'string' },
+    megabytes: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+if (flags.help) {
+  process.stdout.write(`${USAGE}\n`);
+  process.exit();
+}
+const { quick } = flags;
+const only = new RegExp(flags.only);
+const ROUNDS = Number(flags.rounds ?? (quick ? 3 : 7));
+const MEGABYTES = Number(flags.megabytes ?? (quick ? 192 : 512));
+/** Masking passes tens of megabytes in a second where the rest passes hundreds. */
+const MASKED_MEGABYTES = Math.max(1, Math.round(MEGABYTES / 16));
+const EXECS = quick ? 100 : 400;
+const CONNECTIONS = quick ? 20 : 100;
+const CONCURRENT = 200;
+const WARM_UP = 20;
 
 type Samples = Record<SshPeerName, number[]>;
 const samples = (): Samples => ({ direct: [], jump: [], sallyport: [], masking: [] });
@@ -66,7 +89,7 @@ async function openExecs(bench: SshBench): Promise<Row> {
   const clients = await Promise.all(bench.peers.map((peer) => peer.connect()));
   await measureRow(bench, result, ROUNDS, async (peer) => {
     const client = clients[bench.peers.indexOf(peer)]!;
-    await runOn(client, 'true');
+    for (let i = 0; i < WARM_UP; i++) await runOn(client, 'true');
     await timed(peer, result, EXECS, async () => {
       for (let i = 0; i < EXECS; i++) await runOn(client, 'true');
     });
@@ -108,43 +131,77 @@ const figure = (value: number, digits: number): string =>
     ? value.toLocaleString('en-US', { maximumFractionDigits: digits, minimumFractionDigits: digits })
     : '–';
 
+/** Of what was measured one after the other: the median of the rounds' own ratios or differences. */
+function compared({ rate, values }: Row, peer: SshPeerName, to: SshPeerName): string {
+  const pairs = values[peer].map((value, round) => [value, values[to][round]!] as const);
+  if (rate) return figure(median(pairs.map(([value, other]) => value / other)), 2);
+  const more = median(pairs.map(([value, other]) => value - other));
+  return `${more < 0 ? '' : '+'}${figure(more, 2)} ms`;
+}
+
 function table(rows: readonly Row[]): string {
-  const head = ['', ...SSH_PEERS, 'Sallyport to direct', 'Sallyport to jump', 'CPU of Sallyport', 'with masking'];
-  const lines = rows.map(({ name, unit, rate, values, cpu, digits }) => {
-    const medians = Object.fromEntries(SSH_PEERS.map((peer) => [peer, median(values[peer])])) as Record<
-      SshPeerName,
-      number
-    >;
-    const { direct, jump, sallyport } = medians;
-    const each = rate && unit === 'MB/s' ? 'ms/MB' : 'ms each';
+  const head = [
+    ...['', ...SSH_PEERS, 'Sallyport to direct', 'Sallyport to jump', 'masking to direct'],
+    ...['CPU of Sallyport', 'with masking'],
+  ];
+  const lines = rows.map((each) => {
+    const { name, unit, rate, values, cpu, digits } = each;
+    const per = rate && unit === 'MB/s' ? 'ms/MB' : 'ms each';
     return [
       `${name}, ${unit}`,
-      ...SSH_PEERS.map((peer) => figure(medians[peer], digits)),
-      rate ? figure(sallyport / direct, 2) : `${sallyport < direct ? '' : '+'}${figure(sallyport - direct, 2)} ms`,
-      rate ? figure(sallyport / jump, 2) : `${sallyport < jump ? '' : '+'}${figure(sallyport - jump, 2)} ms`,
-      `${figure(median(cpu.sallyport), 2)} ${each}`,
-      `${figure(median(cpu.masking), 2)} ${each}`,
+      ...SSH_PEERS.map((peer) => figure(median(values[peer]), digits)),
+      compared(each, 'sallyport', 'direct'),
+      compared(each, 'sallyport', 'jump'),
+      compared(each, 'masking', 'direct'),
+      `${figure(median(cpu.sallyport), 2)} ${per}`,
+      `${figure(median(cpu.masking), 2)} ${per}`,
     ];
   });
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map((_each, index) => (index === 0 ? '---' : '---:'))), ...lines.map(line)].join('\n');
 }
 
-await using bench = await startSshBench(MEGABYTES * 2 ** 20);
-const down = row('bulk down', 'MB/s', true, 0);
-await measureRow(bench, down, ROUNDS, (peer) =>
-  timed(peer, down, MEGABYTES, () => shell('exec ssh "$@" >/dev/null', [...peer.parameters, `cat ${bench.file}`])),
-);
-const up = row('bulk up', 'MB/s', true, 0);
-await measureRow(bench, up, ROUNDS, (peer) =>
-  timed(peer, up, MEGABYTES, () => shell(`ssh "$@" <${bench.file}`, [...peer.parameters, 'wc -c'])),
-);
-const connection = row('new connection and one exec', 'ms', false, 1);
-await measureRow(bench, connection, ROUNDS * 4, (peer) =>
-  timed(peer, connection, 1, () => shell('exec ssh "$@"', [...peer.parameters, 'true'])),
-);
-const rows = [down, up, await openExecs(bench), await concurrentExecs(bench), connection];
-const idle = await idleConnections(bench);
-process.stdout.write(
-  `${table(rows)}\n\nAn idle connection takes Sallyport ${figure(idle.kilobytes, 0)} KiB; setting one up takes it ${figure(idle.cpuMilliseconds, 1)} ms of CPU.\n`,
-);
+const amountFor = ({ name }: SshPeer): number => (name === 'masking' ? MASKED_MEGABYTES : MEGABYTES);
+
+function bulkDown(bench: SshBench): Promise<Row> {
+  const result = row('bulk down', 'MB/s', true, 0);
+  return measureRow(bench, result, ROUNDS, (peer) => {
+    const amount = amountFor(peer);
+    return timed(peer, result, amount, () =>
+      shell('exec ssh "$@" >/dev/null', [...peer.parameters, `cat ${bench.file(amount)}`]),
+    );
+  });
+}
+
+function bulkUp(bench: SshBench): Promise<Row> {
+  const result = row('bulk up', 'MB/s', true, 0);
+  return measureRow(bench, result, ROUNDS, (peer) => {
+    const amount = amountFor(peer);
+    return timed(peer, result, amount, () => shell(`ssh "$@" <${bench.file(amount)}`, [...peer.parameters, 'wc -c']));
+  });
+}
+
+function newConnections(bench: SshBench): Promise<Row> {
+  const result = row('new connection and one exec', 'ms', false, 1);
+  return measureRow(bench, result, ROUNDS * 4, (peer) =>
+    timed(peer, result, 1, () => shell('exec ssh "$@"', [...peer.parameters, 'true'])),
+  );
+}
+
+await using bench = await startSshBench([MEGABYTES, MASKED_MEGABYTES]);
+const measurements: readonly [name: string, measure: (bench: SshBench) => Promise<Row>][] = [
+  ['bulk down', bulkDown],
+  ['bulk up', bulkUp],
+  ['exec on an open connection', openExecs],
+  [`${CONCURRENT} execs at once`, concurrentExecs],
+  ['new connection', newConnections],
+];
+const rows: Row[] = [];
+for (const [name, measure] of measurements) if (only.test(name)) rows.push(await measure(bench));
+process.stdout.write(`${table(rows)}\n`);
+if (only.test('idle connections')) {
+  const idle = await idleConnections(bench);
+  process.stdout.write(
+    `\nAn idle connection takes Sallyport ${figure(idle.kilobytes, 0)} KiB; setting one up takes it ${figure(idle.cpuMilliseconds, 1)} ms of CPU.\n`,
+  );
+}

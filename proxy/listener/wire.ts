@@ -20,6 +20,11 @@ export interface Wire {
   onClose: (error: Error | undefined) => void;
   /** Called when a congested wire has been written out. */
   onDrain: () => void;
+  /**
+   * Instead of the end of the wire when a direct write has failed: what the peer sent before can still be read, until its end. Of a TLS
+   * wire a write that fails is its end all the same.
+   */
+  onWriteFailed?: ((error: Error) => void) | undefined;
   /** True while more than the high-water mark waits to be written: stop producing until `onDrain`. */
   readonly congested: boolean;
   readonly closed: boolean;
@@ -30,6 +35,8 @@ export interface Wire {
   write(bytes: Buffer): boolean;
   pause(): void;
   resume(): void;
+  /** After the next read one may bring 256 KiB in place of 64; not over TLS, whose records are smaller. */
+  readInBulk(): void;
   /** Sends what is queued, then FIN. */
   end(): void;
   destroy(error?: Error): void;
@@ -37,17 +44,20 @@ export interface Wire {
 }
 
 const READ_SIZE = 65_536;
+const BULK_READ_SIZE = 262_144;
 
 /**
  * The one read buffer of the process. It is never replaced: every socket has it as its place to read into, and what was read is used
  * up before the next read. Whoever writes something out of it copies it first, since a write may outlive the call.
  */
-const shared = Buffer.allocUnsafeSlow(READ_SIZE);
+const bulk = Buffer.allocUnsafeSlow(BULK_READ_SIZE);
+/** As much of it as most sockets read into: how much one read can bring is a bound, too. */
+const shared = bulk.subarray(0, READ_SIZE);
 /** Views by length, so that reads of the usual sizes allocate nothing. */
 const views: (Buffer | undefined)[] = [];
 
 function view(length: number): Buffer {
-  if (length > 4096) return shared.subarray(0, length);
+  if (length > 4096) return bulk.subarray(0, length);
   let cached = views[length];
   if (cached === undefined) {
     cached = shared.subarray(0, length);
@@ -72,10 +82,12 @@ class SocketWire implements Wire {
   onEnd: () => void = nothing;
   onClose: (error: Error | undefined) => void = nothing;
   onDrain: () => void = nothing;
+  onWriteFailed: ((error: Error) => void) | undefined;
   closed = false;
   #error: Error | undefined;
   /** Bytes of direct writes that the kernel has not taken yet are under way. */
   #writing = 0;
+  #inBulk = false;
 
   constructor(socket: net.Socket) {
     this.socket = socket;
@@ -134,7 +146,9 @@ class SocketWire implements Wire {
   }
 
   #writeFailed(status: number): void {
-    this.socket.destroy(new Error(`write: ${getSystemErrorName(status)}`));
+    const error = new Error(`write: ${getSystemErrorName(status)}`);
+    if (this.onWriteFailed === undefined) this.socket.destroy(error);
+    else this.onWriteFailed(error);
   }
 
   pause(): void {
@@ -143,6 +157,14 @@ class SocketWire implements Wire {
 
   resume(): void {
     this.socket.resume();
+  }
+
+  readInBulk(): void {
+    if (this.#inBulk || this.encrypted) return;
+    this.#inBulk = true;
+    const { generator } = readFields(this.socket);
+    // Node asks it for the place of the next read after each one. Where the field is not found, reads stay as they are.
+    if (generator !== undefined) Object.assign(this.socket, { [generator]: () => bulk });
   }
 
   end(): void {
@@ -181,12 +203,13 @@ function writesDirectly(version: string): boolean {
 
 const WRITES_DIRECTLY = writesDirectly(process.versions.node);
 
-type OnRead = { buffer: () => Buffer; callback: (length: number) => boolean };
+type OnRead = { buffer: Buffer; callback: (length: number) => boolean };
 
 /** Late-bound: the socket needs its `onread` before the wire that it calls exists. */
 function onreadFor(target: { wire: Wire | undefined }): OnRead {
   return {
-    buffer: () => shared,
+    // Not a function that gives it: Node would ask, check and install what it gave after every read.
+    buffer: shared,
     callback: (length) => {
       target.wire?.onBytes(view(length));
       return true;
@@ -225,6 +248,12 @@ export function acceptWire(accepted: net.Socket): Wire {
   return wire;
 }
 
+/** Names of the fields in which a socket of Node keeps what the `onread` option was. */
+function readFields(socket: net.Socket): Record<'buffer' | 'callback' | 'generator', symbol | undefined> {
+  const fields = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]));
+  return { buffer: fields.get('kBuffer'), callback: fields.get('kBufferCb'), generator: fields.get('kBufferGen') };
+}
+
 /**
  * Has a TLS socket read into the shared buffer too. Node offers `onread` only for sockets that it opens itself, so its own fields are
  * set as that option would set them; without this every read allocates 64 KiB, and most of the time goes to collecting them. Where
@@ -232,8 +261,7 @@ export function acceptWire(accepted: net.Socket): Wire {
  */
 function readIntoShared(socket: net.Socket, wire: SocketWire): void {
   const { _handle: handle } = socket as unknown as { _handle: { useUserBuffer?: (buffer: Buffer) => void } | null };
-  const fields = new Map(Object.getOwnPropertySymbols(socket).map((symbol) => [symbol.description, symbol]));
-  const [buffer, callback, generator] = ['kBuffer', 'kBufferCb', 'kBufferGen'].map((name) => fields.get(name));
+  const { buffer, callback, generator } = readFields(socket);
   if (
     typeof handle?.useUserBuffer !== 'function' ||
     buffer === undefined ||

@@ -2,8 +2,10 @@ import type { Wire } from '../listener/wire.ts';
 
 const SIZE = 16_384;
 const LARGE = 65_536;
+const BULK = 262_144;
 const KEEP = 256;
 const KEEP_LARGE = 16;
+const KEEP_BULK = 8;
 /** Up to this length, views of a buffer are kept: making one costs more than copying what most messages hold. */
 const VIEWS = 1024;
 
@@ -30,10 +32,12 @@ class Lent {
 
 const free: Lent[] = [];
 const freeLarge: Lent[] = [];
+const freeBulk: Lent[] = [];
 
 function borrow(size: number): Lent {
   if (size <= SIZE) return free.pop() ?? new Lent(SIZE);
   if (size <= LARGE) return freeLarge.pop() ?? new Lent(LARGE);
+  if (size <= BULK) return freeBulk.pop() ?? new Lent(BULK);
   return new Lent(size);
 }
 
@@ -41,6 +45,7 @@ function borrow(size: number): Lent {
 function giveBack(lent: Lent): void {
   if (lent.bytes.length === SIZE && free.length < KEEP) free.push(lent);
   else if (lent.bytes.length === LARGE && freeLarge.length < KEEP_LARGE) freeLarge.push(lent);
+  else if (lent.bytes.length === BULK && freeBulk.length < KEEP_BULK) freeBulk.push(lent);
 }
 
 /** Writes bytes that are valid only now, such as those of the shared read buffer. */
@@ -62,6 +67,11 @@ export class Outgoing {
     if (count <= 24) for (let i = 0; i < count; i++) target[this.length + i] = source[start + i]!;
     else source.copy(target, this.length, start, end);
     this.length += count;
+  }
+
+  /** Announces bytes that are about to be appended, so that a buffer which is too small is not filled first. */
+  reserve(count: number): void {
+    this.#room(count);
   }
 
   #room(count: number): Buffer {

@@ -23,7 +23,7 @@ export interface SignInOptions {
 }
 
 /**
- * Dials, leases a credential for the way that was dialled, and signs in with it once the target has proved itself by a pinned key.
+ * Dials, leases a credential for the way that was dialled, and meanwhile agrees on keys; signs in with it once the target has proved itself by a pinned key.
  * @throws UpstreamError, SshCredentialError; the signal's reason; with the lease released
  */
 export async function signIn({
@@ -43,21 +43,22 @@ export async function signIn({
     request.signal.throwIfAborted();
     throw timeout.aborted ? new UpstreamError('SPU003', [labelOf(connection), 'connecting'], error) : error;
   }
-  let lease: CredentialLease<SshCredential> | undefined;
+  // Made and recorded while keys are agreed on; the sign-in waits for it, and says so where it fails.
+  const leasing = leases.lease(connection, { ...request, localAddress: wire.socket.localAddress });
+  const leased = leasing.catch(() => undefined);
   try {
-    lease = await leases.lease(connection, { ...request, localAddress: wire.socket.localAddress });
     const layer = await connectTarget(wire, {
       hostKeys,
       hostNames: [connection.target.host],
-      credential: lease.credential,
+      credential: async () => (await leasing).credential,
       clientVersion,
       timeoutMs,
       signal,
     });
-    return { layer, lease };
+    return { layer, lease: await leasing };
   } catch (error) {
     wire.destroy();
-    await lease?.release();
+    await (await leased)?.release();
     request.signal.throwIfAborted();
     throw failureOf(connection, error);
   }

@@ -117,6 +117,7 @@ export function createPerCommandUpstream(options: PerCommandOptions): PerCommand
       paused = true;
       if (!own.running) connection?.upstream.wire.pause();
     },
+    readInBulk: () => {},
     resume() {
       paused = false;
       connection?.upstream.wire.resume();

@@ -32,6 +32,9 @@ const Message = {
   INFO_RESPONSE: 61,
 } as const;
 
+/** EXT_INFO is the only message that a target may send unasked here. */
+const MAX_EARLY = 16;
+
 const ALL_HOST_ALGORITHMS = [
   'ssh-ed25519',
   'ecdsa-sha2-nistp256',
@@ -71,7 +74,7 @@ const bool = (value: boolean): Buffer => Buffer.from([value ? 1 : 0]);
 
 /**
  * Signs in to a target over a paused wire that is connected to it. Failing that, the wire is closed.
- * @throws TargetFailure
+ * @throws TargetFailure; what the credential's promise was rejected with
  */
 export async function connectTarget(wire: Wire, options: ConnectOptions): Promise<ConnectionLayer> {
   const { signal, debug } = options;
@@ -125,7 +128,7 @@ export async function connectTarget(wire: Wire, options: ConnectOptions): Promis
       settle();
       reject(closedFailure(error, problem));
     };
-    const signIn = createSignIn(transport, options.credential, {
+    const events: Events = {
       failed: (text) => fail(new TargetFailure('authentication', text)),
       violation: (text) => fail(new TargetFailure('protocol', text)),
       accepted() {
@@ -135,12 +138,33 @@ export async function connectTarget(wire: Wire, options: ConnectOptions): Promis
         open();
         resolve(layer);
       },
-    });
-    transport.onReady = () => {
-      debug?.(`signing in as ${options.credential.username}`);
+    };
+    let signIn: ((payload: Buffer) => void) | undefined;
+    /** What the target says while the credential is waited for: its extensions. */
+    const early: Buffer[] = [];
+    const begin = (credential: SshCredential): void => {
+      debug?.(`signing in as ${credential.username}`);
+      signIn = createSignIn(transport, credential, events);
       transport.send(message(Message.SERVICE_REQUEST, string('ssh-userauth')));
+      for (const payload of early.splice(0)) transport.onMessage(payload);
+    };
+    transport.onReady = () => {
+      const { credential } = options;
+      if (typeof credential !== 'function') {
+        begin(credential);
+        return;
+      }
+      credential().then(begin, (error: unknown) => {
+        settle();
+        transport.disconnect(DisconnectReason.BY_APPLICATION, 'bye');
+        reject(error);
+      });
     };
     transport.onMessage = (payload) => {
+      if (signIn === undefined) {
+        if (early.push(payload) > MAX_EARLY) fail(new TargetFailure('protocol', 'messages before the sign-in'));
+        return;
+      }
       try {
         signIn(payload);
       } catch (error) {

@@ -103,7 +103,8 @@ export interface ConnectOptions {
   readonly hostKeys: readonly PinnedHostKey[];
   /** Principals, one of which a host certificate must hold: the host as configured. */
   readonly hostNames: readonly string[];
-  readonly credential: SshCredential;
+  /** A function is called once the target has proved itself, and may take its time: what it waits for began before. */
+  readonly credential: SshCredential | (() => Promise<SshCredential>);
   /** What the client calls itself: some answers of a target depend on it. */
   readonly clientVersion?: string;
   readonly timeoutMs: number;

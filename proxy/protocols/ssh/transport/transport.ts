@@ -97,8 +97,10 @@ const KEX_MS = 60_000;
 const GOODBYE_MS = 2_000;
 /** For a client that speaks something else; the words are OpenSSH's. */
 const NO_SSH = Buffer.from('Invalid SSH identification string.\r\n', 'latin1');
-/** Of this size on, what was gathered goes out at once: a packet of bulk data fills a buffer of the pool half. */
-const WRITE_SIZE = 32_768;
+/** Of this size on, what was gathered goes out at once: up to it, the packets of one read become one write. */
+const WRITE_SIZE = 131_072;
+/** A payload of this size is bulk data, of which more is likely to follow within the turn. */
+const BULK = 16_384;
 
 const printable = (text: string): string =>
   text
@@ -409,6 +411,7 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
           transport.disconnect(PROTOCOL_ERROR, 'too much waits for new keys');
         return;
       }
+      if (payload.length >= BULK && outgoing.length === 0) outgoing.reserve(WRITE_SIZE + payload.length);
       encrypt(payload);
       if (outgoing.length >= WRITE_SIZE) outgoing.writeTo(wire);
       if (sealed > options.rekeyBytes) wishForKeys();
@@ -419,6 +422,8 @@ export async function startTransport(wire: Wire, options: TransportOptions): Pro
     },
     resume() {
       paused = false;
+      // Whoever lets it go on after the sign-in takes messages as they come, and nothing is kept of a read.
+      if (ready) wire.readInBulk();
       setPaused();
     },
     unimplemented() {
