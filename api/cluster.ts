@@ -78,7 +78,7 @@ export const NAMES = {
   tokenRequester: 'sallyport-token-requester',
   /** Secret with the archive's certificate, in the operator's namespace: tls.crt, tls.key, ca.crt. */
   archiveTls: 'sallyport-archive-tls',
-  /** Secret with the operator's keys: `ca.crt`, `ca.key`, `signing.key` (Ed25519, bundles and votes). */
+  /** Secret with the operator's keys: `ca.crt`, `ca.key`, `signing.key` (Ed25519, bundles and votes), and what operator/pki/signing-rotation.ts keeps. */
   keys: 'sallyport-keys',
   /** The injected container, and its volumes. */
   connector: 'sallyport-connector',

@@ -68,6 +68,8 @@ export interface Settings {
   readonly archiveQuotaBytes: number | undefined;
   /** Days that ended ApprovalRequests are kept. */
   readonly requestDays: number;
+  /** A larger number than before has bundles and votes signed by another key. */
+  readonly signingKeyGeneration: number;
 }
 
 /** What could not be applied, by the namespace of the connections that it is for. */

@@ -188,12 +188,12 @@ const byVersion =
 /** Tries until there is an API server. @returns undefined after the signal. @throws OperatorError SPO001 */
 async function opened(
   client: KubeClient,
-  { namespace, now, log }: OperatorOptions,
+  { namespace, now, log, settings }: OperatorOptions,
   signal: AbortSignal,
 ): Promise<KeyMaterial | undefined> {
   for (let failures = 1; !signal.aborted; failures++) {
     try {
-      return await openKeys(client, namespace, now(), signal);
+      return await openKeys(client, namespace, { now: now(), generation: settings.signingKeyGeneration }, signal);
     } catch (error) {
       if (signal.aborted) break;
       if (error instanceof OperatorError) throw error;

@@ -3,7 +3,7 @@ import type { AccessConnection } from '../api/resources.ts';
 import type { HttpSpec } from './http/match.ts';
 import type { KubernetesSpec } from './kubernetes/match.ts';
 import type { RuleSpec } from './rule.ts';
-import { compiled, policy } from './testing/build.ts';
+import { compiled, mask, policy } from './testing/build.ts';
 import { httpConnection } from './testing/http.ts';
 import { kubernetesConnection } from './testing/kubernetes.ts';
 
@@ -99,6 +99,21 @@ describe('problems of Kubernetes rules', () => {
     expect(held({ operations: ['ScaleOut'] }, { operations: ['Scale'], namespaces: ['*'] })).toEqual([]);
     expect(held({ operations: ['ScaleOut'] }, { ...reads, verbs: ['create'] })).toEqual([]);
     expect(held({ verbs: ['get'] }, reads)).toEqual([]);
+  });
+});
+
+describe('problems of masking rules', () => {
+  const codes = (connections: AccessConnection[], names: string[]): string[] => {
+    const rule = mask('secrets', { connections: { names }, kubernetes: [{ secrets: ['*'] }] });
+    return compiled({ connections, maskingRules: [rule] }).problems.map(
+      ({ code, path }) => `${code} ${path.join('.')}`,
+    );
+  };
+
+  it('about objects where nobody speaks Kubernetes', () => {
+    const [cluster, api] = [kubernetesConnection('cluster'), httpConnection('api')];
+    expect(codes([cluster, api], ['api'])).toEqual(['SPP018 spec.kubernetes']);
+    expect(codes([cluster, api], ['api', 'cluster'])).toEqual([]);
   });
 });
 

@@ -88,6 +88,11 @@ export const POLICY_PROBLEMS = {
     message: 'rule {rule} hits every request that has no {path}: reading it fails there, and what fails hits',
     advice: 'name in {list} only those that have one, or ask first with has({path})',
   },
+  SPP018: {
+    severity: 'warning',
+    message: 'it is about objects of Kubernetes, and none of the connections that it selects speaks Kubernetes',
+    advice: 'correct connections, or name what is masked there: columns, fields, content',
+  },
 } as const satisfies Readonly<Record<string, { severity: 'warning' | 'error'; message: string; advice: string }>>;
 
 export type PolicyProblemCode = keyof typeof POLICY_PROBLEMS;

@@ -53,12 +53,22 @@ export function findProblems(
   for (const mask of resources.maskingRules) {
     selection('MaskingRule', mask, connections, guardrailNamespace, report);
     patterns(mask, report);
+    if (mask.metadata.namespace !== guardrailNamespace) {
+      aboutObjects(mask, selected(mask, connections, guardrailNamespace), report);
+    }
   }
   if (size.bytes > size.limit) tooLarge(resources, size, report);
   return problems
     .map((problem) => ({ problem, key: JSON.stringify([problem.object, problem.code, problem.path, problem.message]) }))
     .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0))
     .map(({ problem }) => problem);
+}
+
+/** A rule about objects is of no use where there are none. In the guardrail namespace it stands for connections that are still to come. */
+function aboutObjects({ metadata, spec }: MaskingRule, reached: readonly AccessConnection[], report: Report): void {
+  if ((spec.kubernetes ?? []).length === 0 || reached.length === 0) return;
+  if (reached.some((connection) => connection.spec.protocol === 'Kubernetes')) return;
+  report('MaskingRule', { metadata }, 'SPP018', {}, ['spec', 'kubernetes']);
 }
 
 function tooLarge(

@@ -52,12 +52,33 @@ export interface AdmissionGate {
   suspension(connection: CompiledConnection): GateRefusal | undefined;
 }
 
+/** A token that was verified, for as long as that may be believed without looking again. */
+export interface BelievedToken {
+  readonly token: string;
+  readonly identity: VerifiedIdentity;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+  /** @throws IdentityError for what has changed meanwhile, or is not so for this peer */
+  confirm(peer: string | undefined): void;
+}
+
+/** The token that one client presented last. Whoever serves the client keeps it, and lets go of it when its time is over. */
+export interface LastToken {
+  believed: BelievedToken | undefined;
+}
+
 export interface TokenVerifier {
   /**
    * @param peer address of the client without port, or undefined when it is not known; some issuers are for this machine only
    * @throws IdentityError with a stable code. Never logs the token.
    */
-  verify(token: string, signal: AbortSignal, peer?: string): Promise<VerifiedIdentity>;
+  verify(token: string, signal: AbortSignal, peer?: string, last?: LastToken): Promise<VerifiedIdentity>;
+  /**
+   * What `verify` would say of the token that this client presented last, at once; undefined: ask `verify`, with the same `last`. Over
+   * HTTP a token comes with every request, and a digest of it to look it up by would cost more than the request's decision.
+   * @throws IdentityError as `verify`, of what may change from one moment to the next
+   */
+  verified(token: string, peer: string | undefined, last: LastToken): VerifiedIdentity | undefined;
   /** For the OAUTHBEARER discovery reply (RFC 7628 section 3.2.2): issuers that a client may ask; may be empty. */
   readonly discovery: { readonly openidConfiguration?: string; readonly scope?: string };
 }

@@ -274,9 +274,19 @@ export interface Outcome {
 /** Members of `command.executed`. */
 export function commandExecuted(session: string, seq: number, outcome: Outcome): string {
   const { rows, bytes, durationMicros, masked } = outcome;
+  return `${session},"seq":${seq}${executedFragment(rows, bytes, durationMicros, masked)}`;
+}
+
+/** The members of `Outcome` alone, for a lane to which an object for each command is too dear. */
+export function executedFragment(
+  rows: number,
+  bytes: number,
+  durationMicros: number,
+  masked: Outcome['masked'] | undefined,
+): string {
   const counts =
     masked === undefined || masked.size === 0 ? '' : `,"masked":${JSON.stringify(Object.fromEntries(masked))}`;
-  return `${session},"seq":${seq},"rows":${rows},"bytes":${bytes},"us":${Math.round(durationMicros)}${counts}`;
+  return `,"rows":${rows},"bytes":${bytes},"us":${Math.round(durationMicros)}${counts}`;
 }
 
 export interface CommandFailed extends Partial<Outcome> {

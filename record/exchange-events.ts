@@ -16,16 +16,14 @@ export interface ExchangeReceived {
   readonly target: string;
   /** `1.0`, `1.1` or `2`: what the client spoke. */
   readonly version: string;
-  /** By the allow-list: see `recordedHeaders`. */
-  readonly headers?: Readonly<Record<string, string>>;
+  /** By the allow-list, as `recordedHeaders` gives them. */
+  readonly headers?: string | undefined;
   /** Content-Length, where the client gave one. */
-  readonly length?: number;
+  readonly length?: number | undefined;
   /** Such as `websocket`. */
-  readonly upgrade?: string;
-  /** Why it is a retry, such as the name of a request that was approved. */
-  readonly grant?: string;
+  readonly upgrade?: string | undefined;
   /** What a lane knows besides, such as an event in the form of audit.k8s.io. It has left out what the level does not show. */
-  readonly details?: ExchangeDetails;
+  readonly details?: ExchangeDetails | undefined;
 }
 
 /** The name of a lane, and JSON. */
@@ -33,43 +31,61 @@ export type ExchangeDetails = Readonly<Record<string, unknown>>;
 
 /** The rest of `command.received`, after `textFragment` and `decisionFragment`. At `Metadata` without target and headers. */
 export function exchangeFragment(received: ExchangeReceived, level: AuditLevel): string {
-  const { method, host, target, version, headers, length, upgrade, grant, details } = received;
-  if (level === 'Metadata') return tail({ method, host, version, length, upgrade, grant, details });
-  return tail({ method, host, target, version, headers: someOf(headers), length, upgrade, grant, details });
+  return requestFragment(received, level) + restFragment(received, level);
+}
+
+/** The first half of `exchangeFragment`, which is the same for the same request: a lane may keep it. */
+export function requestFragment(
+  { method, host, target, version }: Pick<ExchangeReceived, 'method' | 'host' | 'target' | 'version'>,
+  level: AuditLevel,
+): string {
+  const where = level === 'Metadata' ? '' : `,"target":${JSON.stringify(target)}`;
+  return `,"method":${JSON.stringify(method)},"host":${JSON.stringify(host)}${where},"version":${JSON.stringify(version)}`;
+}
+
+/** The second half. */
+export function restFragment(
+  { headers, length, upgrade, details }: Omit<ExchangeReceived, 'method' | 'host' | 'target' | 'version'>,
+  level: AuditLevel,
+): string {
+  let rest = level === 'Metadata' ? '' : headersMember(headers);
+  if (length !== undefined) rest += `,"length":${length}`;
+  if (upgrade !== undefined) rest += `,"upgrade":${JSON.stringify(upgrade)}`;
+  if (details !== undefined) rest += `,"details":${JSON.stringify(details)}`;
+  return rest;
 }
 
 export interface ExchangeOutcome {
   /** Status code that the client got; absent when there was no answer. */
-  readonly status?: number;
+  readonly status?: number | undefined;
   /** Our own code, when it was the gateway that ended it, or that answered for the target. */
-  readonly code?: string;
+  readonly code?: string | undefined;
   /** Of the answer's body as the client got it, and of the request's body as the target got it. */
   readonly bytes: number;
   readonly requestBytes: number;
-  readonly headers?: Readonly<Record<string, string>>;
+  /** As `recordedHeaders` gives them. */
+  readonly headers?: string | undefined;
   readonly durationMicros: number;
   /** Until the head of the answer was there. */
-  readonly headMicros?: number;
+  readonly headMicros?: number | undefined;
   /** Values replaced, by rule or detector. */
-  readonly masked?: ReadonlyMap<string, number>;
-  readonly details?: ExchangeDetails;
+  readonly masked?: ReadonlyMap<string, number> | undefined;
+  readonly details?: ExchangeDetails | undefined;
 }
 
 /** Members of `command.executed` and `command.failed`. */
 export function exchangeOutcome(session: string, seq: number, outcome: ExchangeOutcome, level: AuditLevel): string {
   const { status, code, bytes, requestBytes, headers, durationMicros, headMicros, masked, details } = outcome;
-  const counts = masked === undefined || masked.size === 0 ? undefined : Object.fromEntries(masked);
-  return `${session},"seq":${seq}${tail({
-    status,
-    code,
-    bytes,
-    requestBytes,
-    headers: level === 'Metadata' ? undefined : someOf(headers),
-    us: Math.round(durationMicros),
-    headUs: headMicros === undefined ? undefined : Math.round(headMicros),
-    masked: counts,
-    details,
-  })}`;
+  let event = `${session},"seq":${seq}`;
+  if (status !== undefined) event += `,"status":${status}`;
+  if (code !== undefined) event += `,"code":${JSON.stringify(code)}`;
+  event += `,"bytes":${bytes},"requestBytes":${requestBytes}`;
+  if (level !== 'Metadata') event += headersMember(headers);
+  event += `,"us":${Math.round(durationMicros)}`;
+  if (headMicros !== undefined) event += `,"headUs":${Math.round(headMicros)}`;
+  if (masked !== undefined && masked.size > 0) event += `,"masked":${JSON.stringify(Object.fromEntries(masked))}`;
+  if (details !== undefined) event += `,"details":${JSON.stringify(details)}`;
+  return event;
 }
 
 /** The target answered, whatever it answered; `command.failed`: no whole answer came, or not from the target. */
@@ -85,13 +101,21 @@ export const BODY_ENCODING = 'http-body+base64';
 
 /** @param coding Content-Encoding, where the body was recorded compressed */
 export function bodyReading(contentType: string | undefined, coding?: string): string {
-  return tail({ contentType: contentType?.slice(0, MAX_HEADER), contentEncoding: coding?.slice(0, MAX_HEADER) });
+  const type = contentType === undefined ? '' : `,"contentType":${JSON.stringify(shortened(contentType))}`;
+  return coding === undefined ? type : `${type},"contentEncoding":${JSON.stringify(shortened(coding))}`;
 }
 
 const MAX_HEADER = 512;
 
+/** By name: how it begins as a member of JSON, and a bit of its own. */
+type AllowList = ReadonlyMap<string, { readonly member: string; readonly bit: number }>;
+
+function allowList(names: readonly string[]): AllowList {
+  return new Map(names.map((name, index) => [name, { member: `${JSON.stringify(name)}:`, bit: 1 << index }]));
+}
+
 /** Harmless by what they are for. No header that carries a credential, a cookie, or an address of the client's network. */
-const REQUEST_HEADERS: ReadonlySet<string> = new Set([
+const REQUEST_HEADERS = allowList([
   'accept',
   'accept-encoding',
   'accept-language',
@@ -113,7 +137,7 @@ const REQUEST_HEADERS: ReadonlySet<string> = new Set([
   'x-request-id',
 ]);
 
-const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
+const RESPONSE_HEADERS = allowList([
   'age',
   'allow',
   'audit-id',
@@ -138,29 +162,39 @@ const RESPONSE_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The headers that are recorded, by name in lower case; several of one name joined as one. Of a value its first 512 characters.
- * @param headers name and value, names in lower case
+ * The headers that are recorded, as a JSON object by name in lower case; several of one name joined as one. Of a value its first 512
+ * characters. Empty: there are none.
+ * @param fields names in lower case and values in turn
  */
-export function recordedHeaders(
-  headers: Iterable<readonly [name: string, value: string]>,
-  of: 'request' | 'response',
-): Readonly<Record<string, string>> {
+export function recordedHeaders(fields: readonly string[], of: 'request' | 'response'): string {
   const allowed = of === 'request' ? REQUEST_HEADERS : RESPONSE_HEADERS;
+  let seen = 0;
+  let shown = '';
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const known = allowed.get(fields[index] ?? '');
+    if (known === undefined) continue;
+    if ((seen & known.bit) !== 0) return joinedHeaders(fields, allowed);
+    seen |= known.bit;
+    const value = fields[index + 1] ?? '';
+    shown += (shown === '' ? '{' : ',') + known.member + JSON.stringify(shortened(value));
+  }
+  return shown === '' ? '' : `${shown}}`;
+}
+
+/** Where a name is there more than once. */
+function joinedHeaders(fields: readonly string[], allowed: AllowList): string {
   const kept: Record<string, string> = {};
-  for (const [name, value] of headers) {
+  for (let index = 0; index + 1 < fields.length; index += 2) {
+    const name = fields[index] ?? '';
+    const value = fields[index + 1] ?? '';
     if (!allowed.has(name)) continue;
     const before = kept[name];
-    kept[name] = (before === undefined ? value : `${before}, ${value}`).slice(0, MAX_HEADER);
+    kept[name] = shortened(before === undefined ? value : `${before}, ${value}`);
   }
-  return kept;
+  return JSON.stringify(kept);
 }
 
-function someOf(headers: ExchangeReceived['headers']): ExchangeReceived['headers'] {
-  return headers === undefined || Object.keys(headers).length === 0 ? undefined : headers;
-}
+const shortened = (value: string): string => (value.length > MAX_HEADER ? value.slice(0, MAX_HEADER) : value);
 
-/** `,"a":1,"b":2`: what is undefined is left out. */
-function tail(rest: Readonly<Record<string, unknown>>): string {
-  const json = JSON.stringify(rest);
-  return json === '{}' ? '' : `,${json.slice(1, -1)}`;
-}
+const headersMember = (headers: string | undefined): string =>
+  headers === undefined || headers === '' ? '' : `,"headers":${headers}`;

@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** Time for the record, handed in so that tests can move it. */
 export interface RecordClock {
   /** Milliseconds since 1970 (UTC), as `Date.now` gives them: may jump. */

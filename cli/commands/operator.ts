@@ -19,6 +19,7 @@ interface OperatorRunOptions {
   readonly archiveRetentionDays: number;
   readonly archiveQuotaBytes?: number;
   readonly requestDays: number;
+  readonly signingKeyGeneration: number;
   readonly webhookPort: number;
   readonly metricsPort: number;
   readonly kubeconfig?: string;
@@ -83,6 +84,14 @@ export function register(program: Command, io: CliIo): void {
         .argParser(whole(1, 3650))
         .default(30),
     )
+    .addOption(
+      new Option(
+        '--signing-key-generation <n>',
+        'a larger number than before replaces the key that signs bundles and votes',
+      )
+        .argParser(whole(1, 999_999))
+        .default(1),
+    )
     .addOption(port('--webhook-port <port>', 'where admission is served', PORTS.webhook))
     .addOption(port('--metrics-port <port>', 'where metrics and health are served', PORTS.metrics))
     .option('--kubeconfig <file>', 'how to reach the API server, outside of the cluster')
@@ -146,6 +155,7 @@ async function run(options: OperatorRunOptions, io: CliIo): Promise<void> {
         archiveRetentionDays: options.archiveRetentionDays,
         archiveQuotaBytes: options.archiveQuotaBytes,
         requestDays: options.requestDays,
+        signingKeyGeneration: options.signingKeyGeneration,
       },
       lookup: addressesOf,
       registry,

@@ -19,7 +19,7 @@ export function wantedContent(context: BundleNeeds, namespace: string): BundleCo
     policies: both.flatMap((each) => context.policies.list(each)),
     maskingRules: both.flatMap((each) => context.maskingRules.list(each)),
     namespaces: context.namespaces.list(),
-    voteAuthorities: [context.keys.publicKey()],
+    voteAuthorities: context.keys.publicKeys(),
   });
 }
 

@@ -12,7 +12,7 @@ const MAX_WAIT_MS = 3_600_000;
 
 /** Makes the keys anew when they are gone, and renews the authority in time. There is one key of this queue. */
 export function createKeysController(context: ControllerContext, secret: Reflector<Secret>): Controller {
-  const { client, namespace, keys, now, log, metrics } = context;
+  const { client, namespace, keys, now, log, metrics, settings } = context;
   const controller = createController({
     name: KEY,
     log,
@@ -20,10 +20,11 @@ export function createKeysController(context: ControllerContext, secret: Reflect
     async reconcile(_key, signal) {
       // Not from the copy: what is decided here is written, and must not undo what was just written.
       const found = await client.get(SECRETS, { namespace, name: NAMES.keys }, { signal });
+      const wanted = { now: now(), generation: settings.signingKeyGeneration };
       const material =
         found === undefined
-          ? await openKeys(client, namespace, now(), signal)
-          : await renewKeys(client, found, now(), signal);
+          ? await openKeys(client, namespace, wanted, signal)
+          : await renewKeys(client, found, wanted, signal);
       keys.replace(material);
       return { requeueAfterMs: Math.max(1000, Math.min(nextChange(material) - now(), MAX_WAIT_MS)) };
     },

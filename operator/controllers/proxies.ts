@@ -213,7 +213,7 @@ function inputsOf(
     image: context.image,
     imagePullPolicy: settings.imagePullPolicy,
     replicas: settings.proxyReplicas,
-    trustedKeys: [context.keys.publicKey()],
+    trustedKeys: context.keys.publicKeys(),
     apiServer: apiServerAddresses(context),
     configuration: settings.proxyConfiguration,
     extraArguments: settings.proxyArguments,

@@ -59,6 +59,11 @@ export function createStatusController(context: ControllerContext, options: Stat
     if (before?.[ANNOTATIONS.bundleHash] !== annotations?.[ANNOTATIONS.bundleHash]) controller.add(context.namespace);
   });
   followSpec(controller, context.applier.copy(DEPLOYMENTS), ({ metadata }) => both(metadata.namespace));
+  context.applier.copy(DEPLOYMENTS).onChange((change) => {
+    const before = change.type === 'updated' ? blockedBy(change.previous) : undefined;
+    if (change.type !== 'deleted' && before !== blockedBy(change.object))
+      for (const key of both(change.object.metadata.namespace)) controller.add(key);
+  });
   controller.follow(context.applier.copy(CONFIG_MAPS), ({ metadata }) =>
     metadata.name === NAMES.bundle ? both(metadata.namespace) : [],
   );
@@ -206,8 +211,13 @@ function proxyState(context: ControllerContext, lives: LeaseLives, namespace: st
       .map(reportOf)
       .filter((report) => report !== undefined),
     failures: context.failures.get(namespace),
+    blocked: deployment === undefined ? undefined : blockedBy(deployment),
   };
 }
+
+/** Pods are made by the controllers of Kubernetes: what keeps them from it, such as a quota, stands in the Deployment's status. */
+const blockedBy = ({ status }: Deployment): string | undefined =>
+  status?.conditions?.find(({ type, status: state }) => type === 'ReplicaFailure' && state === 'True')?.message;
 
 /** Pods are judged once for all connections of a look. */
 function remembered(judge: JudgePod): JudgePod {

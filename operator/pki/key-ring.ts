@@ -1,15 +1,9 @@
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  sign,
-  X509Certificate,
-} from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, sign, X509Certificate } from 'node:crypto';
 import { authorityLine } from '../../certificate/openssh/known-hosts.ts';
 import { publicKeyOf } from '../../certificate/openssh/public-key.ts';
 import { issueCertificate } from '../../certificate/x509.ts';
 import { CLOCK_SKEW_MS, type KeyMaterial, type Pair, renewalTime } from './material.ts';
+import { rawPublicKey, trustedSigningKeys } from './signing-rotation.ts';
 
 /** What a certificate is to be for. A peer is server and client; its common name says who it is. */
 export interface LeafRequest {
@@ -31,6 +25,8 @@ export interface KeyRing {
   sign(data: Uint8Array): Buffer;
   /** The key that verifies what `sign` makes: 32 bytes, base64. */
   publicKey(): string;
+  /** Those that proxies have to trust: also of keys that sign next, and that signed before. */
+  publicKeys(): readonly string[];
   /** Ed25519 private key in PKCS #8 PEM, for who signs votes. */
   signingKey(): string;
   /** Signs SSH host certificates; undefined until the keys of an older version are renewed. */
@@ -55,6 +51,7 @@ export function createKeyRing(first: KeyMaterial, now: () => number): KeyRing {
     issue: (request) => issueLeaf(material.signer, request, now()),
     sign: (data) => sign(null, data, material.signingKey),
     publicKey: () => rawPublicKey(material.signingKey),
+    publicKeys: () => trustedSigningKeys(material),
     signingKey: () => material.signingKey,
     sshHostAuthority: () => sshHostAuthority(material),
     sshKnownHosts() {
@@ -79,11 +76,6 @@ const sshHostAuthority = ({ sshHostAuthority: pem }: KeyMaterial): KeyObject | u
 
 const trustOf = ({ signer, next, former }: KeyMaterial): string =>
   [signer.certificate, ...(next === undefined ? [] : [next.certificate]), ...former].join('');
-
-/** The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410, section 4). */
-function rawPublicKey(pem: string): string {
-  return createPublicKey(pem).export({ type: 'spki', format: 'der' }).subarray(-32).toString('base64');
-}
 
 function issueLeaf(signer: Pair, { commonName, names, use, lifetimeMs }: LeafRequest, now: number): Pair {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });

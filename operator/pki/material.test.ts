@@ -10,6 +10,7 @@ import {
   renewed,
   writeMaterial,
 } from './material.ts';
+import { FORMER_SIGNING_MS, SIGNING_OVERLAP_MS } from './signing-rotation.ts';
 
 const START = Date.UTC(2026, 0, 1);
 const DAY = 86_400_000;
@@ -86,6 +87,50 @@ describe('the authority', () => {
     for (const attempt of attempts) {
       expect(() => readMaterial(attempt)).toThrow(/^(?!.*CANARY).+$/);
     }
+  });
+});
+
+describe('the signing key', () => {
+  const first = newMaterial(START);
+  const trustedOf = (material: typeof first): readonly string[] => createKeyRing(material, () => START).publicKeys();
+
+  test('stays for as long as nobody asks for another, and after an older number', () => {
+    expect(renewed(first, START)).toBe(first);
+    const third = newMaterial(START, 3);
+    expect(renewed(third, START, 3)).toBe(third);
+    expect(renewed(third, START, 2)).toBe(third);
+  });
+
+  test('is followed by one that was trusted for a day, and is trusted for as long as its votes count', () => {
+    const asked = renewed(first, START, 2);
+    expect(asked.signingKey).toBe(first.signingKey);
+    expect(trustedOf(asked)).toHaveLength(2);
+    expect(readMaterial(writeMaterial(asked))).toEqual(asked);
+    // Asked for once more meanwhile: one after the other.
+    expect(renewed(asked, START + DAY - 1, 3)).toBe(asked);
+    expect(nextChange(asked)).toBe(START + SIGNING_OVERLAP_MS);
+
+    const signs = renewed(asked, START + DAY, 2);
+    expect(signs.signingKey).toBe(asked.signingRotation?.next?.key);
+    expect(trustedOf(signs)).toEqual(trustedOf(asked));
+    expect(readMaterial(writeMaterial(signs))).toEqual(signs);
+    expect(nextChange(signs)).toBe(START + DAY + FORMER_SIGNING_MS);
+
+    const alone = renewed(signs, START + DAY + FORMER_SIGNING_MS, 2);
+    expect(trustedOf(alone)).toEqual(trustedOf(signs).slice(1));
+    expect(renewed(alone, START + 100 * DAY, 2)).toBe(alone);
+    expect(trustedOf(renewed(alone, START + 100 * DAY, 3))).toHaveLength(2);
+  });
+
+  test.each([
+    ['is no JSON', { 'signing.json': '{' }],
+    ['has no generation', { 'signing.json': '{"former":[]}' }],
+    ['has no time for the next key', { 'signing.json': '{"generation":2,"former":[]}', 'next-signing.key': 'CANARY' }],
+    ['trusts what is no key', { 'signing.json': '{"generation":2,"former":[{"publicKey":"CANARY","until":1}]}' }],
+  ])('is refused where its state %s', (_what, change) => {
+    expect(() => readMaterial({ ...writeMaterial(first), ...change })).toThrow(
+      /^signing\.json is not what the operator writes$/,
+    );
   });
 });
 

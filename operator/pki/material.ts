@@ -7,6 +7,7 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import { issueCertificate } from '../../certificate/x509.ts';
+import { nextRotation, readRotation, rotated, type SigningKeys, writeRotation } from './signing-rotation.ts';
 
 /**
  * What the Secret `sallyport-keys` holds, and when it changes. Pure but for randomness: who stores it is elsewhere.
@@ -22,7 +23,7 @@ export interface Pair {
   readonly key: string;
 }
 
-export interface KeyMaterial {
+export interface KeyMaterial extends SigningKeys {
   readonly signer: Pair;
   /** Trusted already, signs later. */
   readonly next: Pair | undefined;
@@ -62,12 +63,14 @@ export function newAuthority(now: number): Pair {
 const newEd25519 = (): string =>
   generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-export function newMaterial(now: number): KeyMaterial {
+/** @param generation of its signing key */
+export function newMaterial(now: number, generation = 1): KeyMaterial {
   return {
     signer: newAuthority(now),
     next: undefined,
     former: [],
     signingKey: newEd25519(),
+    ...(generation === 1 ? {} : { signingRotation: { generation, next: undefined, former: [] } }),
     sshHostAuthority: newEd25519(),
   };
 }
@@ -83,15 +86,23 @@ export function renewalTime(pem: string): number {
   return from + ((to - from) * 2) / 3;
 }
 
-/** The material as it should be now; the same object when nothing has to change. */
-export function renewed(material: KeyMaterial, now: number): KeyMaterial {
-  if (material.sshHostAuthority === undefined) return renewed({ ...material, sshHostAuthority: newEd25519() }, now);
+/**
+ * The material as it should be now; the same object when nothing has to change.
+ * @param generation of the signing key that is wanted; a lower one than there was is none
+ */
+export function renewed(material: KeyMaterial, now: number, generation = 1): KeyMaterial {
+  return renewedAuthority(rotated(material, now, generation, newEd25519), now);
+}
+
+function renewedAuthority(material: KeyMaterial, now: number): KeyMaterial {
+  if (material.sshHostAuthority === undefined)
+    return renewedAuthority({ ...material, sshHostAuthority: newEd25519() }, now);
   const former = material.former.filter((pem) => validity(pem).to > now);
   const expired = validity(material.signer.certificate).to <= now;
   const { next } = material;
   if (next !== undefined && (expired || validity(next.certificate).from + CLOCK_SKEW_MS + OVERLAP_MS <= now)) {
     const still = expired ? [] : [material.signer.certificate];
-    return renewed({ ...material, signer: next, next: undefined, former: [...still, ...former] }, now);
+    return renewedAuthority({ ...material, signer: next, next: undefined, former: [...still, ...former] }, now);
   }
   // The operator was away for longer than the overlap: better a new authority that connectors trust a minute later than none.
   if (expired) return { ...material, signer: newAuthority(now), next: undefined, former };
@@ -106,7 +117,7 @@ export function nextChange(material: KeyMaterial): number {
   const { next, former, signer } = material;
   const promotion =
     next === undefined ? renewalTime(signer.certificate) : validity(next.certificate).from + CLOCK_SKEW_MS + OVERLAP_MS;
-  return Math.min(promotion, ...former.map((pem) => validity(pem).to));
+  return Math.min(promotion, nextRotation(material), ...former.map((pem) => validity(pem).to));
 }
 
 const PEM = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----\n?/g;
@@ -119,6 +130,7 @@ export function writeMaterial(material: KeyMaterial): Record<string, string> {
     'ca.key': signer.key,
     ...(next === undefined ? {} : { 'next.key': next.key }),
     'signing.key': signingKey,
+    ...writeRotation(material),
     ...(sshHostAuthority === undefined ? {} : { 'ssh-host-ca.key': sshHostAuthority }),
   };
 }
@@ -144,8 +156,12 @@ export function readMaterial(data: Readonly<Record<string, string | undefined>>)
   for (const [name, key] of Object.entries(ed25519))
     if (key !== undefined && parseKey(key, name).asymmetricKeyType !== 'ed25519')
       throw new Error(`${name} is not Ed25519`);
+  const signingRotation = readRotation(data, (pem, name) => parseKey(pem, name).asymmetricKeyType === 'ed25519');
   const former = certificates.filter((pem) => pem !== signer.certificate && pem !== next?.certificate);
-  return { signer, next, former, signingKey, sshHostAuthority };
+  return {
+    ...{ signer, next, former, signingKey, sshHostAuthority },
+    ...(signingRotation === undefined ? {} : { signingRotation }),
+  };
 }
 
 function parseKey(pem: string, name: string): KeyObject {

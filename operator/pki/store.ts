@@ -31,13 +31,13 @@ export function materialOf(secret: Secret): KeyMaterial {
 export async function openKeys(
   client: KubeClient,
   namespace: string,
-  now: number,
+  { now, generation }: { readonly now: number; readonly generation: number },
   signal: AbortSignal,
 ): Promise<KeyMaterial> {
   const ref = { namespace, name: NAMES.keys };
   const found = await client.get(SECRETS, ref, { signal });
   if (found !== undefined) return materialOf(found);
-  const material = newMaterial(now);
+  const material = newMaterial(now, generation);
   const secret: Secret = {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -60,11 +60,11 @@ export async function openKeys(
 export async function renewKeys(
   client: KubeClient,
   secret: Secret,
-  now: number,
+  { now, generation }: { readonly now: number; readonly generation: number },
   signal: AbortSignal,
 ): Promise<KeyMaterial> {
   const before = materialOf(secret);
-  const after = renewed(before, now);
+  const after = renewed(before, now, generation);
   if (after !== before) await client.update(SECRETS, { ...secret, data: encode(after) }, { signal });
   return after;
 }

@@ -13,6 +13,8 @@ export interface ProxyState {
   readonly reports: readonly ReplicaReport[];
   /** What could not be applied. */
   readonly failures: readonly string[];
+  /** Why the cluster makes no pods of the Deployment, such as a quota, in the API server's words. */
+  readonly blocked?: string | undefined;
 }
 
 /** Injected pods that may use a connection. */
@@ -66,14 +68,15 @@ export const sentence = ({ code, message, fix }: Problem): string =>
   `${code}: ${message}${fix === undefined ? '' : `: ${fix}`}`;
 
 /** Shared with policies: whether what is written is what is enforced. */
-export function programmed({ bundle, replicas, reports, failures }: ProxyState): Finding {
+export function programmed({ bundle, replicas, reports, failures, blocked }: ProxyState): Finding {
   const [failure] = failures;
   if (failure !== undefined) {
     const reason = /^the policies of namespace .* bytes/.test(failure) ? 'BundleTooLarge' : 'ApplyFailed';
     return finding('Programmed', 'False', reason, failures.join('; '));
   }
   if (reports.length === 0) {
-    return finding('Programmed', 'False', 'NoProxies', 'no proxy reports yet: look at the Deployment sallyport-proxy');
+    const why = blocked ?? 'look at the Deployment sallyport-proxy';
+    return finding('Programmed', 'False', 'NoProxies', `no proxy reports yet: ${why}`);
   }
   const done = reports.filter((report) => bundle !== undefined && report.bundle === bundle).length;
   const all = Math.max(replicas, reports.length);
@@ -82,7 +85,7 @@ export function programmed({ bundle, replicas, reports, failures }: ProxyState):
   const missing = all - reports.length;
   const who = [
     ...(behind.length === 0 ? [] : [`${some(behind)} still on another one`]),
-    ...(missing === 0 ? [] : [`${missing} not running`]),
+    ...(missing === 0 ? [] : [`${missing} not running${blocked === undefined ? '' : `: ${blocked}`}`]),
   ];
   return finding('Programmed', 'False', 'Pending', `${done} of ${all} proxies enforce the policy; ${who.join(', ')}`);
 }

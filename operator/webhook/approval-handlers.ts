@@ -1,4 +1,5 @@
 import { createPrivateKey } from 'node:crypto';
+import { parsePublicKey } from '../../approval/keys.ts';
 import { isAllowed } from '../../kube/subject-access.ts';
 import type { OperatorContext } from '../context.ts';
 import type { AdmissionHandler } from './admission.ts';
@@ -15,6 +16,7 @@ export function approvalHandlers({
   const { stamp, check } = createApprovalAdmission({
     // Parsed for each vote: votes are rare, and keys change.
     signingKey: () => createPrivateKey(keys.signingKey()),
+    trustedKeys: () => keys.publicKeys().flatMap((key) => parsePublicKey(key) ?? []),
     hasRight: ({ user, groups, resourceAttributes }, signal) =>
       isAllowed(client, { user, groups, resourceAttributes }, signal),
     now,

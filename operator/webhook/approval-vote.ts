@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { type HasRight, mayBeSamePerson, rightToApprove } from '../../approval/right.ts';
 import { MAX_VOTES, whyClosed } from '../../approval/state.ts';
@@ -18,7 +18,8 @@ export interface AddedVote {
 }
 
 export interface VoteRules {
-  readonly signingKey: () => KeyObject;
+  /** Public keys whose votes count: another replica may sign with the next one already, and earlier votes are by the former. */
+  readonly trustedKeys: () => readonly KeyObject[];
   readonly hasRight: HasRight;
   readonly now: () => number;
 }
@@ -106,13 +107,13 @@ export async function judgeVote(
 }
 
 /** Who approved may still deny; nobody takes a denial back. Only what is signed counts: others may write what they like there. */
-function checkFirst({ signingKey }: VoteRules, request: ApprovalRequest, username: string, verdict: Verdict): void {
+function checkFirst({ trustedKeys }: VoteRules, request: ApprovalRequest, username: string, verdict: Verdict): void {
   const { name } = request.metadata;
   const { decisions = [] } = request.spec;
-  const key = createPublicKey(signingKey());
+  const keys = trustedKeys();
   const earlier = decisions.flatMap((decision) => {
     const vote = readVote(decision);
-    return vote?.voter === username && verifyVote(request, vote, key) ? [vote] : [];
+    return vote?.voter === username && keys.some((key) => verifyVote(request, vote, key)) ? [vote] : [];
   });
   if (earlier.some((vote) => vote.verdict === verdict || vote.verdict === 'Deny'))
     throw new ApprovalRefused('SPW046', [username, name]);

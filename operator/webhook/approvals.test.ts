@@ -72,6 +72,7 @@ const withVote = (before: ApprovalRequest, ...votes: readonly unknown[]): Approv
 function handlers(hasRight: (asked: RightAsked) => Promise<boolean> = () => Promise.resolve(true), now = NOW) {
   return createApprovalAdmission({
     signingKey: () => privateKey,
+    trustedKeys: () => [createPublicKey(privateKey)],
     hasRight,
     now: () => now,
     operatorNamespace: 'sallyport-system',

@@ -1,5 +1,4 @@
 import type { KeyObject } from 'node:crypto';
-import { createPublicKey } from 'node:crypto';
 import { NAMES } from '../../api/cluster.ts';
 import type { ApprovalRequest } from '../../api/resources.ts';
 import { readRequest } from '../../approval/object.ts';
@@ -16,6 +15,8 @@ import { type AddedVote, addedVote, judgeVote } from './approval-vote.ts';
 export interface ApprovalAdmissionOptions {
   /** Ed25519, private: the one whose public half is among `voteAuthorities` of the bundles. Read for each vote. */
   readonly signingKey: () => KeyObject;
+  /** Public keys whose votes count: another replica may sign with the next one already, and earlier votes with the former. */
+  readonly trustedKeys: () => readonly KeyObject[];
   /** SubjectAccessReview. */
   readonly hasRight: HasRight;
   /** Milliseconds since 1970. */
@@ -97,7 +98,7 @@ export function createApprovalAdmission(options: ApprovalAdmissionOptions): Appr
     const vote = readVote(added.decision);
     if (vote === undefined) throw refuse('it is not signed');
     if (vote.voter !== username) throw refuse('it names somebody else');
-    if (!verifyVote(before, vote, createPublicKey(options.signingKey()))) throw refuse('its signature is another');
+    if (!options.trustedKeys().some((key) => verifyVote(before, vote, key))) throw refuse('its signature is another');
     if (Math.abs(options.now() - Date.parse(vote.at)) > STAMP_AGE_MS) throw refuse('it is of another time');
   }
 

@@ -158,7 +158,9 @@ describe('MCP', () => {
   it('is covered by no rule about paths, but taken away by it', () => {
     expect(verdict([everything], message('tools/call', 'search_web'))).toBe('Deny');
     expect(verdict([everything], message('initialize'))).toBe('Deny');
-    expect(decide([everything], message('tools/call', 'search_web')).message).toContain('rules with mcp only');
+    expect(decide([everything], message('tools/call', 'search_web')).message).toContain(
+      'a rule whose mcp names this tool',
+    );
     expect(verdict([search], sent('POST', '/mcp'))).toBe('Deny');
     expect(verdict([search, deny('no', { http: { paths: ['/mcp'] } })], message('tools/call', 'read'))).toBe('Deny');
     expect(verdict([search, deny('no', { http: { methods: ['GET'] } })], message('tools/call', 'read'))).toBe('Allow');

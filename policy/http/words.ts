@@ -17,7 +17,9 @@ export function httpTupleWords(tuple: WebTuple): string {
 
 /** Why no Allow rule covers it, where its words alone do not say so. */
 export function httpUncoveredAdvice(tuple: WebTuple): string | undefined {
-  return tuple.type === 'mcp' ? 'Messages of MCP are covered by rules with mcp only.' : undefined;
+  if (tuple.type !== 'mcp') return undefined;
+  const what = tuple.tool === '' ? 'this message' : 'this tool';
+  return `Only a rule whose mcp names ${what} covers it; one about methods and paths alone does not.`;
 }
 
 /** What an Allow rule grants: `GET of /v1/charges/**`. */

@@ -47,9 +47,10 @@ export function createLateVerifier(
     get discovery() {
       return verifier?.discovery ?? {};
     },
-    async verify(token, caller, peer) {
+    verified: (token, peer, last) => verifier?.verified(token, peer, last),
+    async verify(token, caller, peer, last) {
       if (verifier === undefined) throw identityError('SPI015', ['of this cluster', missing]);
-      return verifier.verify(token, caller, peer);
+      return verifier.verify(token, caller, peer, last);
     },
   };
 }

@@ -3,7 +3,8 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, type JWK, type JWTPayload, SignJWT } from 'jose';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { IdentityError } from './errors.ts';
+import type { LastToken } from '../ports.ts';
+import { IdentityError, identityError } from './errors.ts';
 import { createOidcVerifier, type OidcIssuer } from './oidc.ts';
 import { createTokenVerifier } from './verifier.ts';
 
@@ -124,6 +125,44 @@ describe('a token of a configured issuer', () => {
     expect(await verify.verify(token, signal)).toBe(first);
     clock += 1_001;
     expect(await verify.verify(token, signal)).not.toBe(first);
+  });
+
+  test('that a client presented last is known at once, for as long, and no other is', async () => {
+    const verify = verifier();
+    const token = await sign(claims());
+    const last: LastToken = { believed: undefined };
+    expect(verify.verified(token, undefined, last)).toBeUndefined();
+    const identity = await verify.verify(token, signal, undefined, last);
+    expect(verify.verified(token, undefined, last)).toBe(identity);
+    expect(verify.verified(await sign(claims({ sub: 'other' })), undefined, last)).toBeUndefined();
+    expect(verify.verified(token, undefined, { believed: undefined })).toBeUndefined();
+    clock += 10_000;
+    expect(verify.verified(token, undefined, last)).toBeUndefined();
+    expect(last.believed).toBeUndefined();
+  });
+
+  test('that is known at once is still asked of its issuer for this peer', async () => {
+    let refuses = false;
+    const identity = await verifier().verify(await sign(claims()), signal);
+    const strict = createTokenVerifier({
+      issuers: [
+        {
+          issuer: origin,
+          verify: async () => identity,
+          confirm(_identity, peer) {
+            if (refuses || peer === '192.0.2.1') throw identityError('SPI025', ['pod', 'is ending']);
+          },
+        },
+      ],
+      now,
+    });
+    const token = await sign(claims());
+    const last: LastToken = { believed: undefined };
+    await strict.verify(token, signal, '127.0.0.1', last);
+    expect(strict.verified(token, '127.0.0.1', last)).toBe(identity);
+    expect(() => strict.verified(token, '192.0.2.1', last)).toThrow(IdentityError);
+    refuses = true;
+    expect(() => strict.verified(token, '127.0.0.1', last)).toThrow(IdentityError);
   });
 
   test('is not served from the cache after its exp', async () => {

@@ -1,6 +1,6 @@
 import { createHash, hash } from 'node:crypto';
 import { decodeJwt, decodeProtectedHeader, type JWTPayload, type ProtectedHeaderParameters } from 'jose';
-import type { TokenVerifier, VerifiedIdentity } from '../ports.ts';
+import type { BelievedToken, TokenVerifier, VerifiedIdentity } from '../ports.ts';
 import { identityError, quoted } from './errors.ts';
 
 /** A token that was taken apart, but of which nothing is believed yet. */
@@ -57,12 +57,18 @@ function present(token: string): PresentedToken {
   }
 }
 
-/** A token that was verified. */
-interface Believed {
-  readonly verifier: IssuerVerifier;
-  readonly identity: VerifiedIdentity;
-  /** Milliseconds since 1970. */
-  readonly until: number;
+/** What is kept of a token that was verified: the token itself is not. */
+type Believed = Omit<BelievedToken, 'token'>;
+
+function believed(verifier: IssuerVerifier, identity: VerifiedIdentity, until: number): Believed {
+  return {
+    identity,
+    until,
+    confirm(peer) {
+      verifier.admit?.(peer);
+      verifier.confirm?.(identity, peer);
+    },
+  };
 }
 
 /**
@@ -77,31 +83,36 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
   }
   const cache = new Map<string, Believed>();
 
-  function remember(digest: string, believed: Omit<Believed, 'until'>, expires: number): void {
-    const now = options.now();
-    const until = Math.min(now + CACHE_MS, expires);
-    if (until <= now) return;
+  function remember(digest: string, made: Believed): void {
     if (cache.size >= CACHE_ENTRIES) {
       const oldest = cache.keys().next();
       if (!oldest.done) cache.delete(oldest.value);
     }
-    cache.set(digest, { ...believed, until });
+    cache.set(digest, made);
   }
 
   return {
     discovery: options.discovery ?? {},
-    async verify(token, signal, peer) {
+    verified(token, peer, last) {
+      const known = last.believed;
+      if (known === undefined) return undefined;
+      if (options.now() >= known.until) {
+        last.believed = undefined;
+        return undefined;
+      }
+      if (known.token !== token) return undefined;
+      known.confirm(peer);
+      return known.identity;
+    },
+    async verify(token, signal, peer, last) {
       signal.throwIfAborted();
       // What was believed a moment ago is not taken apart again: over HTTP it comes with every request.
       const digest = token.length <= MAX_TOKEN_BYTES ? hash('sha256', token, 'base64') : undefined;
       const cached = digest === undefined ? undefined : cache.get(digest);
-      if (cached !== undefined) {
-        const { verifier, identity } = cached;
-        verifier.admit?.(peer);
-        if (options.now() < cached.until) {
-          verifier.confirm?.(identity, peer);
-          return identity;
-        }
+      if (cached !== undefined && options.now() < cached.until) {
+        cached.confirm(peer);
+        if (last !== undefined) last.believed = { ...cached, token };
+        return cached.identity;
       }
       const presented = present(token);
       const { iss, exp } = presented.payload;
@@ -111,7 +122,13 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
       if (digest !== undefined) cache.delete(digest);
       const identity = await verifier.verify(presented, signal, peer);
       verifier.confirm?.(identity, peer);
-      if (digest !== undefined) remember(digest, { verifier, identity }, typeof exp === 'number' ? exp * 1000 : 0);
+      const now = options.now();
+      const until = Math.min(now + CACHE_MS, typeof exp === 'number' ? exp * 1000 : 0);
+      if (digest !== undefined && until > now) {
+        const made = believed(verifier, identity, until);
+        remember(digest, made);
+        if (last !== undefined) last.believed = { ...made, token };
+      }
       return identity;
     },
   };

@@ -20,6 +20,11 @@ export interface Wire {
   onClose: (error: Error | undefined) => void;
   /** Called when a congested wire has been written out. */
   onDrain: () => void;
+  /**
+   * Instead of the end of the wire when a direct write has failed: what the peer sent before can still be read, until its end. Of a TLS
+   * wire a write that fails is its end all the same.
+   */
+  onWriteFailed?: ((error: Error) => void) | undefined;
   /** True while more than the high-water mark waits to be written: stop producing until `onDrain`. */
   readonly congested: boolean;
   readonly closed: boolean;
@@ -77,6 +82,7 @@ class SocketWire implements Wire {
   onEnd: () => void = nothing;
   onClose: (error: Error | undefined) => void = nothing;
   onDrain: () => void = nothing;
+  onWriteFailed: ((error: Error) => void) | undefined;
   closed = false;
   #error: Error | undefined;
   /** Bytes of direct writes that the kernel has not taken yet are under way. */
@@ -140,7 +146,9 @@ class SocketWire implements Wire {
   }
 
   #writeFailed(status: number): void {
-    this.socket.destroy(new Error(`write: ${getSystemErrorName(status)}`));
+    const error = new Error(`write: ${getSystemErrorName(status)}`);
+    if (this.onWriteFailed === undefined) this.socket.destroy(error);
+    else this.onWriteFailed(error);
   }
 
   pause(): void {

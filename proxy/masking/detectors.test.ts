@@ -171,6 +171,22 @@ describe.each(Object.entries(CASES))('%s', (detector, cases) => {
   });
 });
 
+/** Longer than what is looked through for hints; digits, colons, dots and names begin everywhere, and nothing is found. */
+const LINES =
+  '2026-11-26 12:00:00.123 host-7: 10 of 12 keys of bob, a secret_access_key, see ::, 1.2.3, + and (40)\n'.repeat(30);
+
+// A private key that has no end goes to the end of the text.
+test.each(Object.entries(CASES).filter(([detector]) => detector !== 'PrivateKey'))(
+  '%s is found in a long text as by itself',
+  (detector, cases) => {
+    expect(detect(detector as Detector, LINES)).toBeUndefined();
+    for (const [text, shown] of cases) {
+      const found = detect(detector as Detector, `${LINES}${text}\n${LINES}`);
+      expect(found).toBe(shown === undefined ? undefined : `${LINES}${shown}\n${LINES}`);
+    }
+  },
+);
+
 describe('content detectors', () => {
   test('none without masks', () => {
     expect(createContentDetectors([], noKeys)).toBeUndefined();

@@ -2,7 +2,7 @@ import type { RE2JS as Pattern } from 're2js';
 import { RE2JS } from 're2js';
 import type { ContentMask, Detector } from '../../policy/masking.ts';
 import { findEmails, findIpAddresses } from './detect/addresses.ts';
-import type { Find } from './detect/bytes.ts';
+import type { Find, FindWithin } from './detect/bytes.ts';
 import {
   findAwsKeys,
   findBearerTokens,
@@ -11,6 +11,7 @@ import {
   findPrivateKeys,
   findUrlPasswords,
 } from './detect/credentials.ts';
+import { eachDigitRun } from './detect/digit-runs.ts';
 import { findCardNumbers, findIbans, findPhoneNumbers, findSocialSecurityNumbers } from './detect/numbers.ts';
 import { MaskError } from './errors.ts';
 import { applyEdits, editsOf, type Finding, joinFindings, type ReadyMask, stricterMask } from './findings.ts';
@@ -55,6 +56,8 @@ const PATTERN_BUDGET = 32 * 1024 * 1024;
 const PATTERN_LENGTH = 512;
 const PATTERN_PROGRAM = 20_000;
 
+/** Up to this length a first pass says which detectors could find anything. */
+const LONGEST_HINTED = 1024;
 /** Hints of the first pass: which bytes occur. */
 const DIGIT = 1;
 const LETTER = 2;
@@ -76,22 +79,27 @@ HINTS[0x5f] = UNDERSCORE;
 HINTS[0x2f] = SLASH;
 
 interface BuiltIn {
-  readonly find: Find;
+  /** One of the two. */
+  readonly find?: Find;
+  /** Numbers, which stand in one run of digits each. */
+  readonly inDigits?: FindWithin;
   /** Shortest value that could hold one. */
   readonly least: number;
   /** All of these bytes occur wherever one is found. */
   readonly hints: number;
+  /** One of these does; 0: any may. */
+  readonly anyOf?: number;
   /** Digits that occur at least. */
   readonly digits: number;
 }
 
 const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
-  CreditCard: { find: findCardNumbers, least: 13, hints: DIGIT, digits: 13 },
+  CreditCard: { inDigits: findCardNumbers, least: 13, hints: DIGIT, digits: 13 },
   IBAN: { find: findIbans, least: 15, hints: DIGIT | LETTER, digits: 4 },
   Email: { find: findEmails, least: 6, hints: AT | DOT, digits: 0 },
-  PhoneNumber: { find: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
-  USSocialSecurityNumber: { find: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
-  IPAddress: { find: findIpAddresses, least: 3, hints: 0, digits: 0 },
+  PhoneNumber: { inDigits: findPhoneNumbers, least: 9, hints: DIGIT, digits: 8 },
+  USSocialSecurityNumber: { inDigits: findSocialSecurityNumbers, least: 11, hints: DIGIT, digits: 9 },
+  IPAddress: { find: findIpAddresses, least: 3, hints: 0, anyOf: COLON | DOT, digits: 0 },
   JWT: { find: findJwts, least: 20, hints: LETTER | DOT, digits: 0 },
   PrivateKey: { find: findPrivateKeys, least: 20, hints: LETTER | HYPHEN, digits: 0 },
   AWSAccessKey: { find: findAwsKeys, least: 20, hints: LETTER, digits: 0 },
@@ -138,6 +146,23 @@ function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
       };
 }
 
+/** What all detectors of numbers find, in one walk over the runs of digits. */
+function findNumbers(
+  source: Buffer,
+  start: number,
+  end: number,
+  masks: readonly CompiledMask[],
+  fewest: number,
+  hits: Finding[],
+): void {
+  eachDigitRun(source, start, end, fewest, (first, last, digits) => {
+    for (const mask of masks) {
+      const { inDigits, digits: needed } = mask.builtIn!;
+      if (digits >= needed) inDigits?.(source, start, end, (from, to) => hits.push({ from, to, mask }), first, last);
+    }
+  });
+}
+
 const uncounted: CountMask = () => {};
 
 /**
@@ -155,6 +180,14 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
   const withheld = wholeReplacement(strictest.transform);
   const limit = patterns.length > 0 ? PATTERN_SEARCH_LIMIT : SEARCH_LIMIT;
   const least = patterns.length > 0 ? 0 : Math.min(...builtIns.map((mask) => mask.builtIn!.least));
+
+  /** By what occurs, the detectors that could find anything. */
+  const byHints = Array.from({ length: 256 }, (_, hints) =>
+    builtIns.filter(({ builtIn }) => {
+      const { hints: needed, anyOf = 0 } = builtIn!;
+      return (hints & needed) === needed && (anyOf === 0 || (hints & anyOf) !== 0);
+    }),
+  );
 
   const findPatterns = (source: Buffer, start: number, end: number, hits: Finding[]): boolean => {
     // The pattern engine works on a whole array; positions it gives are bytes of it.
@@ -177,28 +210,37 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
     return true;
   };
 
+  const findBuiltIns = (source: Buffer, start: number, end: number, hits: Finding[]): void => {
+    const length = end - start;
+    // A long text has a little of everything.
+    let hints = 0xff;
+    let digits = length;
+    if (length <= LONGEST_HINTED) {
+      hints = digits = 0;
+      for (let at = start; at < end; at++) {
+        const hint = HINTS[source[at]!]!;
+        hints |= hint;
+        digits += hint & DIGIT;
+      }
+    }
+    const candidates = byHints[hints]!;
+    let fewestDigits = Number.POSITIVE_INFINITY;
+    for (let which = 0; which < candidates.length; which++) {
+      const mask = candidates[which]!;
+      const { find, least, digits: fewest } = mask.builtIn!;
+      if (length < least || digits < fewest) continue;
+      if (find === undefined) fewestDigits = Math.min(fewestDigits, fewest);
+      else find(source, start, end, (from, to) => hits.push({ from, to, mask }));
+    }
+    if (digits >= fewestDigits) findNumbers(source, start, end, candidates, fewestDigits, hits);
+  };
+
   /** Undefined: nothing found. */
   const search = (source: Buffer, start: number, end: number): Finding[] | 'withhold' | undefined => {
-    let hints = 0;
-    let digits = 0;
-    for (let at = start; at < end; at++) {
-      const hint = HINTS[source[at]!]!;
-      hints |= hint;
-      digits += hint & DIGIT;
-    }
-    let hits: Finding[] | undefined;
-    for (const mask of builtIns) {
-      const { find, least, hints: needed, digits: fewest } = mask.builtIn!;
-      if (end - start < least || (hints & needed) !== needed || digits < fewest) continue;
-      find(source, start, end, (from, to) => {
-        hits ??= [];
-        hits.push({ from, to, mask });
-      });
-    }
-    if (patterns.length === 0) return hits;
-    const all = hits ?? [];
-    if (!findPatterns(source, start, end, all)) return 'withhold';
-    return all.length === 0 ? undefined : all;
+    const hits: Finding[] = [];
+    findBuiltIns(source, start, end, hits);
+    if (patterns.length > 0 && !findPatterns(source, start, end, hits)) return 'withhold';
+    return hits.length === 0 ? undefined : hits;
   };
 
   const withhold = (count: CountMask): Buffer | null => {

@@ -28,6 +28,8 @@ const MESSAGES = {
     `The patch copies, moves or tests a value that MaskingRules protect, or renames what it is masked by (${where}). Patch other fields, or write the value itself.`,
   SPM014: (what: string) =>
     `The answer holds something larger than can be masked (${what}); nothing more of it was passed on. Ask for less at once.`,
+  SPM015: (where: string) =>
+    `The selector asks for a value that MaskingRules protect (${where}): whoever may ask may guess. Select by other fields.`,
 } as const;
 
 export type MaskErrorCode = keyof typeof MESSAGES;

@@ -1,6 +1,7 @@
 import { type FieldMask, TRANSFORM_STRICTNESS } from '../../policy/masking.ts';
 import { MaskError } from './errors.ts';
 import { type JsonTransform, rewriteJson } from './json.ts';
+import { KeyIndex } from './key-index.ts';
 import type { CountMask, TokenKeys } from './port.ts';
 import { compileTransform, tokenKeyFor, wholeReplacement } from './transforms.ts';
 
@@ -13,6 +14,9 @@ export interface PathMask extends JsonTransform {
 export interface PathNode {
   readonly mask: PathMask | undefined;
   step(key: string): PathNode | undefined;
+  /** As `step`, of the key bytes[from, to), and of the element with this index: without a string made of it. */
+  stepBytes?(bytes: Buffer, from: number, to: number): PathNode | undefined;
+  stepIndex?(index: number): PathNode | undefined;
 }
 
 /** Field paths of masking rules made ready. Knows JSON and nothing of the protocol that carries it. */
@@ -54,57 +58,97 @@ function combine(masks: readonly PathMask[]): PathMask | undefined {
 }
 
 /** The automaton of all paths: `*` is one key or index, `**` any number of them, also none. Places are made when first met. */
-function createPlaces(paths: readonly CompiledPath[]): PathNode | undefined {
-  const literals = new Set(paths.flatMap((path) => path.segments.filter((segment) => !segment.startsWith('*'))));
-  const places = new Map<string, PathNode>();
+class Automaton {
+  readonly keys: KeyIndex;
+  readonly #paths: readonly CompiledPath[];
+  readonly #places = new Map<string, Place>();
 
-  const add = (positions: Set<Position>, path: number, segment: number): void => {
+  constructor(paths: readonly CompiledPath[]) {
+    this.#paths = paths;
+    this.keys = new KeyIndex(paths.flatMap((path) => path.segments.filter((segment) => !segment.startsWith('*'))));
+  }
+
+  start(): Place | undefined {
+    const start = new Set<Position>();
+    for (let path = 0; path < this.#paths.length; path++) this.#add(start, path, 0);
+    return this.#place(start);
+  }
+
+  /** Where a key with this number leads from these positions. */
+  after(positions: readonly Position[], key: number): Place | undefined {
+    const reached = new Set<Position>();
+    for (const position of positions) {
+      const path = Math.floor(position / 256);
+      const segment = position % 256;
+      const pattern = this.#paths[path]!.segments[segment];
+      if (pattern === '**') this.#add(reached, path, segment);
+      else if (pattern === '*' || (pattern !== undefined && key !== 0 && this.keys.ofText(pattern) === key))
+        this.#add(reached, path, segment + 1);
+    }
+    return this.#place(reached);
+  }
+
+  #add(positions: Set<Position>, path: number, segment: number): void {
     positions.add(path * 256 + segment);
-    if (paths[path]!.segments[segment] === '**') add(positions, path, segment + 1);
-  };
+    if (this.#paths[path]!.segments[segment] === '**') this.#add(positions, path, segment + 1);
+  }
 
-  const place = (positions: Set<Position>): PathNode | undefined => {
+  #place(positions: ReadonlySet<Position>): Place | undefined {
     if (positions.size === 0) return undefined;
     const sorted = [...positions].sort((a, b) => a - b);
     const name = sorted.join();
-    let node = places.get(name);
-    if (node === undefined) {
-      node = makePlace(sorted);
-      if (places.size >= MOST_PLACES) places.clear();
-      places.set(name, node);
+    let place = this.#places.get(name);
+    if (place === undefined) {
+      const matched = sorted.filter((at) => at % 256 === this.#paths[Math.floor(at / 256)]!.segments.length);
+      place = new Place(this, sorted, combine(matched.map((at) => this.#paths[Math.floor(at / 256)]!.mask)));
+      if (this.#places.size >= MOST_PLACES) this.#places.clear();
+      this.#places.set(name, place);
     }
-    return node;
-  };
+    return place;
+  }
+}
 
-  const makePlace = (positions: readonly Position[]): PathNode => {
-    const matched = positions.filter(
-      (position) => position % 256 === paths[Math.floor(position / 256)]!.segments.length,
-    );
-    // Keys that no path names all lead to the same place.
-    const next = new Map<string | undefined, PathNode | undefined>();
-    return {
-      mask: combine(matched.map((position) => paths[Math.floor(position / 256)]!.mask)),
-      step(key) {
-        const name = literals.has(key) ? key : undefined;
-        if (next.has(name)) return next.get(name);
-        const reached = new Set<Position>();
-        for (const position of positions) {
-          const path = Math.floor(position / 256);
-          const segment = position % 256;
-          const pattern = paths[path]!.segments[segment];
-          if (pattern === '**') add(reached, path, segment);
-          else if (pattern === '*' || (pattern !== undefined && pattern === name)) add(reached, path, segment + 1);
-        }
-        const node = place(reached);
-        next.set(name, node);
-        return node;
-      },
-    };
-  };
+/** A class for the sake of speed: every key of every document goes by here. */
+class Place implements PathNode {
+  readonly mask: PathMask | undefined;
+  readonly #automaton: Automaton;
+  readonly #keys: KeyIndex;
+  readonly #positions: readonly Position[];
+  /** By number of the key. */
+  readonly #next = new Map<number, Place | undefined>();
+  /** Keys that no path names all lead to the same place. Null: nothing is masked there. */
+  #others: Place | null | undefined;
 
-  const start = new Set<Position>();
-  for (let path = 0; path < paths.length; path++) add(start, path, 0);
-  return place(start);
+  constructor(automaton: Automaton, positions: readonly Position[], mask: PathMask | undefined) {
+    this.mask = mask;
+    this.#automaton = automaton;
+    this.#keys = automaton.keys;
+    this.#positions = positions;
+  }
+
+  step(key: string): Place | undefined {
+    return this.#step(this.#keys.ofText(key));
+  }
+
+  stepBytes(bytes: Buffer, from: number, to: number): Place | undefined {
+    return this.#step(this.#keys.ofBytes(bytes, from, to));
+  }
+
+  stepIndex(index: number): Place | undefined {
+    return this.#step(this.#keys.ofIndex(index));
+  }
+
+  #step(key: number): Place | undefined {
+    if (key === 0) {
+      this.#others ??= this.#automaton.after(this.#positions, 0) ?? null;
+      return this.#others ?? undefined;
+    }
+    const known = this.#next.get(key);
+    if (known !== undefined || this.#next.has(key)) return known;
+    const made = this.#automaton.after(this.#positions, key);
+    this.#next.set(key, made);
+    return made;
+  }
 }
 
 /**
@@ -113,7 +157,7 @@ function createPlaces(paths: readonly CompiledPath[]): PathNode | undefined {
  */
 export function createFieldMasks(fields: readonly FieldMask[], keys: TokenKeys): FieldMasks | undefined {
   const paths = fields.map((field) => compilePath(field, keys));
-  const root = createPlaces(paths);
+  const root = new Automaton(paths).start();
   if (root === undefined) return undefined;
   const strictest = combine(paths.map((path) => path.mask))!;
   const text = wholeReplacement(strictest.transform);

@@ -41,127 +41,148 @@ function release(buffer: Buffer): void {
 }
 
 /** @param member `request` for what a client sent */
-export function createResultCapture(emit: EmitChunk, member: 'result' | 'request' = 'result'): ResultCapture {
-  let limit = 0;
-  let encoding = '';
-  let encodingMember = '';
-  let reading = '';
-  let buffer: Buffer | undefined;
-  let filled = 0;
+export const createResultCapture = (emit: EmitChunk, member: 'result' | 'request' = 'result'): ResultCapture =>
+  new Capture(emit, member);
+
+/** A class for the sake of speed: over HTTP there is one for each answer. */
+class Capture implements ResultCapture {
+  readonly #emit: EmitChunk;
+  readonly #member: 'result' | 'request';
+  #limit = 0;
+  #encoding = '';
+  #encodingMember = '';
+  #reading = '';
+  #buffer: Buffer | undefined;
+  #filled = 0;
   /** Bytes of the response that stand in chunks emitted so far. */
-  let emitted = 0;
-  let total = 0;
+  #emitted = 0;
+  #total = 0;
   /** Over everything that left the buffer. Made late: most responses fit one chunk and need none. */
-  let hash: Hash | undefined;
+  #hash: Hash | undefined;
+
+  constructor(emit: EmitChunk, member: 'result' | 'request') {
+    this.#emit = emit;
+    this.#member = member;
+  }
+
+  begin(limit: number, encoding: string, reading = ''): void {
+    this.#limit = limit;
+    if (encoding !== this.#encoding) {
+      this.#encoding = encoding;
+      this.#encodingMember = encodingMember(encoding);
+    }
+    this.#reading = reading;
+    this.#filled = 0;
+    this.#emitted = 0;
+    this.#total = 0;
+    this.#hash = undefined;
+  }
+
+  take(bytes: Buffer, start: number, end: number): void {
+    if (end <= start) return;
+    const before = this.#total;
+    this.#total += end - start;
+    if (before > this.#limit) {
+      this.#takeExcess(bytes, start, end);
+      return;
+    }
+    const split = Math.min(end, start + (this.#limit - before));
+    this.#copy(bytes, start, split, true);
+    if (this.#total <= this.#limit) return;
+    if (this.#filled > 0) this.#drain(true);
+    this.#takeExcess(bytes, split, end);
+  }
+
+  end(): string {
+    const total = this.#total;
+    let short = '';
+    if (total > this.#limit) {
+      this.#drain(false);
+      const sum = this.#hash?.digest('hex') ?? '';
+      this.#emit(`${this.#encodingMember},"bytes":${total},"recorded":${this.#emitted},"sha256":"${sum}"`);
+    } else if (this.#emitted === 0 && this.#filled === total && total <= SHORT_BYTES) {
+      short = this.#whole();
+    } else if (total > 0) {
+      this.#emitChunk(`,"bytes":${total}`);
+    }
+    if (this.#buffer !== undefined) release(this.#buffer);
+    this.#buffer = undefined;
+    return short;
+  }
 
   /** A buffer of a whole chunk, or the short one as long as that holds it all. */
-  function roomFor(more: number): Buffer {
-    if (buffer !== undefined && (buffer.length === CHUNK_BYTES || filled + more <= buffer.length)) return buffer;
-    const before = buffer;
+  #roomFor(more: number): Buffer {
+    const before = this.#buffer;
+    if (before !== undefined && (before.length === CHUNK_BYTES || this.#filled + more <= before.length)) return before;
     if (before === undefined && more <= SHORT_BYTES) {
-      buffer = idleShort.pop() ?? Buffer.allocUnsafeSlow(SHORT_BYTES);
-      return buffer;
+      const short = idleShort.pop() ?? Buffer.allocUnsafeSlow(SHORT_BYTES);
+      this.#buffer = short;
+      return short;
     }
     const made = idle.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES);
     if (before !== undefined) {
-      before.copy(made, 0, 0, filled);
+      before.copy(made, 0, 0, this.#filled);
       release(before);
     }
-    buffer = made;
+    this.#buffer = made;
     return made;
   }
 
-  function copy(bytes: Buffer, start: number, end: number, drain: () => void): void {
-    const held = roomFor(end - start);
+  /** @param kept in the record, and not only in the digest */
+  #copy(bytes: Buffer, start: number, end: number, kept: boolean): void {
+    const held = this.#roomFor(end - start);
     let at = start;
     while (at < end) {
-      if (filled === CHUNK_BYTES) drain();
-      const count = Math.min(end - at, CHUNK_BYTES - filled);
-      bytes.copy(held, filled, at, at + count);
-      filled += count;
+      if (this.#filled === CHUNK_BYTES) this.#drain(kept);
+      const count = Math.min(end - at, CHUNK_BYTES - this.#filled);
+      bytes.copy(held, this.#filled, at, at + count);
+      this.#filled += count;
       at += count;
     }
   }
 
-  function digest(): void {
-    if (buffer === undefined || filled === 0) return;
-    hash ??= createHash('sha256');
-    hash.update(buffer.subarray(0, filled));
+  #drain(kept: boolean): void {
+    if (this.#buffer !== undefined && this.#filled > 0) {
+      this.#hash ??= createHash('sha256');
+      this.#hash.update(this.#buffer.subarray(0, this.#filled));
+    }
+    if (kept) this.#emitChunk('');
+    else this.#filled = 0;
   }
 
-  function emitChunk(rest: string): void {
-    const data = buffer?.toString('base64', 0, filled) ?? '';
-    const known = emitted === 0 ? reading : '';
-    emit(`${encodingMember},"offset":${emitted},"data":"${data}"${known}${rest}`);
-    emitted += filled;
-    filled = 0;
+  #emitChunk(rest: string): void {
+    const data = this.#buffer?.toString('base64', 0, this.#filled) ?? '';
+    const known = this.#emitted === 0 ? this.#reading : '';
+    this.#emit(`${this.#encodingMember},"offset":${this.#emitted},"data":"${data}"${known}${rest}`);
+    this.#emitted += this.#filled;
+    this.#filled = 0;
   }
 
-  function whole(): string {
-    if (buffer === undefined || total === 0) return '';
-    const data = buffer.toString('base64', 0, filled);
-    return `,"${member}":{${encodingMember.slice(1)},"offset":0,"data":"${data}"${reading},"bytes":${total}}`;
+  #whole(): string {
+    if (this.#buffer === undefined || this.#total === 0) return '';
+    const data = this.#buffer.toString('base64', 0, this.#filled);
+    const encoding = this.#encodingMember.slice(1);
+    return `,"${this.#member}":{${encoding},"offset":0,"data":"${data}"${this.#reading},"bytes":${this.#total}}`;
   }
 
-  function drainKept(): void {
-    digest();
-    emitChunk('');
-  }
-
-  function drainExcess(): void {
-    digest();
-    filled = 0;
-  }
-
-  function takeExcess(bytes: Buffer, start: number, end: number): void {
+  #takeExcess(bytes: Buffer, start: number, end: number): void {
     if (end - start < CHUNK_BYTES / 4) {
-      copy(bytes, start, end, drainExcess);
+      this.#copy(bytes, start, end, false);
       return;
     }
-    drainExcess();
-    hash ??= createHash('sha256');
-    hash.update(bytes.subarray(start, end));
+    this.#drain(false);
+    this.#hash ??= createHash('sha256');
+    this.#hash.update(bytes.subarray(start, end));
   }
+}
 
-  return {
-    begin(newLimit, newEncoding, newReading = '') {
-      limit = newLimit;
-      if (newEncoding !== encoding) encodingMember = `,"encoding":${JSON.stringify(newEncoding)}`;
-      encoding = newEncoding;
-      reading = newReading;
-      filled = 0;
-      emitted = 0;
-      total = 0;
-      hash = undefined;
-    },
-    take(bytes, start, end) {
-      if (end <= start) return;
-      const before = total;
-      total += end - start;
-      if (before > limit) {
-        takeExcess(bytes, start, end);
-        return;
-      }
-      const split = Math.min(end, start + (limit - before));
-      copy(bytes, start, split, drainKept);
-      if (total <= limit) return;
-      if (filled > 0) drainKept();
-      takeExcess(bytes, split, end);
-    },
-    end() {
-      let short = '';
-      if (total > limit) {
-        drainExcess();
-        const sum = hash?.digest('hex') ?? '';
-        emit(`${encodingMember},"bytes":${total},"recorded":${emitted},"sha256":"${sum}"`);
-      } else if (emitted === 0 && filled === total && total <= SHORT_BYTES) {
-        short = whole();
-      } else if (total > 0) {
-        emitChunk(`,"bytes":${total}`);
-      }
-      if (buffer !== undefined) release(buffer);
-      buffer = undefined;
-      return short;
-    },
-  };
+/** There are few encodings. */
+const encodingMembers = new Map<string, string>();
+
+function encodingMember(encoding: string): string {
+  const known = encodingMembers.get(encoding);
+  if (known !== undefined) return known;
+  const made = `,"encoding":${JSON.stringify(encoding)}`;
+  encodingMembers.set(encoding, made);
+  return made;
 }

@@ -24,18 +24,30 @@ export interface Turn {
 export function createTurn(): Turn {
   let pending: TurnParticipant[] = [];
   let spare: TurnParticipant[] = [];
-  const flushed = new Map<RecordStream, Error | undefined>();
+  /** Most turns touch one stream: what became of it is held here, and of the others in the map. */
+  let first: RecordStream | undefined;
+  let firstFailure: Error | undefined;
+  const others = new Map<RecordStream, Error | undefined>();
 
-  function flush(stream: RecordStream): Error | undefined {
-    if (flushed.has(stream)) return flushed.get(stream);
-    let failure: Error | undefined;
+  function write(stream: RecordStream): Error | undefined {
     try {
       stream.flush();
+      return undefined;
     } catch (error) {
-      failure = error instanceof Error ? error : new Error(String(error));
+      return error instanceof Error ? error : new Error(String(error));
     }
-    flushed.set(stream, failure);
-    return failure;
+  }
+
+  /** Writes a stream once in a turn. */
+  function flush(stream: RecordStream): Error | undefined {
+    if (stream === first) return firstFailure;
+    if (first === undefined) {
+      firstFailure = write(stream);
+      first = stream;
+      return firstFailure;
+    }
+    if (!others.has(stream)) others.set(stream, write(stream));
+    return others.get(stream);
   }
 
   function forwardWhenDurable(participant: TurnParticipant): void {
@@ -50,14 +62,18 @@ export function createTurn(): Turn {
     const batch = pending;
     pending = spare;
     spare = batch;
+    // Before anything of this turn: what was written in the last one vouches for nothing of this one, even if that one was cut short.
+    first = undefined;
+    firstFailure = undefined;
+    if (others.size > 0) others.clear();
     for (const participant of batch) {
       const failure = flush(participant.stream);
       if (failure !== undefined) participant.recordFailed(failure);
       else if (participant.needsSync) forwardWhenDurable(participant);
       else participant.forward();
     }
-    batch.length = 0;
-    flushed.clear();
+    // Emptied one by one: setting the length of an array leaves the compiled code.
+    while (batch.pop() !== undefined);
   }
 
   return {

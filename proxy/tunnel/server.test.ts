@@ -11,7 +11,7 @@ const start = (introductionMs: number): Promise<Tunnel> =>
   startTunnel({
     address: { host: '127.0.0.1', port: 0 },
     context: () => tls.createSecureContext({ cert, key, minVersion: 'TLSv1.3' }),
-    verifier: { discovery: {}, verify: () => Promise.reject(new Error('nobody')) },
+    verifier: { discovery: {}, verified: () => undefined, verify: () => Promise.reject(new Error('nobody')) },
     notReady: () => undefined,
     draining: () => false,
     lanes: { serves: () => false, accept: () => false },

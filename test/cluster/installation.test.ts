@@ -8,6 +8,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import https from 'node:https';
 import path from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import tls from 'node:tls';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -26,7 +27,7 @@ import { freePort } from '../support/program.ts';
 import { recordedEvents } from '../support/recorded.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import { clientProgram } from '../support/server-binaries.ts';
-import { WireClient } from '../support/wire-client.ts';
+import { fieldsOf, WireClient } from '../support/wire-client.ts';
 import { ADA, awaitRequest, castByPatch, PEOPLE } from './approval-ground.ts';
 import { auditedRequests, needlessVerbs, type Rule } from './audited-rights.ts';
 import { OPERATOR_NAMESPACE } from './chart.ts';
@@ -47,6 +48,11 @@ import {
 
 const run = promisify(execFile);
 const DAY = 86_400_000;
+/** How long API server and archive stay away: as long as the test needs, or real minutes for who asks for them. */
+const OUTAGE_MS = Number(process.env.SALLYPORT_OUTAGE_SECONDS ?? 0) * 1000;
+/** maxPolicyStaleness of the connections, less what replicas may have heard before the API server went. */
+const STALE_MS = 300_000 - 30_000;
+const PATIENCE_MS = 120_000 + OUTAGE_MS;
 const LISTEN = '127.77.0.3';
 /** The connector dials from the address that the system takes for loopback: it is the pod's. */
 const ADDRESS = '127.0.0.1';
@@ -234,6 +240,12 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'an installation', () =
     WireClient.connect({ host: LISTEN, port: ground.server.port, database: 'app', user: 'whoever' });
   const count = (client: WireClient) => rows(client, 'SELECT count(*) FROM orders');
 
+  /** Whether a message of that type is among the answers to a statement that reads. */
+  async function isAnswered(client: WireClient, wanted: 'D' | 'E'): Promise<boolean> {
+    client.send(encode.query('SELECT count(*) FROM orders'));
+    return (await client.until('Z')).some(({ type }) => type === wanted);
+  }
+
   /** Who signed the certificate that a replica shows now. */
   async function signerAt(host: string): Promise<string> {
     const ca = await readFile(path.join(installation.folders.agents, 'ca.crt'));
@@ -322,45 +334,102 @@ describeWith([...controlPlaneNeeds, postgresServer(18)], 'an installation', () =
     await using another = await session();
     expect(await count(another)).toEqual([['2']]);
     await installation.startOperator();
-    await until(async () => {
-      client.send(encode.query('SELECT count(*) FROM orders'));
-      return (await client.until('Z')).some(({ type }) => type === 'E');
-    });
+    await until(() => isAnswered(client, 'E'));
     expect(await denial(client, 'SELECT count(*) FROM orders')).toMatchObject({ C: '42501' });
     await ground.cluster.apply(JSON.stringify(reads));
-    await until(async () => {
-      client.send(encode.query('SELECT count(*) FROM orders'));
-      return (await client.until('Z')).some(({ type }) => type === 'D');
-    });
+    await until(() => isAnswered(client, 'D'));
   });
 
-  test('goes on without its archive: what is recorded meanwhile arrives later, and what needs an approval waits', async () => {
-    await installation.archive().stop();
-    await using client = await session();
-    for (let index = 0; index < 50; index++) await rows(client, `SELECT 'without archive ${index}'`);
-    client.send(encode.query('DELETE FROM orders WHERE id = 99'));
-    const request = await awaitRequest(installation.client, (each) => stateOf(each) === 'Pending');
-    await castByPatch(ground.cluster, request.metadata.name, ADA);
-    const refused = (await client.until('Z')).find(({ type }) => type === 'E');
-    expect(refused?.body.toString('utf8')).toContain('SPV014');
-    expect(await count(client)).toEqual([['2']]);
-    await installation.startArchive();
-    await until(async () => {
-      const kept = JSON.stringify(await recordedEvents(installation.folders.record));
-      return Array.from({ length: 50 }, (_, index) => index).every((index) =>
-        kept.includes(`without archive ${index}'`),
+  /** A statement a second for as long as the outage is to last; one at least. */
+  async function duringOutage(statement: (second: number) => Promise<void>): Promise<void> {
+    const began = performance.now();
+    for (let second = 0; ; second++) {
+      await statement(second);
+      const left = OUTAGE_MS - (performance.now() - began);
+      if (left <= 0) return;
+      await delay(Math.min(1000, left));
+    }
+  }
+
+  test(
+    'goes on without its API server: sessions, new ones, the record; what changes meanwhile is in force once it is back',
+    async () => {
+      const { apiServer } = ground.cluster;
+      const back = Promise.withResolvers<void>();
+      let isOver = false;
+      // Away for longer than a Lease lasts, as on a busy machine, it is one for whom the operator ends; the kubelet would start it again.
+      const restarted = installation.operator().ended.then(async () => {
+        await back.promise;
+        if (!isOver) await installation.startOperator();
+      });
+      await using client = await session();
+      await apiServer.stop();
+      const began = performance.now();
+      try {
+        await duringOutage(async (second) => {
+          client.send(encode.query(`SELECT 'without an API server ${second}', count(*) FROM orders`));
+          const answer = await client.until('Z');
+          if (answer.some(({ type }) => type === 'D')) return;
+          expect(fieldsOf(answer.find(({ type }) => type === 'E')!).D).toContain('SPX010');
+          expect(performance.now() - began).toBeGreaterThan(STALE_MS);
+        });
+        if (OUTAGE_MS < STALE_MS) {
+          await using another = await session();
+          expect(await count(another)).toEqual([['2']]);
+        }
+        await until(async () =>
+          JSON.stringify(await recordedEvents(installation.folders.record)).includes('without an API server 0'),
+        );
+      } finally {
+        await apiServer.start();
+        back.resolve();
+      }
+      await ground.cluster.kubectl(['-n', NAMESPACE, 'delete', 'accesspolicy', 'agents']);
+      await until(() => isAnswered(client, 'E'));
+      await ground.cluster.apply(JSON.stringify(reads));
+      await until(() => isAnswered(client, 'D'));
+      isOver = true;
+      void restarted;
+    },
+    PATIENCE_MS,
+  );
+
+  test(
+    'goes on without its archive: what is recorded meanwhile arrives later, and what needs an approval waits',
+    async () => {
+      await installation.archive().stop();
+      await using client = await session();
+      for (let index = 0; index < 50; index++) await rows(client, `SELECT 'without archive ${index}'`);
+      let last = 0;
+      await duringOutage(async (second) => {
+        last = 50 + second;
+        await rows(client, `SELECT 'without archive ${last}'`);
+      });
+      client.send(encode.query('DELETE FROM orders WHERE id = 99'));
+      const request = await awaitRequest(installation.client, (each) => stateOf(each) === 'Pending');
+      await castByPatch(ground.cluster, request.metadata.name, ADA);
+      const refused = (await client.until('Z')).find(({ type }) => type === 'E');
+      expect(refused?.body.toString('utf8')).toContain('SPV014');
+      expect(await count(client)).toEqual([['2']]);
+      await installation.startArchive();
+      await until(async () => {
+        const kept = JSON.stringify(await recordedEvents(installation.folders.record));
+        return Array.from({ length: last + 1 }, (_, index) => index).every((index) =>
+          kept.includes(`without archive ${index}'`),
+        );
+      });
+      // Whoever is asked again says so, and then it runs.
+      client.send(encode.query('DELETE FROM orders WHERE id = 99'));
+      const again = await awaitRequest(
+        installation.client,
+        ({ metadata, ...each }) =>
+          metadata.name !== request.metadata.name && stateOf({ metadata, ...each }) === 'Pending',
       );
-    });
-    // Whoever is asked again says so, and then it runs.
-    client.send(encode.query('DELETE FROM orders WHERE id = 99'));
-    const again = await awaitRequest(
-      installation.client,
-      ({ metadata, ...each }) =>
-        metadata.name !== request.metadata.name && stateOf({ metadata, ...each }) === 'Pending',
-    );
-    await castByPatch(ground.cluster, again.metadata.name, ADA);
-    expect((await client.until('Z')).map(({ type }) => type)).toContain('C');
-  });
+      await castByPatch(ground.cluster, again.metadata.name, ADA);
+      expect((await client.until('Z')).map(({ type }) => type)).toContain('C');
+    },
+    PATIENCE_MS,
+  );
 
   test('lets people read the record who may, and nobody else', async () => {
     const token = (await ground.cluster.kubectl(['-n', AGENTS, 'create', 'token', 'agent'])).trim();

@@ -4,14 +4,16 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import path from 'node:path';
 import tls from 'node:tls';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { loadConfiguration } from '../../api/configuration.ts';
 import { checkRules } from '../../api/rules.ts';
 import { loadKubeConfig } from '../../kube/access.ts';
 import { createClusterIdentity } from '../../proxy/cluster/own-identity.ts';
 import { startWorker } from '../../proxy/standalone/worker.ts';
 import { stateOf } from '../support/approval-ground.ts';
-import { describeWith } from '../support/requires.ts';
+import { recordedTexts } from '../support/recorded.ts';
+import { describeWith, root } from '../support/requires.ts';
+import { mountSmallDisk } from '../support/small-disk.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
 import { clientOf } from './kube-ground.ts';
 import { type KubeLaneGround, startKubeLaneGround } from './kube-lane-ground.ts';
@@ -253,6 +255,28 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     expect(text).not.toContain(token);
   });
 
+  it('carries no other WebSocket, and says so', LIMIT, async () => {
+    for (const target of [
+      '/api/v1/namespaces/default/services/web/proxy/socket',
+      '/api/v1/namespaces/default/configmaps?watch=true',
+    ]) {
+      const socket = tls.connect({ port: ground.port(), host: '127.0.0.1', ca: await readFile(ground.caFile) });
+      socket.write(
+        `GET ${target} HTTP/1.1\r\nHost: cluster\r\nAuthorization: Bearer ${await ground.token()}\r\n` +
+          'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n' +
+          'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
+      );
+      let text = '';
+      for await (const chunk of socket.setEncoding('latin1')) {
+        text += String(chunk);
+        if (text.includes('SPL')) break;
+      }
+      socket.destroy();
+      expect(text).toMatch(/^HTTP\/1[.]1 403 /);
+      expect(text).toMatch(/websocket is carried for exec, attach and port-forward of pods alone.*SPL008/);
+    }
+  });
+
   it('signs in with a kubeconfig that is whole in itself, and with no other', LIMIT, async () => {
     const whole = await readFile(await ground.plane.clientAs('gateway', ['system:masters']), 'utf8');
     const config = JSON.parse(whole) as { users: { user: object }[] };
@@ -408,5 +432,64 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     expect(statusOf(meanwhile).kind).toBe('Status');
     await ground.plane.apiServer.start();
     await vi.waitFor(async () => expect((await ground.kubectl(['get', 'pods'])).status).toBe(0), 30_000);
+  });
+
+  describe('with its record', () => {
+    const MARK = /marked-\d+/;
+    const marks = (texts: readonly string[]): ReadonlySet<string> =>
+      new Set(texts.flatMap((text) => MARK.exec(text) ?? []));
+    const reached = async (): Promise<ReadonlySet<string>> =>
+      marks((await ground.plane.audit()).map((event) => String(event['requestURI'])));
+    /** Reads, whose record is only written, and writes, whose record is on disk before they leave; of what is not there. */
+    const send = (to: KubeLaneGround, index: number) =>
+      to.request(index % 2 === 0 ? 'GET' : 'PATCH', `/api/v1/namespaces/default/configmaps/marked-${index}`, {
+        ...(index % 2 === 0 ? {} : { body: { data: {} }, contentType: 'application/merge-patch+json' }),
+      });
+
+    it('stops on a full disk, and goes on with space', LIMIT, async ({ skip }) => {
+      if (root() !== undefined) skip(root());
+      await using disk = await mountSmallDisk(6);
+      const state = path.join(disk.folder, 'state');
+      await mkdir(state, { mode: 0o700 });
+      await using full = await startKubeLaneGround({
+        plane: ground.plane,
+        resources: { 'agents.yaml': policy() },
+        gateway: { state },
+      });
+      expect((await send(full, 1000)).status).toBe(404);
+      await disk.fill();
+      // A page of the segment may have room for some more.
+      let sent = 1001;
+      let last = await send(full, sent);
+      while (last.status === 404 && sent < 1100) last = await send(full, ++sent);
+      expect(statusOf(last)).toMatchObject({ code: 503, message: expect.stringMatching(/record.*SPR\d{3}/) });
+      for (const index of [sent + 1, sent + 2]) expect((await send(full, index)).status).toBe(503);
+      await disk.free();
+      await vi.waitFor(async () => expect((await send(full, 1200)).status).toBe(404), 15_000);
+      const recorded = marks(await recordedTexts(state));
+      const there = [...(await reached())].filter((mark) => Number(mark.slice(7)) >= 1000);
+      expect(there.filter((mark) => !recorded.has(mark))).toEqual([]);
+      for (const index of [sent, sent + 1, sent + 2]) expect(there).not.toContain(`marked-${index}`);
+    });
+
+    it('has all that reached the API server when the gateway is killed', LIMIT, async () => {
+      let answered = 0;
+      const killed = Promise.withResolvers<void>();
+      const answers = await Promise.allSettled(
+        Array.from({ length: 150 }, async (_, index) => {
+          await send(ground, index);
+          if (++answered === 40) killed.resolve(ground.gateway.stop('SIGKILL').then(() => undefined));
+        }),
+      );
+      await killed.promise;
+      expect(answers.some(({ status }) => status === 'rejected')).toBe(true);
+      const there = await vi.waitFor(async () => {
+        const found = [...(await reached())].filter((mark) => Number(mark.slice(7)) < 1000);
+        expect(found.length).toBeGreaterThanOrEqual(40);
+        return found;
+      });
+      const recorded = marks(await recordedTexts(ground.state));
+      expect(there.filter((mark) => !recorded.has(mark))).toEqual([]);
+    });
   });
 });

@@ -2,7 +2,7 @@
  * What a client of a real API server is shown where MaskingRules apply: values of Secrets, variables, ConfigMaps, annotations and custom
  * resources, by whatever way an object comes. Each of them holds the canary, which must come back nowhere; the clients must still work.
  */
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { describeWith } from '../support/requires.ts';
 import { controlPlaneNeeds } from './control-plane.ts';
 import { ALLOW_ALL, type KubeLaneGround, startKubeLaneGround } from './kube-lane-ground.ts';
@@ -15,7 +15,7 @@ const LEAK = new RegExp(`${CANARY}|${CANARY64}|${CANARY64.replaceAll('=', '')}`)
 const POLICIES = `${ALLOW_ALL}
     - name: operations
       effect: Allow
-      kubernetes: {operations: [ReadSecret], namespaces: ["*"]}
+      kubernetes: {operations: [ReadSecret, Scale, PrivilegedPod], namespaces: ["*"]}
     - name: secrets
       effect: Allow
       kubernetes: {verbs: [patch, update, create], resources: [secrets], namespaces: ["*"]}
@@ -35,6 +35,8 @@ spec:
       transform: {partial: {keepLast: 2}}
     - resources: [widgets.example.com]
       fields: ["spec.apiKey", "spec.pin"]
+    - resources: [vaults.example.com]
+      fields: ["spec.code", "spec.tokens"]
 `;
 
 const CRD = `
@@ -62,6 +64,76 @@ spec:
         - {name: Pin, type: integer, jsonPath: .spec.pin}
         - {name: Size, type: integer, jsonPath: .spec.size}
 `;
+
+/** What it is masked by stands beside the value: a name, a kind. */
+const VAULTS = {
+  apiVersion: 'apiextensions.k8s.io/v1',
+  kind: 'CustomResourceDefinition',
+  metadata: { name: 'vaults.example.com' },
+  spec: {
+    group: 'example.com',
+    scope: 'Namespaced',
+    names: { kind: 'Vault', listKind: 'VaultList', plural: 'vaults', singular: 'vault' },
+    versions: [
+      {
+        name: 'v1',
+        served: true,
+        storage: true,
+        selectableFields: [{ jsonPath: '.spec.code' }, { jsonPath: '.spec.pair.value' }, { jsonPath: '.spec.color' }],
+        schema: {
+          openAPIV3Schema: {
+            type: 'object',
+            properties: {
+              spec: {
+                type: 'object',
+                'x-kubernetes-preserve-unknown-fields': true,
+                properties: {
+                  code: { type: 'string' },
+                  color: { type: 'string' },
+                  pair: { type: 'object', properties: { name: { type: 'string' }, value: { type: 'string' } } },
+                  tokens: { type: 'array', items: { type: 'string' }, 'x-kubernetes-list-type': 'set' },
+                  pairs: {
+                    type: 'array',
+                    'x-kubernetes-list-type': 'map',
+                    'x-kubernetes-list-map-keys': ['id'],
+                    items: {
+                      type: 'object',
+                      required: ['id'],
+                      properties: { id: { type: 'integer' }, name: { type: 'string' }, value: { type: 'string' } },
+                    },
+                  },
+                },
+              },
+            },
+          },
+        },
+      },
+    ],
+  },
+};
+
+/** Tells everybody who writes a vault what is in it. */
+const GOSSIP = [
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicy',
+    metadata: { name: 'gossip' },
+    spec: {
+      matchConstraints: {
+        resourceRules: [
+          { apiGroups: ['example.com'], apiVersions: ['v1'], operations: ['UPDATE'], resources: ['vaults'] },
+        ],
+      },
+      validations: [{ expression: 'false', messageExpression: '"it holds " + object.spec.code' }],
+    },
+  },
+  {
+    apiVersion: 'admissionregistration.k8s.io/v1',
+    kind: 'ValidatingAdmissionPolicyBinding',
+    metadata: { name: 'gossip' },
+    spec: { policyName: 'gossip', validationActions: ['Warn'] },
+  },
+];
 
 const container = {
   name: 'c',
@@ -126,6 +198,20 @@ const WIDGET = {
   },
 };
 
+const VAULT = {
+  apiVersion: 'example.com/v1',
+  kind: 'Vault',
+  metadata: metadata('vault'),
+  spec: {
+    code: CANARY,
+    color: 'red',
+    tokens: [CANARY],
+    pair: { name: 'API_TOKEN', value: CANARY },
+    pairs: [{ id: 1, name: 'API_TOKEN', value: CANARY }],
+    inner: { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'inner' }, data: { password: CANARY64 } },
+  },
+};
+
 const yaml = (objects: readonly object[]): string => objects.map((object) => JSON.stringify(object)).join('\n---\n');
 
 describeWith(controlPlaneNeeds, 'what is masked in the Kubernetes lane', () => {
@@ -135,13 +221,14 @@ describeWith(controlPlaneNeeds, 'what is masked in the Kubernetes lane', () => {
 
   beforeAll(async () => {
     ground = await startKubeLaneGround({
-      manifests: `apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n${CRD}`,
+      manifests: `apiVersion: v1\nkind: Namespace\nmetadata: {name: shop}\n---\n${CRD}\n---\n${yaml([VAULTS, ...GOSSIP])}`,
       resources: { 'policies.yaml': POLICIES, 'masks.yaml': MASKS },
     });
     const { plane } = ground;
-    await plane.kubectl(['wait', '--for=condition=Established', 'crd/widgets.example.com']);
+    await plane.kubectl(['wait', '--for=condition=Established', 'crd/widgets.example.com', 'crd/vaults.example.com']);
     // By client-side apply, which keeps each object in an annotation.
     await plane.kubectl(['apply', '-f', '-'], { input: yaml([...OBJECTS, WIDGET]) });
+    await plane.kubectl(['apply', '--server-side', '-f', '-'], { input: yaml([VAULT]) });
   }, 120_000);
   afterAll(() => ground?.[Symbol.asyncDispose]());
 
@@ -264,6 +351,99 @@ describeWith(controlPlaneNeeds, 'what is masked in the Kubernetes lane', () => {
       });
     }
     expect(await real()).toMatchObject(password);
+  });
+
+  const vaults = '/apis/example.com/v1/namespaces/shop/vaults';
+  const patchVault = (contentType: string, body: unknown, query = '') =>
+    ground.request('PATCH', `${vaults}/vault${query}`, { body, contentType });
+  const [merge, apply, json] = ['merge-patch+json', 'apply-patch+yaml', 'json-patch+json'].map(
+    (type) => `application/${type}`,
+  ) as [string, string, string];
+
+  it('is not shown by a patch that takes away what it is masked by', LIMIT, async () => {
+    // The API server describes a new group a moment after it serves it, and says then that it tries what is asked on trial.
+    await vi.waitFor(
+      async () => expect((await patchVault(merge, { spec: { color: 'blue' } })).text).toContain('"blue"'),
+      { timeout: 30_000 },
+    );
+    const before = await ground.plane.get<{ spec: unknown }>('vault', 'vault', 'shop');
+    const vault = { apiVersion: 'example.com/v1', kind: 'Vault', metadata: { name: 'vault' } };
+    const forced = '?fieldManager=thief&force=true';
+    // Whoever owns the name, and says it no more, takes it away.
+    const owner = (manager: string, operation: string, fields: object) => ({
+      ...{ manager, operation, apiVersion: 'example.com/v1', fieldsType: 'FieldsV1', fieldsV1: { 'f:spec': fields } },
+    });
+    const owned = [
+      owner('thief', 'Apply', { 'f:pair': { 'f:name': {} } }),
+      owner('other', 'Update', {
+        ...{ '.': {}, 'f:code': {}, 'f:color': {}, 'f:pairs': { '.': {}, 'k:{"id":1}': { '.': {}, 'f:value': {} } } },
+        ...{ 'f:pair': { '.': {}, 'f:value': {} }, 'f:inner': { '.': {}, 'f:data': {} } },
+      }),
+    ];
+    expect((await patchVault(merge, { metadata: { managedFields: owned } })).status).toBe(200);
+    const patches: readonly (readonly [string, unknown, string?])[] = [
+      [merge, { spec: { pair: { name: 'other' } } }],
+      [merge, { spec: { pair: { name: 'other' } } }, '?dryRun=All'],
+      [merge, { spec: { pair: { name: null } } }],
+      [merge, { spec: { inner: { kind: 'Thing' } } }],
+      [merge, { spec: { inner: { kind: null } } }],
+      [apply, { ...vault, spec: { pair: { name: 'other' } } }, forced],
+      [apply, { ...vault, spec: { pairs: [{ id: 1, name: 'other' }] } }, forced],
+      [apply, { ...vault, spec: { inner: { kind: 'Thing' } } }, forced],
+      [apply, vault, forced],
+      [json, [{ op: 'replace', path: '/spec/pair/name', value: 'other' }]],
+      [json, [{ op: 'remove', path: '/spec/pairs/0/name' }]],
+      [json, [{ op: 'move', from: '/spec/pair/value', path: '/spec/color' }]],
+    ];
+    for (const [type, body, query] of patches) {
+      const { status, text } = await patchVault(type, body, query);
+      const what = JSON.stringify(body);
+      expect({ what, status, text }).toEqual({ what, status: 403, text: expect.stringContaining('SPM013') });
+      expect(text).not.toMatch(LEAK);
+    }
+    expect((await ground.plane.get<{ spec: unknown }>('vault', 'vault', 'shop')).spec).toEqual(before.spec);
+    const own = { color: 'blue', note: 'what the client wrote itself' };
+    const body = { metadata: { labels: { a: 'b' } }, spec: { ...own, pair: { name: 'MY_TOKEN' } } };
+    const allowed = await patchVault(merge, body);
+    expect(allowed.status).toBe(200);
+    expect(allowed.text).not.toMatch(LEAK);
+  });
+
+  it('is found by no selector, in no managed field, in no warning', LIMIT, async () => {
+    const list = (query: string) => ground.request('GET', `${vaults}?${query}`);
+    for (const query of [
+      'fieldSelector=spec.code%3Dguess',
+      'fieldSelector=spec.code!%3Dguess',
+      'fieldSelector=metadata.name%3Dvault,spec.pair.value%3D%3Dguess',
+      'watch=true&timeoutSeconds=1&fieldSelector=.spec.code%3Dguess',
+    ]) {
+      const { status, text } = await list(query);
+      expect({ query, status, text }).toMatchObject({ query, status: expect.toSatisfy((code) => code >= 400) });
+      if (status === 403) expect(text).toContain('SPM015');
+      expect(text).not.toMatch(LEAK);
+    }
+    const removed = await ground.request('DELETE', `${vaults}?fieldSelector=spec.code%3Dguess&dryRun=All`);
+    expect(removed.status).toBe(403);
+    const found = await list('fieldSelector=spec.color%3Dblue&labelSelector=a%3Db');
+    expect(found.json).toMatchObject({ items: [{ metadata: { name: 'vault' } }] });
+
+    // An API server names the items of a set by what they are.
+    const anew = { input: yaml([VAULT]) };
+    await ground.plane.kubectl(['apply', '--server-side', '--force-conflicts', '-f', '-'], anew);
+    const direct = await ground.plane.kubectl(['get', 'vault', '-n', 'shop', '-o', 'json', '--show-managed-fields']);
+    expect(direct).toContain(`v:\\"${CANARY}`);
+    for (const form of ['', ';as=PartialObjectMetadataList;v=v1;g=meta.k8s.io', ';as=Table;v=v1;g=meta.k8s.io']) {
+      const { status, text } = await ground.request('GET', vaults, { headers: { accept: `application/json${form}` } });
+      expect({ form, status }).toEqual({ form, status: 200 });
+      expect(text).not.toMatch(LEAK);
+    }
+
+    const told = await patchVault(merge, { metadata: { labels: { a: 'c' } } });
+    expect(told.status).toBe(200);
+    expect(told.headers.get('warning')).toMatch(/withheld/);
+    expect(told.headers.get('warning')).not.toMatch(LEAK);
+    const label = ['label', 'vault', 'vault', '-n', 'shop', 'a=d', '--overwrite'];
+    expect((await ground.kubectl(label)).stderr).not.toMatch(LEAK);
   });
 
   it('is in no record', LIMIT, async () => {

@@ -466,6 +466,25 @@ describeWith(controlPlaneNeeds, 'a request to an API server', () => {
     expect(await meaning(patch('notes', { template: { spec: { containers: [], hostNetwork: true } } }))).toContain(
       'PrivilegedPod notes/one',
     );
+    const made = (kind: string, spec: unknown): Sent => ({
+      method: 'POST',
+      target: `/apis/example.com/v1/namespaces/default/${kind.toLowerCase()}s`,
+      body: { apiVersion: 'example.com/v1', kind, metadata: { name: 'two' }, spec },
+    });
+    expect(await meaning(made('Fleet', { size: 5, port: 80 }))).toEqual(['create fleets/two', 'ScaleOut fleets/two']);
+    expect(await meaning(made('Fleet', { size: 1, port: 80 }))).toEqual(['create fleets/two']);
+    expect(await meaning(made('Note', { size: 5 }))).toEqual(['create notes/two']);
+    // Who may not read the definition is not told which of the numbers it is.
+    const blind: Asking = {
+      ...asking(),
+      discovery: createDiscovery(() => Date.now()),
+      ask: (question, signal) =>
+        question.target.includes('/customresourcedefinitions/')
+          ? Promise.resolve({ status: 403, contentType: undefined, body: Buffer.alloc(0) })
+          : asking().ask(question, signal),
+    };
+    const guessed = await understood(made('Fleet', { size: 1, port: 80 })).refine?.(blind);
+    expect(words(guessed!.command)).toContain('ScaleOut fleets/two');
     const scaled: Sent = {
       method: 'PATCH',
       target: `${path('fleets')}/scale`,

@@ -1,6 +1,7 @@
-import { generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, verify, X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { NAMES } from '../../api/cluster.ts';
+import { parsePublicKey } from '../../approval/keys.ts';
 import { CONFIG_MAPS, DEPLOYMENTS, LEASES, SECRETS, type Secret } from '../../kube/builtin.ts';
 import type { KubeObject } from '../../kube/types.ts';
 import { AUTHORITY_DAYS, newAuthority, writeMaterial } from '../../operator/pki/material.ts';
@@ -148,5 +149,53 @@ describeWith(controlPlaneNeeds, 'an operator that is disturbed', () => {
     expect(fresh.subjectAltName).toContain('DNS:sallyport-proxy.shop.svc');
     const kept = Buffer.from((await data(OPERATOR_NAMESPACE, NAMES.keys))?.['signing.key'] ?? '', 'base64').toString();
     expect(kept).toBe(signingKey);
+  });
+
+  test('its signing key is replaced: trusted by proxies first, then it signs, and they are not rolled for that', async () => {
+    const trusted = (): Promise<readonly string[]> =>
+      ground.until(DEPLOYMENTS, { namespace: 'shop' }, ([deployment]) => {
+        const { containers } = (deployment?.spec as { template: { spec: { containers: { args: string[] }[] } } })
+          ?.template.spec ?? { containers: [] };
+        const args = containers[0]?.args ?? [];
+        const keys = args.filter((_value, index) => args[index - 1] === '--trusted-key');
+        return keys.length === 2 && keys;
+      });
+    const signer = (keys: readonly string[]): Promise<string> =>
+      ground.until(
+        CONFIG_MAPS,
+        { namespace: 'shop', labelSelector: 'app.kubernetes.io/name=sallyport-bundle' },
+        ([map]) => {
+          const signed = Buffer.concat([
+            Buffer.from('sallyport.dev/bundle/v1\n'),
+            Buffer.from(map?.binaryData?.['bundle'] ?? '', 'base64'),
+          ]);
+          const signature = Buffer.from(map?.data?.['signature'] ?? '', 'base64');
+          return keys.find((key) => verify(null, signed, parsePublicKey(key) ?? '', signature));
+        },
+      );
+    await ground.namespace('shop');
+    await apply(connection('shop', 'orders'));
+    const before = await ground.operator();
+    await proxies('shop');
+    await before.stop();
+    const operator = await ground.operator({ arguments: ['--signing-key-generation=2'] });
+    const keys = await trusted();
+    expect(await signer(keys)).toBe(keys[0]);
+    const generation = (await proxies('shop')).metadata.generation;
+
+    // As if a day had passed.
+    const ref = { namespace: OPERATOR_NAMESPACE, name: NAMES.keys };
+    const secret = await ground.client.get(SECRETS, ref);
+    const state = JSON.parse(Buffer.from(secret?.data?.['signing.json'] ?? '', 'base64').toString()) as object;
+    const passed = JSON.stringify({ ...state, nextSince: Date.now() - 86_400_000 });
+    await ground.client.update(SECRETS, {
+      ...secret!,
+      data: { ...secret?.data, 'signing.json': Buffer.from(passed).toString('base64') },
+    });
+    expect(await signer(keys.slice(1))).toBe(keys[1]);
+    expect(operator.log.filter((line) => line.includes('"level":50'))).toEqual([]);
+    expect(await trusted()).toEqual(keys);
+    expect((await proxies('shop')).metadata.generation).toBe(generation);
+    expect(await data(OPERATOR_NAMESPACE, NAMES.keys)).not.toHaveProperty('next-signing.key');
   });
 });

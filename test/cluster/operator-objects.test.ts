@@ -288,6 +288,30 @@ describeWith(controlPlaneNeeds, 'the objects of an operator', () => {
     );
   });
 
+  test('a quota of pods is said too, which only the controllers of Kubernetes meet', async () => {
+    await ground.namespace('crowded');
+    const quota = { namespace: 'crowded', name: 'none' };
+    await apply({
+      apiVersion: 'v1',
+      kind: 'ResourceQuota',
+      metadata: quota,
+      spec: { hard: { pods: '0' } },
+    } as KubeObject);
+    await ground.plane.kubectl([
+      ...['wait', '-n', 'crowded', '--for=jsonpath={.status.hard.pods}=0', 'resourcequota/none'],
+    ]);
+    await apply(connection('crowded', 'orders'));
+    const said = (isBlocked: boolean) =>
+      ground.until(ACCESS_CONNECTIONS, { namespace: 'crowded' }, ([object]) => {
+        const condition = conditionOf(object, 'Ready');
+        const hasQuota = /exceeded quota: none/.test(condition?.message ?? '');
+        return condition?.reason === 'NoProxies' && hasQuota === isBlocked;
+      });
+    await said(true);
+    await ground.plane.kubectl(['delete', 'resourcequota', '-n', 'crowded', 'none']);
+    await said(false);
+  });
+
   test('the archive is there once', async () => {
     await ground.until(STATEFUL_SETS, { namespace: OPERATOR_NAMESPACE }, ([object]) => object);
     await ground.plane.kubectl(['delete', 'statefulset', '-n', OPERATOR_NAMESPACE, NAMES.archive]);

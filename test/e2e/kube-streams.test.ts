@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import path from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startControlPlane } from '../cluster/control-plane.ts';
 import { AGENT_IMAGE, agentImage, imageNeeds } from '../cluster/images.ts';
 import { type KubeLaneGround, startKubeLaneGround } from '../cluster/kube-lane-ground.ts';
@@ -224,6 +224,49 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
     await client.says(/tick\n(.|\n)*tick/);
     client.child.kill();
     await client.ended;
+  });
+
+  test('a change of policy ends what it does not allow any more, and leaves the rest alone', async () => {
+    const run = (name: string, environment: NodeJS.ProcessEnv = {}) =>
+      ground.start(['exec', 'web', '-c', 'web', '--', 'sh', '-c', `echo begun ${name}; sleep 1000`], { environment });
+    const port = await freePort();
+    const stays = await ground.start(['exec', 'web', '-c', 'web', '--', 'sleep', '1000']);
+    const ends = [
+      await run('websocket'),
+      await run('spdy', SPDY),
+      await ground.start(['attach', 'web', '-c', 'web']),
+      await ground.start(['port-forward', 'pod/web', `${port}:8080`]),
+    ] as const;
+    const [websocket, spdy, attach, forward] = ends;
+    await Promise.all([
+      websocket.says(/begun/),
+      spdy.says(/begun/),
+      attach.says(/tick/),
+      forward.says(/Forwarding/),
+      ground.recorded(started('sleep&command=1000')),
+    ]);
+    const narrowed = POLICY.replace('["**", sh, "sh -c **", "sleep **", "tar **", "head **"]', '["sleep **"]').replace(
+      'operations: [PortForward]',
+      'operations: [Evict]',
+    );
+    await ground.edit('streams.yaml', narrowed);
+    for (const client of [websocket, spdy, attach]) {
+      expect((await client.ended).status).toBe(1);
+      expect(client.stderr()).toContain('policy has changed, so it ends: ');
+      expect(client.stderr()).toContain('SPL107');
+    }
+    await forward.ended;
+    await vi.waitFor(async () => {
+      const events = await ground.recorded();
+      expect(events.filter((event) => event['code'] === 'SPL107')).toHaveLength(4);
+    });
+    // What another rule still allows is not disturbed, nor by what is masked elsewhere.
+    await ground.edit('streams.yaml', POLICY);
+    expect(stays.child.exitCode).toBeNull();
+    await ground.edit('masks.yaml', MASKS.replace('[masked]', '[masked, cluster]'));
+    expect((await stays.ended).status).toBe(1);
+    expect(stays.stderr()).toContain('what is masked has changed');
+    await ground.edit('masks.yaml', MASKS);
   });
 
   test('a right that is withdrawn ends what runs, and says so', async () => {

@@ -148,6 +148,67 @@ test(
   TIMEOUT,
 );
 
+/** More than eight of one length, some longer than thirty bytes, indices, and what is not ASCII. */
+const NAMES = [...'abcdefghi01', 'ssn', 'pass', 'é', '\ufffd', 'k'.repeat(31), `${'k'.repeat(31)}é`, ''];
+const named = fc.constantFrom(...NAMES);
+const { tree } = fc.letrec<{ tree: Json }>((tie) => ({
+  tree: fc.oneof(
+    { maxDepth: 5, depthSize: 'small' },
+    fc.constantFrom<Json>('text', 7, true, null),
+    fc.array(tie('tree'), { maxLength: 3 }),
+    fc.dictionary(named, tie('tree'), { maxKeys: 5 }),
+  ),
+}));
+const key = named.filter((name) => name !== '');
+const match = fc.oneof(
+  key.map((name) => ['**', name]),
+  fc.array(fc.oneof(fc.constantFrom('*', '**'), key), { minLength: 1, maxLength: 4 }),
+);
+
+/** Whether a path names a place, by trying. */
+function isNamed([first, ...rest]: readonly string[], keys: readonly string[]): boolean {
+  if (first === undefined) return keys.length === 0;
+  if (first === '**' && isNamed(rest, keys)) return true;
+  if (keys.length === 0) return false;
+  if (first === '**') return isNamed(['**', ...rest], keys.slice(1));
+  return (first === '*' || first === keys[0]) && isNamed(rest, keys.slice(1));
+}
+
+function redacted(value: Json, keys: readonly string[], matches: readonly (readonly string[])[]): Json {
+  if (value === null) return null;
+  if (matches.some((segments) => isNamed(segments, keys))) {
+    if (typeof value === 'string') return '***';
+    if (typeof value === 'number') return 0;
+    return typeof value === 'boolean' ? false : Array.isArray(value) ? [] : {};
+  }
+  if (Array.isArray(value)) return value.map((one, index) => redacted(one, [...keys, String(index)], matches));
+  if (typeof value !== 'object') return value;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, redacted(one, [...keys, key], matches)]));
+}
+
+test(
+  'paths name the places that trying each of them names',
+  () => {
+    fc.assert(
+      fc.property(
+        tree,
+        fc.array(match, { minLength: 1, maxLength: 4 }),
+        sizes,
+        fc.boolean(),
+        (value, matches, cuts, escaped) => {
+          const rules = matches.map((segments) => ({ match: segments.join('.'), transform: REDACT, rule: 'shop/a' }));
+          const { root } = createFieldMasks(rules, () => undefined)!;
+          const rewriter = createDocumentRewriter({ ...masks, root, content: undefined }, () => {});
+          const shown = through(rewriter, cut(Buffer.from(write(value, () => escaped)), cuts));
+          expect(JSON.parse(shown)).toEqual(redacted(value, [], matches));
+        },
+      ),
+      RUNS,
+    );
+  },
+  TIMEOUT,
+);
+
 test(
   'what JSON.parse does not take is not passed on whole, and what it takes is',
   () => {

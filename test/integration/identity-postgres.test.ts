@@ -151,6 +151,7 @@ describeWith([program('psql', 'postgresql-client')], 'psql', () => {
       ...settings,
       verifier: {
         discovery: {},
+        verified: () => undefined,
         verify: () => Promise.reject(Object.assign(new Error('https://secret.example'), { code: 'SPI015', hint: 'h' })),
       },
     };

@@ -109,7 +109,7 @@ export async function startHttpLane(options: HttpLaneOptions): Promise<HttpLaneG
     await new Promise((resolve) => origin.close(resolve));
   });
   const originPort = (origin.address() as AddressInfo).port;
-  const state = path.join(folder, 'state');
+  const state = options.gateway?.state ?? path.join(folder, 'state');
   const [resources, store] = [path.join(folder, 'resources'), path.join(folder, 'store')];
   await mkdir(resources, { mode: 0o700 });
   for (const [secret, keys] of Object.entries(options.secrets ?? {})) {

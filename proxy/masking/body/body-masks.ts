@@ -159,8 +159,22 @@ export function maskFields(masks: ReadyMasks, headers: HeaderFields, count: Coun
   if (masks.content === undefined && masks.documents.root === undefined) return headers;
   return mapFields(headers, (name, value) => {
     if (STRUCTURAL.has(name) || tellsOfBytes(name)) return value;
-    return maskValue(masks, value.includes('%') || URLS.has(name) ? maskParts(masks, value, count) : value, count);
+    // Parts of a URL are searched by themselves, where a pattern may match something else.
+    if (URLS.has(name)) return maskValue(masks, maskParts(masks, value, count), count);
+    if (holdsNothing(masks, value)) return value;
+    return maskValue(masks, value.includes('%') ? maskParts(masks, value, count) : value, count);
   });
+}
+
+/** What is neither plain text nor without brackets (a document) and percent signs (more text behind them) is looked at closely. */
+const NEEDS_A_LOOK = /[^ -~]|[{[%]/;
+
+/** Cheap: whether neither a document nor content can be found in the value. */
+function holdsNothing({ content }: ReadyMasks, value: string): boolean {
+  if (NEEDS_A_LOOK.test(value)) return false;
+  if (content === undefined) return true;
+  const bytes = Buffer.from(value, 'latin1');
+  return content.find(bytes, 0, bytes.length).length === 0;
 }
 
 const URLS = new Set(['location', 'content-location', 'link', 'refresh']);

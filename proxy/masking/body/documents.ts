@@ -1,7 +1,8 @@
 import type { ContentDetectors } from '../detectors.ts';
 import { MaskError } from '../errors.ts';
 import type { CountMask } from '../port.ts';
-import { createJsonRewriter, type JsonLimits, type JsonRewriter } from './json-rewriter.ts';
+import type { JsonLimits, JsonRewriter } from './json-options.ts';
+import { createJsonRewriter } from './json-rewriter.ts';
 import type { JsonPlace } from './place.ts';
 
 /** Documents in strings of documents in strings: deeper ones are not shown. */

@@ -5,6 +5,10 @@ export const STOPS = new Uint8Array(256);
 STOPS.fill(1, 0, 0x20);
 STOPS[0x22] = STOPS[0x5c] = 1;
 
+/** 1 for white space. */
+export const SPACE = new Uint8Array(256);
+SPACE[0x20] = SPACE[0x09] = SPACE[0x0a] = SPACE[0x0d] = 1;
+
 /** 1 for what may stand behind a backslash, besides u. */
 export const ESCAPES = new Uint8Array(256);
 for (const character of '"\\/bfnrt') ESCAPES[character.charCodeAt(0)] = 1;

@@ -17,6 +17,16 @@ const SMALL_N = 0x6e;
 const SMALL_T = 0x74;
 const SMALL_F = 0x66;
 
+/** 1 for bytes that stand for themselves in a string literal. */
+const PLAIN = new Uint8Array(256).fill(1, 0x20, 0x7f);
+PLAIN[0x22] = PLAIN[0x5c] = 0;
+
+/** Whether the text may stand between quotes as it is. False also for characters beyond ASCII, which are checked as they are quoted. */
+export function isPlain(text: Buffer): boolean {
+  for (let at = 0; at < text.length; at++) if (PLAIN[text[at]!] === 0) return false;
+  return true;
+}
+
 export function quote(text: Buffer): Buffer {
   return Buffer.from(JSON.stringify(text.toString('utf8')), 'utf8');
 }
@@ -35,11 +45,8 @@ export function withheldText(mask: PlaceMask): Buffer {
   return quote(mask.base64 === true ? Buffer.from(shown.toString('base64'), 'latin1') : shown);
 }
 
-export function maskText(text: Buffer, mask: PlaceMask): Buffer {
-  if (mask.base64 !== true) {
-    const shown = mask.apply(text, 0, text.length);
-    return shown === null ? NULL : quote(shown);
-  }
+/** What is shown in place of a text that is base64: a string literal, or null. */
+export function maskBase64(text: Buffer, mask: PlaceMask): Buffer {
   const bytes = Buffer.from(text.toString('latin1'), 'base64');
   const shown = mask.apply(bytes, 0, bytes.length);
   if (shown === null) return NULL;

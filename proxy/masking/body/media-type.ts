@@ -13,10 +13,25 @@ export interface MediaType {
 const NAME = /^\s*([!#$%&'*+.^_`|~0-9a-z-]+\/[!#$%&'*+.^_`|~0-9a-z-]+)\s*(;|$)/i;
 const PARAMETER = /;\s*([!#$%&'*+.^_`|~0-9a-z-]+)=("(?:[^"\\]|\\.)*"|[^;"\s]*)/gi;
 
-export function parseMediaType(value: string | undefined): MediaType {
+/** Types that were read; a target sends the same few. */
+const known = new Map<string, MediaType>();
+const MOST_KNOWN = 64;
+const LONGEST_KNOWN = 128;
+
+export function parseMediaType(value = ''): MediaType {
+  const before = known.get(value);
+  if (before !== undefined) return before;
+  const type = readMediaType(value);
+  if (value.length > LONGEST_KNOWN) return type;
+  if (known.size >= MOST_KNOWN) known.clear();
+  known.set(value, type);
+  return type;
+}
+
+function readMediaType(value: string): MediaType {
   const parameters = new Map<string, string>();
-  const name = NAME.exec(value ?? '')?.[1]?.toLowerCase() ?? '';
-  for (const [, key = '', raw = ''] of (value ?? '').matchAll(PARAMETER)) {
+  const name = NAME.exec(value)?.[1]?.toLowerCase() ?? '';
+  for (const [, key = '', raw = ''] of value.matchAll(PARAMETER)) {
     const text = raw.startsWith('"') ? raw.slice(1, -1).replaceAll(/\\(.)/g, '$1') : raw;
     // Where one is repeated, clients differ in which they take.
     parameters.set(key.toLowerCase(), parameters.has(key.toLowerCase()) ? '?' : text);

@@ -16,4 +16,6 @@ export interface JsonPlace extends PathNode {
   /** Content is not looked for in the scalar: an identifier that clients hand back. */
   readonly plain?: boolean;
   step(key: string): JsonPlace | undefined;
+  stepBytes?(bytes: Buffer, from: number, to: number): JsonPlace | undefined;
+  stepIndex?(index: number): JsonPlace | undefined;
 }

@@ -3,7 +3,8 @@ import { MaskError } from '../errors.ts';
 import type { CountMask } from '../port.ts';
 import { createTextMasker } from '../stream/text-masker.ts';
 import { createDocumentRewriter, type DocumentMasks, isMaskError } from './documents.ts';
-import type { JsonRewriter } from './json-rewriter.ts';
+import { SPACE, WORD } from './json-grammar.ts';
+import type { JsonRewriter } from './json-options.ts';
 import type { BodyTransform } from './port.ts';
 import { createUtf8Check } from './utf8.ts';
 
@@ -88,7 +89,7 @@ export function createTextRewriter(
     for (let tries = 0; tries < MOST_TRIES; tries++) {
       from = nextBracket(rest, from);
       if (from < 0) break;
-      const end = tryDocument(rest, from);
+      const end = mayBegin(rest, from) ? tryDocument(rest, from) : undefined;
       if (end === 'open') return;
       if (end === undefined) from++;
       else {
@@ -108,8 +109,7 @@ export function createTextRewriter(
     } catch (error) {
       if (!isMaskError(error) || document.sure) throw error;
       open = undefined;
-      for (const piece of document.doubt) text(piece);
-      text(bytes);
+      text(Buffer.concat([...document.doubt, bytes]));
       return;
     }
     if (shown !== undefined) document.made.push(Buffer.from(shown));
@@ -123,7 +123,7 @@ export function createTextRewriter(
       }
     }
     if (rest === undefined && !document.sure) return;
-    for (const piece of document.made) text(piece);
+    text(Buffer.concat(document.made));
     document.made = [];
     if (rest === undefined) return;
     open = undefined;
@@ -166,7 +166,15 @@ export function createTextRewriter(
     write(chunk) {
       if (utf8 !== undefined && (!utf8.push(chunk) || chunk.includes(0))) throw new MaskError('SPM008', 'no UTF-8');
       let from = 0;
+      const brackets = nextOf(chunk);
       for (;;) {
+        if (line.length === 0 && open === undefined && !passing) {
+          const clear = chunk.lastIndexOf(LINE_FEED, brackets(from)) + 1;
+          if (clear > from) {
+            text(chunk.subarray(from, clear));
+            from = clear;
+          }
+        }
         const end = chunk.indexOf(LINE_FEED, from);
         if (end < 0) break;
         line.push(chunk.subarray(from, end + 1));
@@ -183,7 +191,7 @@ export function createTextRewriter(
         const document = open;
         open = undefined;
         if (document.sure) document.rewriter.end();
-        for (const piece of document.doubt) text(piece);
+        text(Buffer.concat(document.doubt));
       }
       if (masker !== undefined) out.push(...masker.end());
       if (masker?.failure !== undefined) throw masker.failure;
@@ -192,9 +200,44 @@ export function createTextRewriter(
   };
 }
 
+/** Finds the next bracket in the chunk from places that only go on: lines without one go on together. */
+function nextOf(chunk: Buffer): (from: number) => number {
+  let brace = -1;
+  let bracket = -1;
+  const next = (byte: number, from: number): number => {
+    const at = chunk.indexOf(byte, from);
+    return at < 0 ? chunk.length : at;
+  };
+  return (from) => {
+    if (brace < from) brace = next(OPEN_BRACE, from);
+    if (bracket < from) bracket = next(OPEN_BRACKET, from);
+    return Math.min(brace, bracket);
+  };
+}
+
 function nextBracket(bytes: Buffer, from: number): number {
   for (let at = from; at < bytes.length; at++) if (bytes[at] === OPEN_BRACE || bytes[at] === OPEN_BRACKET) return at;
   return -1;
+}
+
+const QUOTE = 0x22;
+const CLOSE_BRACE = 0x7d;
+const CLOSE_BRACKET = 0x5d;
+/** What values begin with: a bracket, a quote, a number, `true`, `false`, `null`. */
+const VALUE_BEGINS = new Uint8Array(256);
+for (const character of '{["-0123456789tfn') VALUE_BEGINS[character.charCodeAt(0)] = 1;
+
+/** Cheap: whether what stands behind the bracket can stand there in JSON. Most brackets of a text begin no document. */
+function mayBegin(bytes: Buffer, from: number): boolean {
+  let at = from + 1;
+  while (at < bytes.length && SPACE[bytes[at]!] === 1) at++;
+  if (at >= bytes.length) return true;
+  const next = bytes[at]!;
+  if (bytes[from] === OPEN_BRACE) return next === QUOTE || next === CLOSE_BRACE;
+  if (VALUE_BEGINS[next] === 1 || next === CLOSE_BRACKET) return true;
+  // A word is judged where it ends.
+  while (at < bytes.length && WORD[bytes[at]!] === 1) at++;
+  return at >= bytes.length;
 }
 
 /** A document over lines begins its line, or stands behind what makes it the argument or the value of something. */

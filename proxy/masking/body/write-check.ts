@@ -1,13 +1,13 @@
 import type { MaskPlan } from '../../../policy/masking.ts';
 import type { ContentDetectors } from '../detectors.ts';
 import { MaskError } from '../errors.ts';
-import { createFieldMasks, type PathNode } from '../fields.ts';
+import { createFieldMasks, type PathMask, type PathNode } from '../fields.ts';
 import type { TokenKeys } from '../port.ts';
 import { BODY_LIMITS } from './body-masks.ts';
 import { createDocumentRewriter } from './documents.ts';
 import { contentMarks, createTokenScan, holdsToken, isMark } from './marks.ts';
 import { bodyKind, parseMediaType } from './media-type.ts';
-import type { JsonPlace } from './place.ts';
+import type { JsonPlace, PlaceMask } from './place.ts';
 import type { BodyTransform, WriteCheck } from './port.ts';
 
 const NOTHING = Buffer.alloc(0);
@@ -119,23 +119,31 @@ export function createWriteCheck(plan: MaskPlan, keys: TokenKeys): WriteCheck {
   };
 }
 
-/** The same places, where a mask throws when what it is given came from it. */
-function watched(node: PathNode | undefined): JsonPlace | undefined {
-  if (node === undefined) return undefined;
-  const { mask } = node;
+/** The same places, where a mask throws when what it is given came from it. Each is made once. */
+function watched(root: PathNode | undefined): JsonPlace | undefined {
+  const made = new WeakMap<PathNode, JsonPlace>();
+  const of = (node: PathNode | undefined): JsonPlace | undefined => {
+    if (node === undefined) return undefined;
+    const known = made.get(node);
+    if (known !== undefined) return known;
+    const place: JsonPlace = {
+      mask: node.mask === undefined ? undefined : watchedMask(node.mask),
+      step: (key) => of(node.step(key)),
+    };
+    made.set(node, place);
+    return place;
+  };
+  return of(root);
+}
+
+function watchedMask(mask: PathMask): PlaceMask {
   return {
-    mask:
-      mask === undefined
-        ? undefined
-        : {
-            ...mask,
-            leaves: true,
-            apply(source, start, end) {
-              const text = source.toString('utf8', start, end);
-              if (isMark(mask.transform, text) || holdsToken(text)) throw written('a field that is masked');
-              return NOTHING;
-            },
-          },
-    step: (key) => watched(node.step(key)),
+    ...mask,
+    leaves: true,
+    apply(source, start, end) {
+      const text = source.toString('utf8', start, end);
+      if (isMark(mask.transform, text) || holdsToken(text)) throw written('a field that is masked');
+      return NOTHING;
+    },
   };
 }

@@ -1,5 +1,5 @@
 import { isIPv6 } from 'node:net';
-import { byteAt, type Find, indexOf, isAlphanumeric, isDigit, isHex, isLetter } from './bytes.ts';
+import { byteAt, type Find, type FindWithin, indexOf, isAlphanumeric, isDigit, isHex, isLetter } from './bytes.ts';
 
 /** RFC 5321 section 4.5.3.1: a local part has at most 64 octets, a domain 255. */
 const LOCAL_LIMIT = 64;
@@ -55,7 +55,36 @@ function endOfDomain(bytes: Buffer, from: number, end: number): number {
 /** Dotted quads and IPv6 in the forms of RFC 4291 section 2.2. */
 export const findIpAddresses: Find = (bytes, start, end, found) => {
   let at = start;
-  while (at < end) {
+  for (;;) {
+    while (at < end && PART[bytes[at]!]! < DOT) at++;
+    if (at >= end) return;
+    // Around a colon or dot: all that an address may be made of.
+    let from = at;
+    while (from > start && PART[bytes[from - 1]!] === HEX) from--;
+    let colons = 0;
+    let dots = 0;
+    for (; at < end; at++) {
+      const part = PART[bytes[at]!]!;
+      if (part === 0) break;
+      if (part === COLON) colons++;
+      else if (part === DOT) dots++;
+    }
+    if (colons >= 2 || dots >= 3) ipAddresses(bytes, start, end, found, from, at);
+  }
+};
+
+/** What addresses are made of. */
+const HEX = 1;
+const DOT = 2;
+const COLON = 3;
+const PART = new Uint8Array(256);
+for (let byte = 0; byte < 256; byte++) if (isHex(byte)) PART[byte] = HEX;
+PART[0x2e] = DOT;
+PART[0x3a] = COLON;
+
+const ipAddresses: FindWithin = (bytes, start, end, found, first, last) => {
+  let at = first;
+  while (at < last) {
     const byte = bytes[at]!;
     const before = byteAt(bytes, at - 1, start, end);
     if (!(isHex(byte) || byte === 0x3a) || isAlphanumeric(before)) {
@@ -71,11 +100,20 @@ export const findIpAddresses: Find = (bytes, start, end, found) => {
       stop++;
     }
     const next = byteAt(bytes, stop, start, end);
-    if (colons >= 2 && stop - at <= 48) reportIpv6(bytes, at, stop, next, found);
+    if (colons >= 2 && stop - at <= 48 && (colons >= FULL_COLONS || isShortened(bytes, at, stop)))
+      reportIpv6(bytes, at, stop, next, found);
     if (dots >= 3) reportIpv4(bytes, at, stop, next, found);
     at = stop > at ? stop : at + 1;
   }
 };
+
+/** An IPv6 address without `::` has eight parts, or six and a dotted quad. Times of day have fewer. */
+const FULL_COLONS = 6;
+
+function isShortened(bytes: Buffer, from: number, to: number): boolean {
+  for (let at = from + 1; at < to; at++) if (bytes[at] === 0x3a && bytes[at - 1] === 0x3a) return true;
+  return false;
+}
 
 type Report = (from: number, to: number) => void;
 

@@ -6,6 +6,9 @@ export type Found = (from: number, to: number) => void;
 /** Looks for one kind of content in [start, end) in time linear in its length. Ranges may overlap and come in any order. */
 export type Find = (bytes: Buffer, start: number, end: number, found: Found) => void;
 
+/** As Find, for what begins in [from, to): everything else of [start, end) is only what stands around it. */
+export type FindWithin = (bytes: Buffer, start: number, end: number, found: Found, from: number, to: number) => void;
+
 /** No byte: what stands before the start and after the end. */
 export const NONE = -1;
 

@@ -77,23 +77,25 @@ export const findAwsKeys: Find = (bytes, start, end, found) => {
         found(at, stop);
     }
   }
-  for (let at = start; at + 15 + 41 <= end; at++) {
-    if ((bytes[at]! | 0x20) !== 0x73) continue;
-    const name = secretKeyNameEnd(bytes, at, end);
-    if (name < 0) continue;
+  // From the last letter of the name, which is rarer than its first.
+  let least = start;
+  for (let at = start + 14; at + 41 < end; at++) {
+    if ((bytes[at]! | 0x20) !== 0x79 || !endsSecretKeyName(bytes, least, at + 1)) continue;
+    const name = at + 1;
     const value = runEnd(bytes, name, Math.min(end, name + 10), isAssignment);
     const stop = runEnd(bytes, value, end, isBase64);
     if (value > name && stop - value >= 40) {
       found(value, stop);
-      at = stop - 1;
+      least = stop;
     }
   }
 };
 
-/** The end of `secret_access_key` or `SecretAccessKey` at `at`, or -1. */
-function secretKeyNameEnd(bytes: Buffer, at: number, end: number): number {
-  if (standsAt(bytes, at, end, 'secret_access_key')) return at + 17;
-  return standsAt(bytes, at, end, 'secretaccesskey') ? at + 15 : -1;
+const SECRET_KEY_NAMES = ['secret_access_key', 'secretaccesskey'] as const;
+
+/** Whether `secret_access_key` or `SecretAccessKey` ends before `end`, and begins at `start` at least. */
+function endsSecretKeyName(bytes: Buffer, start: number, end: number): boolean {
+  return SECRET_KEY_NAMES.some((name) => end - name.length >= start && standsAt(bytes, end - name.length, end, name));
 }
 
 function isUpperAlphanumeric(byte: number): boolean {

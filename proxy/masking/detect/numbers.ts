@@ -1,4 +1,4 @@
-import { byteAt, type Find, isAlphanumeric, isDigit, isLetter, separatorLength } from './bytes.ts';
+import { byteAt, type Find, type FindWithin, isAlphanumeric, isDigit, isLetter, separatorLength } from './bytes.ts';
 
 /** Issuer identification numbers by first four digits (ISO/IEC 7812), with the lengths that the issuers use. */
 function issuerAllows(first4: number, length: number): boolean {
@@ -37,6 +37,9 @@ function passesLuhn(digits: Uint8Array, from: number, length: number): boolean {
   return sum % 10 === 0;
 }
 
+/** Of the number that is being read. */
+const digits = new Uint8Array(MOST_CARD_DIGITS);
+
 /** A window over the groups of digits that single separators join: no card has more groups than digits allow. */
 const MOST_GROUPS = 7;
 
@@ -44,10 +47,9 @@ const MOST_GROUPS = 7;
  * Card numbers: 13 to 19 digits of a known issuer whose check digit is right, in one run or in groups of three to six digits (the
  * last may be shorter) joined by one kind of separator.
  */
-export const findCardNumbers: Find = (bytes, start, end, found) => {
-  const digits = new Uint8Array(MOST_CARD_DIGITS);
-  let at = start;
-  while (at < end) {
+export const findCardNumbers: FindWithin = (bytes, _start, end, found, from, to) => {
+  let at = from;
+  while (at < to) {
     if (!isDigit(bytes[at]!)) {
       at++;
       continue;
@@ -98,9 +100,11 @@ const IBAN_LENGTHS: Readonly<Record<string, number>> = {
 
 /** Account numbers that ISO 13616 and its mod-97 check accept, in one run or with single separators, in any case. */
 export const findIbans: Find = (bytes, start, end, found) => {
-  for (let at = start; at + 15 <= end; at++) {
-    if (!isLetter(bytes[at]!) || !isLetter(bytes[at + 1]!)) continue;
-    if (!isDigit(bytes[at + 2]!) || !isDigit(bytes[at + 3]!)) continue;
+  // Digits are rarer than letters: the check digits are looked for, and the country before them.
+  for (let digit = start + 2; digit + 13 <= end; digit++) {
+    if (!isDigit(bytes[digit]!) || !isLetter(bytes[digit - 1]!)) continue;
+    const at = digit - 2;
+    if (!isLetter(bytes[at]!) || !isDigit(bytes[digit + 1]!)) continue;
     if (isAlphanumeric(byteAt(bytes, at - 1, start, end))) continue;
     const country = String.fromCharCode(bytes[at]! & 0xdf, bytes[at + 1]! & 0xdf);
     const length = IBAN_LENGTHS[country];
@@ -132,8 +136,8 @@ function endOfIban(bytes: Buffer, at: number, end: number, length: number): numb
 }
 
 /** 3-2-4 digits with the same hyphen or blank twice; areas, groups and serials that are never issued are left out (SSA). */
-export const findSocialSecurityNumbers: Find = (bytes, start, end, found) => {
-  for (let at = start; at + 11 <= end; at++) {
+export const findSocialSecurityNumbers: FindWithin = (bytes, start, end, found, from, to) => {
+  for (let at = from; at < to && at + 11 <= end; at++) {
     if (!isDigit(bytes[at]!)) continue;
     const before = byteAt(bytes, at - 1, start, end);
     if (isDigit(before) || (before === 0x2d && isDigit(byteAt(bytes, at - 2, start, end)))) continue;
@@ -168,9 +172,9 @@ const FEWEST_PHONE_DIGITS = 8;
  * Telephone numbers that say what they are: international with a plus, or 00 and separators; North American as 3-3-4 digits with
  * separators, with or without a leading 1. Bare runs of digits are not taken: they are far more often keys.
  */
-export const findPhoneNumbers: Find = (bytes, start, end, found) => {
-  let at = start;
-  while (at < end) {
+export const findPhoneNumbers: FindWithin = (bytes, start, end, found, from, to) => {
+  let at = from;
+  while (at < to) {
     const byte = bytes[at]!;
     const open = byte === 0x28;
     const plus = byte === 0x2b;

@@ -44,6 +44,7 @@ export function createTextMasker({ detectors, binary, count, limits = TEXT_LIMIT
   const { window, longestMatch } = limits;
   const crossing = createLineCrossing(detectors.patterns);
   const watchesKeys = detectors.has('PrivateKey');
+  const part = Math.max(1, window >> 1);
   /** Bytes [context, length) are kept, those before `start` for what follows them only. Whatever was given out is never written again. */
   let store: Buffer = NOTHING;
   let context = 0;
@@ -229,9 +230,27 @@ export function createTextMasker({ detectors, binary, count, limits = TEXT_LIMIT
     return undefined;
   }
 
+  /** All whole units at once, where it is certain without looking at each that none of them goes on behind its line. */
+  function scanPlain(): boolean {
+    if (crossing.possible || length - start > window) return false;
+    const fresh = store.subarray(scanned, length);
+    const lastEnd = Math.max(fresh.lastIndexOf(LINE_FEED), fresh.lastIndexOf(RETURN));
+    if (lastEnd >= 0) {
+      const to = scanned + lastEnd + 1;
+      if (!isPlain(to)) return false;
+      const found = detectors.find(store, start, to);
+      if (found === 'withhold' || found.some(({ mask }) => mask.byPattern)) return false;
+      replace(joinFindings(found));
+      settle(to, to);
+    }
+    scanned = length;
+    return true;
+  }
+
   /** Settles the units that are whole, and cuts those that are too long. */
   function scan(): void {
     const keys = watchesKeys && (key !== 'none' || mayBeginKey(store, line, length));
+    if (!keys && scanPlain()) return;
     let ends: number[] = [];
     let unitStart = start;
     while (scanned < length && stopped === undefined) {
@@ -269,11 +288,15 @@ export function createTextMasker({ detectors, binary, count, limits = TEXT_LIMIT
       return failure;
     },
     push(chunk) {
-      if (chunk.length === 0 || failure !== undefined) return [];
-      append(chunk);
-      const from = start;
-      if (stopped === undefined) scan();
-      return give(from);
+      const shown: Buffer[] = [];
+      // A part at a time, so that what is kept fits the window.
+      for (let at = 0; at < chunk.length && failure === undefined; at += part) {
+        append(chunk.length <= part ? chunk : chunk.subarray(at, at + part));
+        const from = start;
+        if (stopped === undefined) scan();
+        shown.push(...give(from));
+      }
+      return shown;
     },
     end() {
       if (failure !== undefined) return [];

@@ -3,7 +3,7 @@ import type { EffectiveLimits } from '../../../policy/decision.ts';
 import type { BodyMasks } from '../../masking/body/port.ts';
 import type { CountMask } from '../../masking/port.ts';
 import { HttpRefused } from './core/errors.ts';
-import { eachField, field, filterFields, listElements } from './core/headers.ts';
+import { eachField, field, listElements, withoutFields } from './core/headers.ts';
 import type { BodyTransform, HeaderFields, RequestHead, ResponseHead, Rewritten } from './core/port.ts';
 import type { Concealer } from './credentials/conceal.ts';
 import { laneError } from './errors.ts';
@@ -20,10 +20,8 @@ export interface AnswerRules {
   readonly limits: EffectiveLimits;
   /** Milliseconds since 1970; after it nothing more is passed on. */
   readonly deadline: number;
-  /** Of a dialect, before masking. */
-  readonly respond:
-    | ((head: ResponseHead) => { readonly head: ResponseHead; readonly transform: BodyTransform } | undefined)
-    | undefined;
+  /** Of a dialect, before masking; undefined: the answer is none of it, or goes as it is. */
+  respond(head: ResponseHead): { readonly head: ResponseHead; readonly transform: BodyTransform } | undefined;
 }
 
 /**
@@ -32,13 +30,13 @@ export interface AnswerRules {
  * @throws HttpRefused: then nothing of it is shown
  */
 export function rewrite(answer: ResponseHead, rules: AnswerRules): Rewritten {
-  const { connection, request, concealer, limits, masks, count } = rules;
+  const { connection, request, concealer, limits, masks } = rules;
   const bare = request.method === 'HEAD' || answer.status === 204 || answer.status === 304;
-  const spoken = bare ? undefined : rules.respond?.(answer);
+  const spoken = bare ? undefined : rules.respond(answer);
   const transforms: BodyTransform[] = spoken === undefined ? [] : [spoken.transform];
   let head = spoken?.head ?? answer;
   if (!masks.empty) {
-    const made = masks.answer(head, { method: request.method, count });
+    const made = masks.answer(head, { method: request.method, count: rules.count });
     if (made.body === 'refused') throw maskRefused(made.error, 502);
     head = made.head;
     if (made.body === 'masked') transforms.push(made.transform);
@@ -49,12 +47,18 @@ export function rewrite(answer: ResponseHead, rules: AnswerRules): Rewritten {
     if (codings.length > 0) throw new HttpRefused(laneError('SPE108'));
     transforms.push(concealer.body());
   }
-  checkLength(head.headers, bare ? undefined : limits.maxBytesReturned);
+  const { maxBytesReturned, maxDurationMs } = limits;
+  if (!bare && maxBytesReturned !== undefined) checkLength(head.headers, maxBytesReturned);
+  const plain = masks.empty && concealer === undefined;
   return {
     head: { status: head.status, headers: fieldsOf(head.headers, connection, request, concealer) },
-    ...(transforms.length === 0 ? {} : { transform: chained(transforms), keepsLength: !rewritten }),
-    trailers: (fields) => trailersOf(fields, rules),
-    sent: limited(limits.maxBytesReturned, limits.maxDurationMs, rules.deadline),
+    transform: transforms.length === 0 ? undefined : chained(transforms),
+    keepsLength: !rewritten,
+    trailers: plain ? undefined : (fields) => trailersOf(fields, rules),
+    sent:
+      maxBytesReturned === undefined && maxDurationMs === undefined
+        ? undefined
+        : limited(maxBytesReturned, maxDurationMs, rules.deadline),
   };
 }
 
@@ -71,18 +75,18 @@ function fieldsOf(
   concealer: Concealer | undefined,
 ): HeaderFields {
   let fields = headers;
-  if (connection.http.cookies === 'Remove')
-    fields = filterFields(fields, (name) => name !== 'set-cookie' && name !== 'set-cookie2');
+  if (connection.http.cookies === 'Remove') fields = withoutFields(fields, COOKIES);
   // By base URL a client would leave Sallyport with the first redirect that the target writes with its own name.
   if (request.authority !== targetHost(connection)) fields = relative(fields, connection, request);
   return concealed(fields, concealer);
 }
 
+const COOKIES: ReadonlySet<string> = new Set(['set-cookie', 'set-cookie2']);
 const REFERENCES: ReadonlySet<string> = new Set(['location', 'content-location']);
 
 /** References to the target itself as paths; those to anywhere else stay as they are, and the client follows them by itself or not. */
 function relative(fields: HeaderFields, connection: CompiledConnection, request: RequestHead): HeaderFields {
-  if (fields === filterFields(fields, (name) => !REFERENCES.has(name))) return fields;
+  if (field(fields, 'location') === undefined && field(fields, 'content-location') === undefined) return fields;
   const origin = targetOrigin(connection);
   return [...eachField(fields)].flatMap(([name, value]) => {
     if (!REFERENCES.has(name) || !/^[a-z][a-z0-9+.-]*:|^\/\//i.test(value)) return [name, value];
@@ -97,9 +101,9 @@ function concealed(fields: HeaderFields, concealer: Concealer | undefined): Head
   return [...eachField(fields)].flatMap(([name, value]) => [name, concealer.text(value)]);
 }
 
-function checkLength(headers: HeaderFields, most: number | undefined): void {
+function checkLength(headers: HeaderFields, most: number): void {
   const length = Number(field(headers, 'content-length') ?? 0);
-  if (most !== undefined && length > most) throw new HttpRefused(laneError('SPE110', most));
+  if (length > most) throw new HttpRefused(laneError('SPE110', most));
 }
 
 /** Counts what goes out. What it throws breaks the answer off. */

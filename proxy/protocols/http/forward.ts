@@ -1,28 +1,33 @@
 import type { CompiledConnection } from '../../../policy/bundle.ts';
+import type { EffectiveLimits } from '../../../policy/decision.ts';
 import type { ExchangeOutcome } from '../../../record/exchange-events.ts';
 import { recordedHeaders } from '../../../record/exchange-events.ts';
+import type { RecordStream } from '../../../record/port.ts';
 import type { BodyMasks, WriteCheck } from '../../masking/body/port.ts';
 import { MaskError } from '../../masking/errors.ts';
-import { rewrite } from './answers.ts';
+import type { CountMask } from '../../masking/port.ts';
+import type { TurnParticipant } from '../../session/turn.ts';
+import { type AnswerRules, rewrite } from './answers.ts';
 import { HttpRefused } from './core/errors.ts';
-import { eachField, field } from './core/headers.ts';
+import { field } from './core/headers.ts';
 import type {
   Exchange,
   ForwardRequest,
   HeaderFields,
-  HttpSession,
   Outcome,
+  RequestHead,
   ResponseHead,
   Rewritten,
   UpstreamPool,
   UpstreamTarget,
 } from './core/port.ts';
+import type { Concealer } from './credentials/conceal.ts';
 import type { SignIn } from './credentials/sign-in.ts';
 import { laneError } from './errors.ts';
-import { maskRefused } from './masks.ts';
+import { maskRefused, type ScopeMasks } from './masks.ts';
 import type { AskedRequest } from './port.ts';
 import type { BodyCapture, SessionRecord } from './record.ts';
-import { signedFields } from './requests.ts';
+import { requestFields, signedFields } from './requests.ts';
 import type { HttpPorts } from './session.ts';
 import { targetHost } from './understand.ts';
 import type { Verdict } from './verdict.ts';
@@ -30,14 +35,14 @@ import type { Verdict } from './verdict.ts';
 /** A request that may go on. */
 export interface Passing {
   readonly ports: HttpPorts;
-  readonly session: HttpSession;
   readonly record: SessionRecord;
   readonly exchange: Exchange;
   readonly asked: AskedRequest;
+  /** Whole; undefined: it streams, where there is one. */
+  readonly body: Buffer | undefined;
   readonly verdict: Verdict;
   readonly signIn: SignIn;
-  /** Of the client, as they go on. */
-  readonly fields: HeaderFields;
+  readonly masks: ScopeMasks;
   /** People have approved it. */
   readonly approved: boolean;
 }
@@ -52,53 +57,16 @@ const AGAIN_BYTES = 1_048_576;
  * @returns whether the target answered. @throws RecorderError, and nothing was sent; HttpRefused
  */
 export async function pass(passing: Passing): Promise<boolean> {
-  const { ports, session, record, exchange, signIn, verdict } = passing;
+  const { record, exchange, signIn } = passing;
   record.used(signIn);
-  await recorded(passing);
-  const { answers: masks, writes } = await ports.masksOf(session.scope, session.connection);
-  const started = performance.now();
-  const counts = new Map<string, number>();
-  const state: State = { counts, headMicros: undefined, headers: undefined, result: undefined, again: false };
-  const sending = sendingOf(passing, { masks, writes }, state, started);
-  const { request, captured } = sending;
-  const outcome =
-    exchange.head.upgrade === undefined ? await exchange.forward(request) : await upgrade(passing, masks, request);
-  const result = state.result?.end() ?? '';
-  const members = (captured?.end() ?? '') + result;
-  record.ended(exchange.seq, outcomeOf(outcome, state, started), members);
-  // The end of what changed something is on disk soon; nothing waits for it.
-  if (!SAFE.has(verdict.command.statements[0]?.method ?? '')) {
-    record.stream.sync().catch((error: unknown) => session.recordFailed(asError(error)));
-  }
-  return state.headMicros !== undefined;
-}
-
-/** What is known of an answer as it goes by. */
-interface State {
-  readonly counts: Map<string, number>;
-  headMicros: number | undefined;
-  headers: Readonly<Record<string, string>> | undefined;
-  result: BodyCapture | undefined;
-  /** It was sent a second time already. */
-  again: boolean;
-}
-
-/** Handed to the kernel, one write for all that are recorded in this turn; and on disk where something changes by it. */
-function recorded({ ports, session, record, exchange, approved }: Passing): Promise<void> {
-  const { method, upgrade } = exchange.head;
-  const needsSync = ports.syncReads || approved || upgrade !== undefined || !SAFE.has(method);
-  return new Promise((resolve, reject) => {
-    ports.turn.schedule({
-      stream: record.stream,
-      needsSync,
-      hold() {},
-      forward: resolve,
-      recordFailed(error) {
-        session.recordFailed(error);
-        reject(error);
-      },
-    });
-  });
+  const sending = new Sending(passing);
+  await sending.recorded();
+  const request = sending.outgoing();
+  const outcome = await (exchange.head.upgrade === undefined
+    ? exchange.forward(request)
+    : upgrade(passing, passing.masks.answers, request));
+  sending.ended(outcome);
+  return sending.answered;
 }
 
 /** One object for as long as nothing of it changes: pools are found by it without a look at what it says. */
@@ -122,79 +90,183 @@ function targetOf(connection: CompiledConnection, signIn: SignIn): UpstreamTarge
   return made;
 }
 
-function sendingOf(
-  of: Passing,
-  { masks, writes }: { readonly masks: BodyMasks; readonly writes: WriteCheck | undefined },
-  state: State,
-  started: number,
-): { readonly request: ForwardRequest; readonly captured: BodyCapture | undefined } {
-  const { session, record, exchange, asked, verdict, signIn, fields } = of;
-  const { head, seq } = exchange;
-  const { limits } = verdict.decision;
-  const { http } = session.connection;
-  const pool = of.ports.upstreams.pool(targetOf(session.connection, signIn));
-  const captured = asked.body === undefined && head.hasBody ? record.capture(seq, 'request', head.headers) : undefined;
-  const durationMs = limits.maxDurationMs;
-  const deadline = Date.now() + (durationMs ?? Number.MAX_SAFE_INTEGER / 2);
+/**
+ * One request on its way, its answer on its way back, and what the record is to say of them. A class for the sake of speed: one object is
+ * the participant of its turn and the rules for its answer.
+ */
+class Sending implements TurnParticipant, AnswerRules {
+  readonly stream: RecordStream;
+  readonly needsSync: boolean;
+  readonly connection: CompiledConnection;
+  readonly request: RequestHead;
+  readonly masks: BodyMasks;
+  readonly limits: EffectiveLimits;
+  readonly count: CountMask;
+  concealer: Concealer | undefined;
+  deadline = Number.POSITIVE_INFINITY;
+  readonly #of: Passing;
+  #release: () => void = () => {};
+  #fail: (error: Error) => void = () => {};
+  #started = 0;
+  #masked: Map<string, number> | undefined;
+  #headMicros: number | undefined;
+  #headers: string | undefined;
+  #captured: BodyCapture | undefined;
+  #result: BodyCapture | undefined;
 
-  const looked =
-    asked.body === undefined && head.hasBody ? writes?.stream(field(head.headers, 'content-type')) : undefined;
-  function passing(chunk: Buffer): void {
-    try {
-      looked?.write(chunk);
-    } catch (error) {
-      throw error instanceof MaskError ? maskRefused(error, 422) : error;
-    }
-    captured?.take(chunk);
+  constructor(of: Passing) {
+    const { ports, record, exchange, verdict, masks, approved } = of;
+    const { method, upgrade } = exchange.head;
+    this.#of = of;
+    this.stream = record.stream;
+    this.needsSync = ports.syncReads || approved || upgrade !== undefined || !SAFE.has(method);
+    this.connection = exchange.session.connection;
+    this.request = exchange.head;
+    this.masks = masks.answers;
+    this.limits = verdict.decision.limits;
+    this.count = masks.answers.empty ? nothingCounted : (name) => this.#count(name);
   }
 
-  function answered(answer: ResponseHead, by: SignIn): Rewritten {
-    const rewritten = rewrite(answer, {
-      ...{ connection: session.connection, request: head, masks, limits, deadline },
-      count: (name) => state.counts.set(name, (state.counts.get(name) ?? 0) + 1),
-      concealer: by.concealer,
-      respond:
-        asked.dialect?.respond === undefined ? undefined : (seen) => asked.dialect?.respond?.(seen, session.scope),
+  #count(name: string): void {
+    this.#masked ??= new Map();
+    this.#masked.set(name, (this.#masked.get(name) ?? 0) + 1);
+  }
+
+  /** Handed to the kernel, one write for all that are recorded in this turn; and on disk where something changes by it. */
+  recorded(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#release = resolve;
+      this.#fail = reject;
+      this.#of.ports.turn.schedule(this);
     });
-    const { headers } = rewritten.head;
-    state.headMicros = (performance.now() - started) * 1000;
-    state.headers = recordedHeaders(eachField(headers), 'response');
-    const result = record.capture(seq, 'result', headers);
-    state.result = result;
-    const limit = rewritten.sent;
+  }
+
+  hold(): void {}
+
+  forward(): void {
+    this.#release();
+  }
+
+  recordFailed(error: Error): void {
+    this.#of.exchange.session.recordFailed(error);
+    this.#fail(error);
+  }
+
+  /** The target answered. */
+  get answered(): boolean {
+    return this.#headMicros !== undefined;
+  }
+
+  /** What goes to the target now. */
+  outgoing(): ForwardRequest {
+    const { ports, asked, body, signIn, masks } = this.#of;
+    const { connection, request, limits } = this;
+    const { responseTimeoutMs } = connection.http;
+    const { maxDurationMs } = limits;
+    this.#started = performance.now();
+    if (maxDurationMs !== undefined) this.deadline = Date.now() + maxDurationMs;
+    const fields = requestFields(request, connection, signIn, masks.answers, asked.dialect !== undefined);
+    const pool = ports.upstreams.pool(targetOf(connection, signIn));
     return {
-      ...rewritten,
-      sent: (chunk) => {
-        limit?.(chunk);
-        result?.take(chunk);
-      },
+      pool,
+      host: targetHost(connection),
+      headers: signedFields(fields, signIn),
+      body,
+      passing: body === undefined && request.hasBody ? this.#passing(masks.writes) : undefined,
+      // Without a token that could be fetched anew nothing has to be waited for.
+      respond:
+        signIn.reject === undefined
+          ? (answer) => this.#rewritten(answer, signIn)
+          : (answer) => this.#respond(answer, fields, pool),
+      headersTimeoutMs: maxDurationMs === undefined ? responseTimeoutMs : Math.min(responseTimeoutMs, maxDurationMs),
+      bodyTimeoutMs: maxDurationMs,
     };
   }
 
-  async function respond(answer: ResponseHead): Promise<Rewritten> {
-    const fresh = answer.status === 401 ? await withFreshToken(of, pool) : undefined;
-    if (fresh === undefined) return answered(answer, signIn);
+  /** Looks at a body that streams. */
+  #passing(writes: WriteCheck | undefined): ((chunk: Buffer) => void) | undefined {
+    const { record, exchange } = this.#of;
+    const { headers } = this.request;
+    const captured = record.capture(exchange.seq, 'request', headers);
+    const looked = writes?.stream(field(headers, 'content-type'));
+    this.#captured = captured;
+    if (captured === undefined && looked === undefined) return undefined;
+    return (chunk) => {
+      try {
+        looked?.write(chunk);
+      } catch (error) {
+        throw error instanceof MaskError ? maskRefused(error, 422) : error;
+      }
+      captured?.take(chunk);
+    };
+  }
+
+  respond(answer: ResponseHead): ReturnType<AnswerRules['respond']> {
+    const { asked, exchange } = this.#of;
+    return asked.dialect?.respond?.(answer, exchange.session.scope);
+  }
+
+  #rewritten(answer: ResponseHead, by: SignIn): Rewritten {
+    const { record, exchange } = this.#of;
+    this.concealer = by.concealer;
+    const { head, transform, keepsLength, trailers, sent: limit } = rewrite(answer, this);
+    this.#headMicros = (performance.now() - this.#started) * 1000;
+    this.#headers = recordedHeaders(head.headers, 'response');
+    const result = record.capture(exchange.seq, 'result', head.headers);
+    this.#result = result;
+    return { head, transform, keepsLength, trailers, sent: both(limit, result) };
+  }
+
+  async #respond(answer: ResponseHead, fields: HeaderFields, pool: UpstreamPool): Promise<Rewritten> {
+    const { signIn, record } = this.#of;
+    const fresh = answer.status === 401 ? await withFreshToken(this.#of, fields, pool) : undefined;
+    if (fresh === undefined) return this.#rewritten(answer, signIn);
     record.used(fresh.signIn);
-    const { sent, ...made } = answered(fresh.answer, fresh.signIn);
+    const { sent, ...made } = this.#rewritten(fresh.answer, fresh.signIn);
     const body = whole(fresh.answer.body, made);
     // What it throws refuses the answer, of which nothing went out.
     sent?.(body);
     return { ...made, body };
   }
 
-  return {
-    captured,
-    request: {
-      pool,
-      host: targetHost(session.connection),
-      headers: signedFields(fields, signIn),
-      ...(asked.body === undefined ? {} : { body: asked.body }),
-      ...(captured === undefined && looked === undefined ? {} : { passing }),
-      // Without a token that could be fetched anew nothing has to be waited for.
-      respond: signIn.reject === undefined ? (answer) => answered(answer, signIn) : respond,
-      headersTimeoutMs: Math.min(http.responseTimeoutMs, durationMs ?? http.responseTimeoutMs),
-      ...(durationMs === undefined ? {} : { bodyTimeoutMs: durationMs }),
-    },
+  /** Records how it ended. */
+  ended(outcome: Outcome): void {
+    const { record, exchange } = this.#of;
+    const result = this.#result?.end() ?? '';
+    const members = (this.#captured?.end() ?? '') + result;
+    record.ended(exchange.seq, this.#outcome(outcome), members);
+    // The end of what changed something is on disk soon; nothing waits for it.
+    if (!SAFE.has(this.request.method)) {
+      const { session } = exchange;
+      record.stream.sync().catch((error: unknown) => session.recordFailed(asError(error)));
+    }
+  }
+
+  #outcome({ status, report, responseBytes, requestBytes }: Outcome): ExchangeOutcome {
+    return {
+      status,
+      code: report?.code,
+      bytes: responseBytes,
+      requestBytes,
+      headers: this.#headers,
+      durationMicros: (performance.now() - this.#started) * 1000,
+      headMicros: this.#headMicros,
+      masked: this.#masked,
+    };
+  }
+}
+
+const nothingCounted: CountMask = () => {};
+
+function both(
+  limit: ((chunk: Buffer) => void) | undefined,
+  result: BodyCapture | undefined,
+): ((chunk: Buffer) => void) | undefined {
+  if (result === undefined) return limit;
+  if (limit === undefined) return (chunk) => result.take(chunk);
+  return (chunk) => {
+    limit(chunk);
+    result.take(chunk);
   };
 }
 
@@ -211,11 +283,12 @@ function whole(body: Buffer, { transform }: Rewritten): Buffer {
  * Undefined: its answer stands.
  */
 async function withFreshToken(
-  { ports, session, exchange, signIn, fields }: Passing,
+  { ports, exchange, signIn }: Passing,
+  fields: HeaderFields,
   pool: UpstreamPool,
 ): Promise<{ readonly answer: ResponseHead & { readonly body: Buffer }; readonly signIn: SignIn } | undefined> {
   signIn.reject?.();
-  const { head } = exchange;
+  const { head, session } = exchange;
   if (!SAFE.has(head.method) || head.hasBody || head.upgrade !== undefined) return undefined;
   try {
     const fresh = await ports.signIns.of(session.connection, exchange);
@@ -242,20 +315,6 @@ async function upgrade({ exchange, signIn }: Passing, masks: BodyMasks, request:
       before = Buffer.from(bytes.subarray(Math.max(0, bytes.length - concealer.longest)));
     },
   });
-}
-
-function outcomeOf(outcome: Outcome, { counts, headMicros, headers }: State, started: number): ExchangeOutcome {
-  const { status, report, responseBytes: bytes, requestBytes } = outcome;
-  return {
-    status,
-    bytes,
-    requestBytes,
-    durationMicros: (performance.now() - started) * 1000,
-    ...(report === undefined ? {} : { code: report.code }),
-    ...(headMicros === undefined ? {} : { headMicros }),
-    ...(headers === undefined ? {} : { headers }),
-    ...(counts.size === 0 ? {} : { masked: counts }),
-  };
 }
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

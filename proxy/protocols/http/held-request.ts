@@ -63,6 +63,8 @@ export interface HeldInit {
   /** As they go to the target, without the credential. */
   readonly headers: HeaderFields;
   readonly asked: AskedRequest;
+  /** Whole; undefined: there is none. */
+  readonly body: Buffer | undefined;
   readonly verdict: Verdict;
   readonly requirements: readonly ApprovalRequirement[];
   readonly masks: BodyMasks;
@@ -72,13 +74,13 @@ export interface HeldInit {
 export function heldRequest(init: HeldInit): HeldCommand {
   const { session, headers, asked, verdict, requirements } = init;
   const { connection } = session;
-  const body = asked.dialect?.approved ?? asked.body;
+  const body = asked.dialect?.approved ?? init.body;
   return {
     connection,
     subject: session.identity.subject,
     sessionId: session.id,
     target: { host: targetHost(connection) },
-    text: asked.command.text,
+    text: asked.text,
     values: body === undefined || body.length === 0 ? [] : [{ format: isUtf8(body) ? 'text' : 'binary', bytes: body }],
     settings: settingsOf(headers, asked.dialect?.incidental),
     requirements,
@@ -93,27 +95,24 @@ export function heldRequest(init: HeldInit): HeldCommand {
  */
 function fingerprintOf(
   { scope }: HttpSession,
-  { command, decision }: Verdict,
-  { dialect }: AskedRequest,
+  { decision }: Verdict,
+  { text, dialect }: AskedRequest,
 ): string | undefined {
   if (decision.reuse === 'never' || needsBody(scope)) return undefined;
   if (dialect !== undefined && decision.reuse !== 'shape') return undefined;
-  return digest(command.text);
+  return digest(text);
 }
 
-function present({ headers, asked, verdict, masks, session }: HeldInit): Presentation {
+function present({ headers, asked, body, verdict, masks, session }: HeldInit): Presentation {
   const redactions = new Set<string>();
   const hidden = (text: string): string => masks.text(text, (name) => redactions.add(name));
-  const text = hidden(asked.command.text);
+  const text = hidden(asked.text);
   const fields = Object.entries(settingsOf(headers, asked.dialect?.incidental)).map(
     ([name, value]) => `${name.slice('header.'.length)}: ${hidden(value)}`,
   );
-  const display = [
-    text,
-    ...fields,
-    '',
-    bodyText(asked.dialect?.approved ?? asked.body, headers, masks, redactions),
-  ].join('\n');
+  const display = [text, ...fields, '', bodyText(asked.dialect?.approved ?? body, headers, masks, redactions)].join(
+    '\n',
+  );
   const bytes = Buffer.byteLength(display);
   if (bytes > MOST_SHOWN) throw new HttpRefused(laneError('SPE109', MOST_SHOWN));
   return {

@@ -16,11 +16,11 @@ export interface ScopeMasks {
   readonly writes: WriteCheck | undefined;
 }
 
-/** Made once, with the keys that it needs. @throws CredentialError */
-export type MasksOf = (scope: PolicyScope, connection: CompiledConnection) => Promise<ScopeMasks>;
+/** Made once, with the keys that it needs: waited for by the first request alone. @throws CredentialError */
+export type MasksOf = (scope: PolicyScope, connection: CompiledConnection) => ScopeMasks | Promise<ScopeMasks>;
 
 export function createMasksOf(credentials: CredentialSource): MasksOf {
-  const made = new WeakMap<PolicyScope, Promise<ScopeMasks>>();
+  const made = new WeakMap<PolicyScope, ScopeMasks | Promise<ScopeMasks>>();
   return (scope, connection) => {
     const known = made.get(scope);
     if (known !== undefined) return known;
@@ -29,8 +29,11 @@ export function createMasksOf(credentials: CredentialSource): MasksOf {
       return { answers, writes: answers.empty ? undefined : createWriteCheck(scope.masks, keys) };
     });
     made.set(scope, making);
-    // A key that could not be read a moment ago may be there for the next request.
-    making.catch(() => made.delete(scope));
+    making.then(
+      (masks) => made.set(scope, masks),
+      // A key that could not be read a moment ago may be there for the next request.
+      () => made.delete(scope),
+    );
     return making;
   };
 }

@@ -5,8 +5,11 @@ import type { LaneReport } from './errors.ts';
 
 /** A request that was understood: what policy decides on, and what goes with it. */
 export interface AskedRequest {
+  /** Of the command. */
+  readonly text: string;
+  /** Made when it is asked for, where the text is enough for most. */
   readonly command: HttpCommand;
-  /** Read already; undefined: it streams. */
+  /** Read already in order to understand it; undefined: it streams. */
   readonly body: Buffer | undefined;
   /** How it is answered where it is spoken otherwise than in plain HTTP. */
   readonly dialect?: SpokenRequest;
@@ -23,7 +26,7 @@ export interface Dialect {
    * Reads the body and says what it means. Called again when policy has changed before it was decided on.
    * @throws HttpRefused; the signal's reason
    */
-  understand(exchange: Exchange): Promise<AskedRequest>;
+  understand(exchange: Exchange): AskedRequest | Promise<AskedRequest>;
 }
 
 /** One request of a dialect. */

@@ -4,11 +4,8 @@ import { createUpstreams } from './core/upstream/pools.ts';
 import { createSignIns } from './credentials/sign-in.ts';
 import { createHttpApplication } from './lane.ts';
 import { createMasksOf } from './masks.ts';
-import { mcp } from './mcp/dialect.ts';
-import type { Dialect } from './port.ts';
-
-/** What is spoken in bodies of HTTP. */
-const DIALECTS: readonly Dialect[] = [mcp];
+import { createBoundMcp } from './mcp/bound.ts';
+import { createVerdicts } from './verdicts.ts';
 
 /** The HTTP lane of a process. */
 export function createHttpProtocol(context: LaneContext): Lane {
@@ -31,7 +28,8 @@ export function createHttpProtocol(context: LaneContext): Lane {
       signIns,
       upstreams,
       masksOf: createMasksOf(credentials),
-      dialects: DIALECTS,
+      verdicts: createVerdicts(),
+      dialects: [createBoundMcp()],
     }),
   );
   return {

@@ -21,7 +21,7 @@ import {
 import type { RecordStream } from '../../../record/port.ts';
 import type { ApprovalTicket } from '../../ports.ts';
 import { createResultCapture, type ResultCapture } from '../../recording/result-capture.ts';
-import { eachField, field } from './core/headers.ts';
+import { field } from './core/headers.ts';
 import type { HeaderFields, HttpSession, RequestHead } from './core/port.ts';
 import type { SignIn } from './credentials/sign-in.ts';
 import type { LaneReport } from './errors.ts';
@@ -68,6 +68,13 @@ export function createSessionRecord({ id, stream, connection }: HttpSession): Se
   const { level, maxResponseBytes } = connection.audit;
   const credentials = new Set<string>();
 
+  /** Requests of a client that have the same fields share them. */
+  let last: { readonly fields: HeaderFields; readonly shown: string } | undefined;
+  function headersOf(fields: HeaderFields): string {
+    if (last?.fields !== fields) last = { fields, shown: recordedHeaders(fields, 'request') };
+    return last.shown;
+  }
+
   function capture(seq: number, of: 'request' | 'result', headers: HeaderFields): BodyCapture | undefined {
     if (level !== 'Full') return undefined;
     const type = of === 'request' ? 'request.chunk' : 'result.chunk';
@@ -86,12 +93,7 @@ export function createSessionRecord({ id, stream, connection }: HttpSession): Se
     received(seq, verdict, { head, text, host, body }) {
       const { method, target, version, headers, contentLength, upgrade } = head;
       const facts = exchangeFragment(
-        {
-          ...{ method, host, target, version },
-          headers: recordedHeaders(eachField(headers), 'request'),
-          ...(contentLength === undefined ? {} : { length: contentLength }),
-          ...(upgrade === undefined ? {} : { upgrade }),
-        },
+        { method, host, target, version, headers: headersOf(headers), length: contentLength, upgrade },
         level,
       );
       const shown = textFragment(text, level, asWritten) + (verdict?.recordMembers ?? '') + facts;

@@ -1,6 +1,6 @@
 import type { CompiledConnection } from '../../../policy/bundle.ts';
 import type { BodyMasks } from '../../masking/body/port.ts';
-import { filterFields, withField } from './core/headers.ts';
+import { filterFields, withField, withoutFields } from './core/headers.ts';
 import type { HeaderFields, RequestHead } from './core/port.ts';
 import type { SignIn } from './credentials/sign-in.ts';
 
@@ -18,18 +18,20 @@ export function requestFields(
   spoken: boolean,
 ): HeaderFields {
   let fields = head.headers;
-  if (http.cookies === 'Remove') fields = filterFields(fields, (name) => name !== 'cookie');
+  if (http.cookies === 'Remove') fields = withoutFields(fields, COOKIES);
   const { field, concealer } = signIn;
   const own = field?.name ?? credential.httpHeader?.name.toLowerCase();
-  if (own !== undefined) fields = filterFields(fields, (name) => name.replaceAll('_', '-') !== own);
+  if (own !== undefined)
+    fields = filterFields(fields, (name) => name !== own && (!name.includes('_') || name.replaceAll('_', '-') !== own));
   if (concealer !== undefined || spoken) {
     // A part of a secret cannot be known; nor can one that is compressed, in an answer or in the frames of a WebSocket.
-    fields = filterFields(fields, (name) => !PARTIAL.has(name));
+    fields = withoutFields(fields, PARTIAL);
     fields = withField(fields, 'accept-encoding', 'identity');
   }
   return masks.empty ? fields : masks.request(fields);
 }
 
+const COOKIES: ReadonlySet<string> = new Set(['cookie']);
 const PARTIAL: ReadonlySet<string> = new Set([
   'a-im',
   'if-range',

@@ -7,6 +7,7 @@ import { type LaneReport, laneError } from './errors.ts';
 import type { MasksOf } from './masks.ts';
 import type { Dialect } from './port.ts';
 import { createSessionRecord, type SessionRecord } from './record.ts';
+import type { Verdicts } from './verdicts.ts';
 
 /** What the lane needs of its process. */
 export interface HttpPorts
@@ -16,6 +17,7 @@ export interface HttpPorts
   > {
   readonly signIns: SignIns;
   readonly masksOf: MasksOf;
+  readonly verdicts: Verdicts;
   readonly upstreams: Upstreams;
   /** Tried in order: the first that speaks a request understands it. */
   readonly dialects: readonly Dialect[];

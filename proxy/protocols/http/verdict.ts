@@ -1,5 +1,4 @@
 import type { CompiledConnection, PermissionRow } from '../../../policy/bundle.ts';
-import type { HttpCommand } from '../../../policy/command.ts';
 import type { Decision } from '../../../policy/decision.ts';
 import { tupleWords } from '../../../policy/words.ts';
 import { decisionFragment } from '../../../record/events.ts';
@@ -7,7 +6,6 @@ import { type LaneReport, laneError, ruleNames } from './errors.ts';
 
 /** What policy says of one request now. */
 export interface Verdict {
-  readonly command: HttpCommand;
   readonly decision: Decision;
   /** Undefined: it may go on, once people agreed where they have to. */
   readonly denial: LaneReport | undefined;
@@ -18,14 +16,12 @@ export interface Verdict {
 
 /** @param permitted what the subject may do here at all, for whoever is denied */
 export function createVerdict(
-  command: HttpCommand,
   decision: Decision,
   connection: CompiledConnection,
   permitted: () => readonly PermissionRow[],
 ): Verdict {
   const denial = decision.verdict === 'Deny' ? denialOf(decision, connection, permitted) : undefined;
   return {
-    command,
     decision,
     denial,
     needsApproval: denial === undefined && decision.verdict === 'RequireApproval',

@@ -15,6 +15,9 @@ import { websocketToken } from './upstream/headers.ts';
 /** Longest body of a request, in bytes: the API server's own limit (k8s.io/apiserver, MaxRequestBodyBytes). */
 const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
+/** What an answer to a plain request would be of no use to. Of a proxied one nobody could say what passes. */
+const STREAMS = /^(websocket|spdy\b)/i;
+
 /** What the Kubernetes lane does with the requests that come to it. */
 export function createKubernetesApplication(ports: KubernetesPorts): HttpApplication {
   async function handle(exchange: Exchange): Promise<void> {
@@ -22,6 +25,10 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
     const info = parseRequestInfo(head);
     if ('refusal' in info) return refuseUnread(exchange, ports, kubernetesError('SPL008', info.refusal), info.refusal);
     const kind = streamKind(info);
+    if (kind === undefined && STREAMS.test(head.upgrade ?? '')) {
+      const why = `a connection of ${head.upgrade} is carried for exec, attach and port-forward of pods alone`;
+      return refuseUnread(exchange, ports, kubernetesError('SPL008', why), why, statusObject(info));
+    }
     // The body of a stream begins once it is one.
     const body = kind === undefined ? await bodyOf(exchange) : undefined;
     const understanding = understand(
@@ -45,7 +52,7 @@ export function createKubernetesApplication(ports: KubernetesPorts): HttpApplica
       } catch (error) {
         const report = reportOf(error);
         if (report.code.startsWith('SPR')) exchange.session.recordFailed(asError(error));
-        else if (!exchange.signal.aborted && report.code === 'SPL015')
+        else if (!exchange.signal.aborted && (report.code === 'SPL015' || report.code.startsWith('SPU')))
           ports.failed(exchange.session.id, 'a request could not be carried out', asError(error));
         if (exchange.answered || exchange.signal.aborted) throw error;
         await answerRefusal(exchange, report, undefined);

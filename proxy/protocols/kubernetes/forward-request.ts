@@ -29,6 +29,8 @@ export interface ForwardingContext {
   readonly auditID: string;
   readonly ports: KubernetesPorts;
   refine(understanding: Understanding): Promise<Understanding>;
+  /** Why what it became cannot be forwarded under the masks in force. */
+  unmaskable(understanding: Understanding): Promise<KubernetesReport | undefined>;
 }
 
 export interface Forwarding {
@@ -150,6 +152,14 @@ export function createForwarding(context: ForwardingContext): Forwarding {
         headersTimeoutMs: 0,
         onBegin: long.began,
       });
+      const { report } = outcome;
+      if (report?.code.startsWith('SPU')) {
+        ports.failed(
+          session.id,
+          'the API server did not answer a request',
+          new Error(`${report.code} ${report.message}`),
+        );
+      }
       const code = ours?.code ?? long.ended?.code ?? outcome.report?.code;
       end({
         ...(outcome.status === 0 ? {} : { status: outcome.status }),
@@ -198,7 +208,8 @@ export function createForwarding(context: ForwardingContext): Forwarding {
   async function decideAnew(): Promise<Understanding | undefined> {
     const refined = await context.refine(understanding);
     const allowed = judge(session, refined.command).decision.verdict === 'Allow' && refined.refused === undefined;
-    return allowed && refined.body?.pinned === true ? refined : undefined;
+    if (!allowed || refined.body?.pinned !== true) return undefined;
+    return (await context.unmaskable(refined)) === undefined ? refined : undefined;
   }
 
   async function answerWrite(

@@ -1,19 +1,25 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { KubernetesCommand } from '../../../policy/command.ts';
+import type { MaskPlan } from '../../../policy/masking.ts';
+import { covers } from '../../approval/holding.ts';
 import type { BundleSource } from '../../ports.ts';
 import type { HttpReport } from '../http/core/errors.ts';
-import type { AnswerControl, Exchange } from '../http/core/port.ts';
+import type { AnswerControl, Exchange, HttpSession } from '../http/core/port.ts';
 import { judge } from './admission/admit.ts';
 import type { Verdict } from './admission/verdict.ts';
-import { type KubernetesReport, kubernetesError } from './errors.ts';
+import { type KubernetesReport, kubernetesError, Refused } from './errors.ts';
 import { watchEnd } from './status.ts';
+import { streamError } from './streams/errors.ts';
 
 /**
- * Answers that go on: watches, logs that are followed. A change of policy applies to them when it comes, not when they happen to end. What
- * is not allowed any more ends with an event that says why; what may be masked another way now ends too, and its client begins anew where
- * it was, as it does when an API server ends a watch.
+ * What goes on: watches, logs that are followed, commands, forwarded ports. A change of policy applies to them when it comes, not when they
+ * happen to end. What is not allowed any more ends and says why; what may be masked another way now ends too, and the client of a watch
+ * begins anew where it was, as it does when an API server ends one.
  */
 export interface LongRequests {
   begin(request: LongRequestInit): LongRequest;
+  /** A stream that was admitted, until it is closed. */
+  follow(stream: FollowedInit): Followed;
   /** The bundle in force is another: every answer under way is judged again. */
   changed(): void;
   close(): void;
@@ -23,6 +29,19 @@ export interface LongRequestInit {
   readonly exchange: Exchange;
   readonly command: KubernetesCommand;
   readonly verdict: Verdict;
+}
+
+export interface FollowedInit {
+  readonly session: HttpSession;
+  readonly verdict: Verdict;
+  /** Why it cannot be carried under masks, in words that complete "denied: …". */
+  readonly unmaskable: (masks: MaskPlan) => string | undefined;
+}
+
+export interface Followed {
+  /** Fires once policy does not allow it any more; the reason is a `Refused`. */
+  readonly withdrawn: AbortSignal;
+  close(): void;
 }
 
 export interface LongRequest {
@@ -50,6 +69,30 @@ export function createLongRequests(bundles: Pick<BundleSource, 'onChange'>): Lon
   return {
     changed,
     close: unsubscribe,
+    follow({ session, verdict, unmaskable }) {
+      const withdrawing = new AbortController();
+      const { content } = session.scope.masks;
+      const entry = {
+        look(): void {
+          // A session that has lost its right to be here ends with all that is in it.
+          if (session.refresh() !== undefined) return;
+          const why = whyNoMore(judge(session, verdict.command), verdict) ?? unmasked(session.scope.masks);
+          if (why === undefined) return;
+          open.delete(entry);
+          withdrawing.abort(new Refused(why));
+        },
+      };
+      /** What it shows is masked as it was when it began. */
+      function unmasked(masks: MaskPlan): KubernetesReport | undefined {
+        const why = unmaskable(masks);
+        if (why !== undefined) return streamError('SPL107', why);
+        return isDeepStrictEqual(masks.content, content)
+          ? undefined
+          : streamError('SPL107', 'what is masked has changed', { hint: 'Run it again.' });
+      }
+      open.add(entry);
+      return { withdrawn: withdrawing.signal, close: () => void open.delete(entry) };
+    },
     begin({ exchange, command, verdict }) {
       const { session } = exchange;
       const watches = command.statements.some(({ verb }) => verb === 'watch');
@@ -109,6 +152,17 @@ export function createLongRequests(bundles: Pick<BundleSource, 'onChange'>): Lon
       };
     },
   };
+}
+
+/** Why a stream may not go on; undefined: it may. What people agreed to goes on for as long as nobody else has to agree. */
+function whyNoMore(now: Verdict, { decision }: Verdict): KubernetesReport | undefined {
+  if (now.denial !== undefined) {
+    const { message, detail, hint } = now.denial;
+    return streamError('SPL107', message, { hint, ...(detail === undefined ? {} : { detail }) });
+  }
+  return covers(decision.requirements, now.decision.requirements)
+    ? undefined
+    : streamError('SPL107', 'it needs approval now', { hint: 'Ask again.' });
 }
 
 const httpReport = ({ code, status, message, hint }: KubernetesReport): HttpReport => ({ code, status, message, hint });

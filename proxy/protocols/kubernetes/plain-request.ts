@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto';
+import { MaskError } from '../../masking/errors.ts';
 import { field } from '../http/core/headers.ts';
 import type { Exchange, HeaderFields, UpstreamPool } from '../http/core/port.ts';
 import { type AskedRequest, admitRequest } from './admission/admit.ts';
 import { type KubernetesReport, reportOf } from './errors.ts';
 import { ASK_BYTES, createForwarding } from './forward-request.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
+
 import type { ObjectMasks } from './masking/port.ts';
 import type { SubjectMasks } from './masks.ts';
 import type { AskApiServer, Understanding } from './meaning/port.ts';
+import { isCustom } from './meaning/scale.ts';
 import { present } from './present.ts';
 import { differenceOf } from './preview-text.ts';
 import { createRequestRecord, type RequestRecord } from './record.ts';
@@ -74,9 +77,13 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
       settings: { 'content-type': contentType ?? '' },
     },
     signal: exchange.signal,
-    async unmaskable() {
-      if (body === undefined || body.length === 0) return undefined;
-      const error = (await masksNow()).objects.write(body, contentType, info);
+    needsOutcome: async () => mayReveal((await masksNow()).objects, info),
+    async unmaskable(current) {
+      const { objects } = await masksNow();
+      // What is forwarded, which is JSON where YAML came.
+      const { bytes = body, contentType: type = contentType } = current.body ?? {};
+      const written = bytes === undefined || bytes.length === 0 ? undefined : objects.write(bytes, type, info);
+      const error = written ?? objects.selects(info) ?? revealed(current, objects, bytes);
       return error === undefined ? undefined : { ...reportOf(error), status: 403, reason: 'Forbidden' };
     },
     async present(verdict, current) {
@@ -102,6 +109,7 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
   const forwarding = createForwarding({
     ...{ exchange, understanding, body, object, record, pool, identity, auditID, ports },
     refine: asked.refine,
+    unmaskable: asked.unmaskable,
   });
   await ('answer' in admission ? forwarding.passOn(admission.answer) : forwarding.forward(admission.admitted));
 
@@ -127,6 +135,27 @@ export async function handleRequest(request: PlainRequest, ports: KubernetesPort
     await written.sync();
     await answerRefusal(exchange, report, object);
   }
+}
+
+/**
+ * Whether a patch may take away what a value is masked by. In objects of Kubernetes' own nothing but a JSON patch can, which is read; what
+ * stands where in a custom resource is not known, and a patch of it may give a pair of name and value another name.
+ */
+function mayReveal(objects: ObjectMasks, info: RequestInfo): boolean {
+  return info.verb === 'patch' && isCustom(info) && objects.isAbout(info);
+}
+
+/** Why what a patch makes of its object may show a value that is masked now. */
+function revealed(
+  { info, dryRun, refused }: Understanding,
+  objects: ObjectMasks,
+  sent: Buffer = Buffer.alloc(0),
+): MaskError | undefined {
+  if (refused !== undefined || !mayReveal(objects, info)) return undefined;
+  if (dryRun?.pinned !== true)
+    return new MaskError('SPM013', `a patch of ${info.resource}, whose outcome is not known`);
+  // What could not be read was refused before.
+  return objects.reveals({ ...dryRun, said: JSON.parse(sent.toString('utf8')) }, info);
 }
 
 /** A body as people may read it, under the masks of whoever sent it; undefined where that cannot be told. */

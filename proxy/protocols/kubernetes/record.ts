@@ -18,7 +18,7 @@ import {
 } from '../../../record/exchange-events.ts';
 import type { ApprovalTicket } from '../../ports.ts';
 import { createResultCapture, type ResultCapture } from '../../recording/result-capture.ts';
-import { eachField } from '../http/core/headers.ts';
+import { field } from '../http/core/headers.ts';
 import type { Exchange, HeaderFields } from '../http/core/port.ts';
 import type { RequestRecording } from './admission/admit.ts';
 import type { Verdict } from './admission/verdict.ts';
@@ -88,9 +88,9 @@ export function createRequestRecord(request: RecordedRequest): RequestRecord {
           host: head.authority,
           target: request.target,
           version: head.version,
-          headers: recordedHeaders(eachField(head.headers), 'request'),
-          ...(head.contentLength === undefined ? {} : { length: head.contentLength }),
-          ...(head.upgrade === undefined ? {} : { upgrade: head.upgrade }),
+          headers: recordedHeaders(head.headers, 'request'),
+          length: head.contentLength,
+          upgrade: head.upgrade,
           details,
         },
         level,
@@ -142,8 +142,8 @@ export function createRequestRecord(request: RecordedRequest): RequestRecord {
       const made = createResultCapture(
         (members) => void stream.append('result.chunk', `${fragment},"seq":${seq}${members}`),
       );
-      const of = (name: string): string | undefined => [...eachField(headers)].find(([known]) => known === name)?.[1];
-      made.begin(maxResponseBytes, BODY_ENCODING, bodyReading(of('content-type'), of('content-encoding')));
+      const reading = bodyReading(field(headers, 'content-type'), field(headers, 'content-encoding'));
+      made.begin(maxResponseBytes, BODY_ENCODING, reading);
       capture = made;
       return (chunk) => made.take(chunk, 0, chunk.length);
     },
@@ -152,7 +152,7 @@ export function createRequestRecord(request: RecordedRequest): RequestRecord {
       capture = undefined;
       const outcome: ExchangeOutcome = {
         ...end,
-        ...(headers === undefined ? {} : { headers: recordedHeaders(eachField(headers), 'response') }),
+        ...(headers === undefined ? {} : { headers: recordedHeaders(headers, 'response') }),
         durationMicros: (Date.now() - exchange.startedAt) * 1000,
         details: { kubernetes: { audit: auditEnd(audit.auditID, end.status, Date.now()) } },
       };

@@ -5,11 +5,18 @@ import { encodePath, withQuery } from '../http/core/target.ts';
 import { type AskedRequest, admitRequest } from './admission/admit.ts';
 import { kubernetesError } from './errors.ts';
 import type { KubernetesPorts } from './lane-ports.ts';
+import type { Followed } from './long-requests.ts';
 import type { Understanding } from './meaning/port.ts';
 import { present } from './present.ts';
 import { createRequestRecord } from './record.ts';
 import type { RequestInfo } from './request/request-info.ts';
-import { STREAM_SUBRESOURCES, type StreamAdmission, type StreamAsk, type StreamKind } from './streams/port.ts';
+import {
+  STREAM_SUBRESOURCES,
+  type StreamAdmission,
+  type StreamAsk,
+  type StreamCall,
+  type StreamKind,
+} from './streams/port.ts';
 import { serveStream } from './streams/serve.ts';
 
 /** exec, attach and port-forward of a pod; undefined: it is a plain request. */
@@ -27,6 +34,7 @@ export async function handleStream(
 ): Promise<void> {
   const { head, session } = exchange;
   const { info } = understanding;
+  let followed: Followed | undefined;
   const signIn = await ports.signIns.of(session.connection, exchange.signal);
   const contentType = field(head.headers, 'content-type');
 
@@ -69,14 +77,18 @@ export async function handleStream(
     const admission = await admitRequest(session, ports, asked);
     if ('report' in admission) return { denied: admission.report };
     if ('answer' in admission) return { denied: kubernetesError('SPL015') };
-    const { limits, approval } = admission.admitted;
+    const { limits, approval, verdict } = admission.admitted;
+    // Made of the scope that it was judged by, and told of every later one.
+    followed = ports.long.follow({ session, verdict, unmaskable: ask.unmaskable });
+    const binary = session.scope.masks.binaryOutput;
     const { content } = await masksNow();
     return {
       admitted: {
         seq: exchange.seq,
         limits,
         content,
-        binary: session.scope.masks.binaryOutput,
+        binary,
+        withdrawn: followed.withdrawn,
         granted: approval !== undefined,
         settle(outcome) {
           approval?.grant
@@ -87,7 +99,7 @@ export async function handleStream(
     };
   }
 
-  await serveStream({
+  const call: StreamCall = {
     kind,
     namespace: info.namespace,
     pod: info.name,
@@ -103,7 +115,12 @@ export async function handleStream(
       admit,
       failed: (what, error) => ports.failed(session.id, what, error),
     },
-  });
+  };
+  try {
+    await serveStream(call);
+  } finally {
+    followed?.close();
+  }
 }
 
 /** The same for the same command, whatever carries it: kubectl asks by GET for a WebSocket, and by POST for SPDY. */

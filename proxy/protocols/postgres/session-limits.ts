@@ -5,7 +5,8 @@ import type { LaneSession } from './relay/session-state.ts';
 export function overdue(session: LaneSession, now: number): LaneReport | undefined {
   const { maxSessionDurationMs, idleTimeoutMs } = session.connection.limits;
   // A session with a command under way is not idle, and its idle time begins when that is over.
-  if (session.replies.size > 0 || session.waiting) session.lastActivity = now;
+  if (session.heard || session.replies.size > 0 || session.waiting) session.lastActivity = now;
+  session.heard = false;
   if (now >= session.identity.sessionExpiresAt.getTime()) {
     const report = laneError('SPG014', 'your token has expired', { hint: 'Connect again with a fresh token.' });
     return { ...report, state: '28000' };

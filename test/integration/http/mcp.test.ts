@@ -122,6 +122,35 @@ describe.each([{ json: false }, { json: true }])('MCP, answers as JSON: $json', 
     ]);
   });
 
+  test('a session is of the subject that it was given to', async () => {
+    const began = await g.ask('/mcp', {
+      method: 'POST',
+      headers: { accept: 'application/json, text/event-stream' },
+      body: {
+        ...{ jsonrpc: '2.0', id: 1, method: 'initialize' },
+        params: { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 'test', version: '1' } },
+      },
+    });
+    const id = String(began.headers['mcp-session-id']);
+    const use = async (method: string, token?: string) =>
+      g.ask('/mcp', {
+        method,
+        headers: { accept: 'application/json, text/event-stream', 'mcp-session-id': id },
+        ...(method === 'POST' ? { body: { jsonrpc: '2.0', id: 2, method: 'ping' } } : {}),
+        ...(token === undefined ? {} : { token }),
+      });
+    const tester = await g.token('tester');
+    for (const method of ['POST', 'GET', 'DELETE']) {
+      const refused = await use(method, tester);
+      expect({ method, status: refused.status, body: refused.body }).toEqual({
+        method,
+        status: 404,
+        body: expect.stringContaining('SPJ007'),
+      });
+    }
+    expect((await use('DELETE')).status).toBe(200);
+  });
+
   const DELETE = { jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'delete_customer' } };
   const fields = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' };
   test.each<[string, string, http.OutgoingHttpHeaders, string | object]>([

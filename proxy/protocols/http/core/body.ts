@@ -16,6 +16,8 @@ export interface RequestBody {
   buffer(limit: number): Promise<Buffer>;
   /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
   stream(passing?: (chunk: Buffer) => void): Readable;
+  /** The whole body, where it came with the head and nobody has read of it: nothing more comes. Undefined: it has to be read. */
+  take(): Buffer | undefined;
   /** No piece of it comes any more, for this reason. */
   fail(error: Error): void;
   /** Reads and forgets what is left, so that the connection can carry another request. Only the first call counts. */
@@ -29,13 +31,13 @@ export const NO_BODY: RequestBody = {
   touched: false,
   buffer: async () => Buffer.alloc(0),
   stream: () => Readable.from([]),
+  take: () => undefined,
   fail: () => {},
   discard: () => {},
 };
 
 /** @param begin called before the first byte is asked for, such as to tell the client that it may send */
 export function createRequestBody(incoming: Incoming, begin: () => void): RequestBody {
-  const { source } = incoming;
   let bytes = 0;
   let waitingSince: number | undefined;
   let touched = false;
@@ -53,6 +55,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
   const gone = (): Error => failure ?? new HttpRefused(httpError('SPE020'));
 
   function read(limit: number): Promise<Buffer> {
+    const { source } = incoming;
     return new Promise((resolve, reject) => {
       const chunks: Buffer[] = [];
       const settle = (): void => {
@@ -88,6 +91,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
   }
 
   function open(passing?: (chunk: Buffer) => void): Readable {
+    const { source } = incoming;
     const stream = new Readable({
       read() {
         start();
@@ -137,7 +141,16 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     return stream;
   }
 
+  function take(): Buffer | undefined {
+    const { whole } = incoming;
+    if (touched || failure !== undefined || whole === undefined) return undefined;
+    touched = true;
+    bytes = whole.length;
+    return whole;
+  }
+
   return {
+    take,
     get bytes() {
       return bytes;
     },
@@ -149,8 +162,12 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     },
     async buffer(limit) {
       if (buffered === undefined) {
-        start();
-        buffered = incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
+        const whole = take();
+        if (whole !== undefined) {
+          // Whoever wants fewer bytes than there are gets none, here as below.
+          buffered = Promise.resolve(whole);
+        } else start();
+        buffered ??= incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
       }
       const body = await buffered;
       if (body.length > limit) throw new HttpRefused(httpError('SPE012', limit));
@@ -174,11 +191,11 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
 
 /** Reads and forgets what is left of a body; whoever sends more than that is not listened to. @param limit in bytes */
 export function discardBody(incoming: Incoming, limit: number, done: () => void = () => {}): void {
-  const { source } = incoming;
-  if (incoming.sourceEnded || source.destroyed) {
+  if (incoming.sourceEnded || incoming.whole !== undefined || incoming.source.destroyed) {
     done();
     return;
   }
+  const { source } = incoming;
   let left = limit;
   source.on('data', (chunk: Buffer) => {
     left -= chunk.length;

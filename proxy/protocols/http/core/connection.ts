@@ -1,7 +1,6 @@
-import type { Socket } from 'node:net';
 import type { CompiledConnection } from '../../../../policy/bundle.ts';
 import type { LaneContext, OpenSession } from '../../../lane.ts';
-import type { Proof, VerifiedIdentity } from '../../../ports.ts';
+import type { LastToken, Proof, VerifiedIdentity } from '../../../ports.ts';
 import { admit } from '../../../session/admission.ts';
 import { newSessionId } from '../../../session/id.ts';
 import type { RecordRefusal } from '../../../session/refusals.ts';
@@ -11,16 +10,15 @@ import { type ParsedHead, parseHead } from './head.ts';
 import { field } from './headers.ts';
 import type { HeaderFields, HttpApplication, RequestHead } from './port.ts';
 import { beginSession, type ManagedSession, notAdmitted, reasonOf, type SessionPorts } from './session.ts';
+import { lastAnswer } from './wire/answer-head.ts';
 import type { Incoming } from './wire/incoming.ts';
 
 /** One client: its requests in turn or side by side, and the sessions that they belong to. */
 export interface ClientConnection {
   attach(transport: Transport): void;
   request(incoming: Incoming): void;
-  /** No request is under way or waits. */
-  readonly idle: boolean;
-  /** What came is not HTTP. */
-  malformed(socket: Socket, report: HttpReport): void;
+  /** What came is not HTTP. @returns the last answer, as bytes */
+  malformed(report: HttpReport): Buffer;
   /** It is closed. */
   gone(): void;
   sweep(now: number): void;
@@ -45,7 +43,6 @@ export interface ClientInit {
   /** Being set up: they count from the moment that they are admitted. */
   readonly opening: Set<OpenSession>;
   readonly proof: Proof | undefined;
-  readonly encrypted: boolean;
   /** Those behind the address. */
   readonly names: readonly { readonly namespace: string; readonly name: string }[];
   readonly connections: () => readonly CompiledConnection[];
@@ -77,6 +74,9 @@ export function createClientConnection(init: ClientInit): ClientConnection {
   let serving = 0;
   let usedAt = Date.now();
   let proved: Promise<VerifiedIdentity> | undefined;
+  let provedNow: VerifiedIdentity | undefined;
+  const presented: LastToken = { believed: undefined };
+  let bearer: { readonly fields: HeaderFields; readonly token: string | undefined } | undefined;
   /** The one that almost every request of a client belongs to. */
   let last: { readonly session: ManagedSession; identity: VerifiedIdentity } | undefined;
 
@@ -87,12 +87,11 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       return;
     }
     serving++;
-    serve(incoming)
-      .catch((error: Error) => {
-        context.log.error({ peer, error: error.stack }, 'a request could not be served');
-        incoming.destroy();
-      })
-      .finally(next);
+    serve(incoming).then(next, (error: Error) => {
+      context.log.error({ peer, error: error.stack }, 'a request could not be served');
+      incoming.destroy();
+      next();
+    });
   }
 
   function next(): void {
@@ -117,7 +116,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
     try {
       const chosen = choose(head);
       head = chosen.head;
-      session = await sessionOf(chosen.connection, parsed);
+      session = sessionNow(chosen.connection, parsed) ?? (await sessionOf(chosen.connection, parsed));
     } catch (error) {
       const report = reportOf(error);
       if (report.code === 'SPE015' && error instanceof Error) context.failed(peer, 'a request is refused', error);
@@ -142,7 +141,11 @@ export function createClientConnection(init: ClientInit): ClientConnection {
   ): Promise<void> {
     const seq = session.enter();
     const made = createExchange({
-      ...{ incoming, head, expectsContinue, session, seq },
+      incoming,
+      head,
+      expectsContinue,
+      session,
+      seq,
       render: (report, of) => application.refuse(report, { head: of, session: session.id }),
     });
     exchanges.set(made, session);
@@ -183,18 +186,39 @@ export function createClientConnection(init: ClientInit): ClientConnection {
     if (init.proof !== undefined) {
       proved ??= init.proof(left.signal);
       try {
-        return await proved;
+        provedNow = await proved;
+        return provedNow;
       } catch (error) {
         proved = undefined;
         throw error;
       }
     }
-    const token = (application.token ?? tokenOf)(all);
+    const token = tokenIn(all);
     if (token === undefined) {
       const headers = ['www-authenticate', 'Bearer realm="sallyport"'];
       throw new HttpRefused(httpError('SPE007', [], { headers }));
     }
-    return context.verifier.verify(token, left.signal, init.remoteAddress);
+    return context.verifier.verify(token, left.signal, init.remoteAddress, presented);
+  }
+
+  /** As `identify`, where nothing has to be waited for; undefined: ask that. */
+  function identifyNow({ all }: ParsedHead): VerifiedIdentity | undefined {
+    if (init.proof !== undefined) return provedNow;
+    const token = tokenIn(all);
+    return token === undefined ? undefined : context.verifier.verified(token, init.remoteAddress, presented);
+  }
+
+  /** Requests with the same fields share them, and what is in them. */
+  function tokenIn(fields: HeaderFields): string | undefined {
+    if (bearer?.fields !== fields) bearer = { fields, token: (application.token ?? tokenOf)(fields) };
+    return bearer.token;
+  }
+
+  /** The session of the request before, where this one belongs to it too and nothing has to be waited for. @throws as `identify` */
+  function sessionNow(connection: CompiledConnection, parsed: ParsedHead): ManagedSession | undefined {
+    if (last === undefined || last.session.ended || left.signal.aborted || !sameConnection(last.session, connection))
+      return undefined;
+    return identifyNow(parsed) === last.identity ? last.session : undefined;
   }
 
   async function sessionOf(connection: CompiledConnection, parsed: ParsedHead): Promise<ManagedSession> {
@@ -305,23 +329,11 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       transport = made;
     },
     request,
-    get idle() {
-      return serving === 0;
-    },
-    malformed(socket, report) {
+    malformed(report) {
       refused(report, undefined);
       context.observer.refused(peer, new HttpRefused(report));
-      // Behind an answer that is under way nothing else may go out.
-      if (!socket.writable || serving > 0) {
-        socket.destroy();
-        return;
-      }
       const { status, headers, body } = application.refuse(report, {});
-      const text = typeof body === 'string' ? Buffer.from(body) : body;
-      const fields = headers.flatMap((name, index) => (index % 2 === 0 ? [`${name}: ${headers[index + 1]}`] : []));
-      const lines = [`HTTP/1.1 ${status} Refused`, 'connection: close', `content-length: ${text.length}`, ...fields];
-      socket.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
-      socket.end(text);
+      return lastAnswer(status, headers, typeof body === 'string' ? Buffer.from(body) : body);
     },
     gone() {
       left.abort(new HttpRefused(httpError('SPE020')));

@@ -1,5 +1,4 @@
 import type { Duplex, Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import type { VerifiedIdentity } from '../../../ports.ts';
 import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
@@ -14,10 +13,11 @@ import type {
   Outcome,
   RequestHead,
   UpstreamRequest,
+  UpstreamSend,
 } from './port.ts';
 import type { ManagedSession } from './session.ts';
 import { ask, connectUpgrade } from './upstream/ask.ts';
-import { type Relay, relay } from './upstream/relay.ts';
+import { type Relay, type RelayInit, relay } from './upstream/relay.ts';
 import { splice } from './upstream/splice.ts';
 import type { Incoming } from './wire/incoming.ts';
 
@@ -179,24 +179,23 @@ class ClientExchange implements ManagedExchange {
     return sendAnswer(this.#incoming, this.#body, answer);
   }
 
-  async forward(request: ForwardRequest): Promise<Outcome> {
+  forward(request: ForwardRequest): Promise<Outcome> {
     this.#end();
     return this.#forward(request);
   }
 
-  async #forward(request: ForwardRequest, upgraded?: Parameters<typeof relay>[0]['upgraded']): Promise<Outcome> {
+  async #forward(request: ForwardRequest, upgraded?: RelayInit['upgraded']): Promise<Outcome> {
     // What has ended meanwhile is not sent: not even begun.
     if (this.#stopped !== undefined) return this.#unsent(this.#stopped);
-    const options = this.#options(request, upgraded === undefined ? undefined : this.head.upgrade);
-    const { body } = options;
+    const send = this.#sendOf(request, upgraded === undefined ? undefined : this.head.upgrade);
     this.#relay = relay({
       incoming: this.#incoming,
       request,
-      options,
+      send,
       body: this.#body,
-      again: (body === null || body === undefined) && upgraded === undefined && SAFE.has(options.method),
+      again: send.body === null && upgraded === undefined && SAFE.has(send.method),
       refuse: (report) => this.#send(this.#init.render(report, this.head)),
-      ...(upgraded === undefined ? {} : { upgraded }),
+      upgraded,
     });
     const outcome = await this.#relay.outcome;
     // What the client still sends belongs to nothing.
@@ -210,22 +209,20 @@ class ClientExchange implements ManagedExchange {
     return { status: report.status, requestBytes: 0, responseBytes: 0, complete: false, report };
   }
 
-  #options(request: ForwardRequest, upgrade: string | undefined): Dispatcher.DispatchOptions {
+  #sendOf(request: ForwardRequest, upgrade: string | undefined): UpstreamSend {
     const { head } = this;
     const buffer = request.body ?? this.#read;
     const streamed = buffer === undefined && head.hasBody && upgrade === undefined;
-    const headers = headersFor(request, head);
-    if (streamed && head.contentLength !== undefined) headers.push('content-length', String(head.contentLength));
     return {
-      path: request.target ?? head.target,
-      method: (request.method ?? head.method) as Dispatcher.HttpMethod,
-      headers,
+      method: request.method ?? head.method,
+      target: request.target ?? head.target,
+      headers: request.headers ?? head.headers,
+      host: request.host,
       body: streamed ? this.#body.stream(request.passing) : (buffer ?? null),
-      ...(upgrade === undefined ? {} : { upgrade }),
-      ...(request.headersTimeoutMs === undefined ? {} : { headersTimeout: request.headersTimeoutMs }),
-      bodyTimeout: request.bodyTimeoutMs ?? 0,
-      // One request at a time on each connection, whatever it is.
-      blocking: true,
+      contentLength: streamed ? head.contentLength : undefined,
+      upgrade,
+      headersTimeoutMs: request.headersTimeoutMs,
+      bodyTimeoutMs: request.bodyTimeoutMs,
     };
   }
 
@@ -233,13 +230,14 @@ class ClientExchange implements ManagedExchange {
     return ask(request, { ...this.#base(request), body: request.body ?? null }, this.signal);
   }
 
-  #base(request: UpstreamRequest): Dispatcher.DispatchOptions {
+  #base(request: UpstreamRequest): UpstreamSend {
     const { head } = this;
     return {
-      path: request.target ?? head.target,
-      method: (request.method ?? head.method) as Dispatcher.HttpMethod,
-      headers: headersFor(request, head),
-      blocking: true,
+      method: request.method ?? head.method,
+      target: request.target ?? head.target,
+      headers: request.headers ?? head.headers,
+      host: request.host,
+      body: null,
     };
   }
 
@@ -293,13 +291,6 @@ class ClientExchange implements ManagedExchange {
   connect(request: UpstreamRequest & { readonly upgrade: string }): ReturnType<Exchange['connect']> {
     return connectUpgrade(request.pool, { ...this.#base(request), upgrade: request.upgrade }, this.signal);
   }
-}
-
-function headersFor(request: UpstreamRequest, head: RequestHead): string[] {
-  const fields = request.headers === undefined ? head.headers : withoutFields(request.headers, OURS);
-  const headers = [...fields];
-  if (request.host !== undefined) headers.push('host', request.host);
-  return headers;
 }
 
 /** Sends an answer of ours; resolves when it is handed over, or the client is gone. */

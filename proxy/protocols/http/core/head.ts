@@ -1,6 +1,6 @@
 import { type HttpReport, httpError } from './errors.ts';
 import type { HeaderFields, RequestHead } from './port.ts';
-import { encodePath, parseTarget } from './target.ts';
+import { encodePath, parseTarget, type Target } from './target.ts';
 
 /** The head of a request as a parser of HTTP gave it, with nothing believed yet. */
 export interface RawHead {
@@ -15,6 +15,13 @@ export interface RawHead {
   readonly fields: readonly string[];
   /** HTTP/2: the head does not end the stream. */
   readonly more: boolean;
+  /** Where what these fields say is kept, for the next request that has the same and the same version. */
+  readonly memo?: FieldsMemo;
+}
+
+/** See `RawHead.memo`; of whoever makes heads, filled here. */
+export interface FieldsMemo {
+  parsed?: ParsedFields | HttpReport;
 }
 
 /** What a head says, besides what is handed to a lane. */
@@ -26,8 +33,8 @@ export interface ParsedHead {
   readonly expectsContinue: boolean;
 }
 
-/** Names of one request. */
-const MAX_FIELDS = 128;
+/** Fields of one request. */
+export const MAX_FIELDS = 128;
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const BAD_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]|[^\u0000-\u00ff]/;
@@ -107,6 +114,17 @@ function nameOf(raw: string): FieldName | undefined {
 const ambiguous = (what: string): HttpReport => httpError('SPE002', what);
 const malformed = (what: string): HttpReport => httpError('SPE001', what);
 
+const isSpace = (code: number): boolean => code === 0x20 || code === 0x09;
+
+/** Without spaces and tabs around it, and nothing else: `String.prototype.trim` takes more for white space than HTTP does. */
+export function trimmed(value: string): string {
+  let start = 0;
+  let end = value.length;
+  while (start < end && isSpace(value.charCodeAt(start))) start++;
+  while (end > start && isSpace(value.charCodeAt(end - 1))) end--;
+  return value.slice(start, end);
+}
+
 interface Framing {
   host: string | undefined;
   contentLength: string | undefined;
@@ -128,11 +146,51 @@ const FRAMING: Readonly<Record<string, keyof Framing>> = {
   te: 'te',
 };
 
+/** What the fields of a request say, wherever it goes. */
+interface ParsedFields {
+  readonly all: HeaderFields;
+  readonly headers: HeaderFields;
+  readonly host: string | undefined;
+  readonly contentLength: number | undefined;
+  readonly hasBody: boolean;
+  readonly expectsContinue: boolean;
+  readonly upgrade: string | undefined;
+  /** Of the host that the fields name, once somebody has asked; a memo is of one scheme, as the connection that it is kept with. */
+  site?: Site | HttpReport;
+}
+
 /** Validates and normalises a head. The report is for the client; nothing of such a request is forwarded. */
 export function parseHead(raw: RawHead): ParsedHead | HttpReport {
-  const { method, version } = raw;
+  const { method, version, scheme, memo } = raw;
   if (!TOKEN.test(method)) return malformed('the method');
   if (REFUSED_METHODS.has(method)) return httpError('SPE006', method);
+  const fields = memo?.parsed ?? parseFields(raw);
+  if (memo !== undefined) memo.parsed = fields;
+  if ('code' in fields) return fields;
+  const place = placeOf(raw, fields);
+  if ('code' in place) return place;
+  const { target } = place;
+  // Member by member: with every request, and several times as fast as spreading them.
+  const head: RequestHead = {
+    method,
+    version,
+    scheme,
+    authority: place.authority,
+    host: place.host,
+    path: target.path,
+    segments: target.segments,
+    query: target.query,
+    target: target.target,
+    headers: fields.headers,
+    contentLength: fields.contentLength,
+    hasBody: fields.hasBody,
+    upgrade: fields.upgrade,
+  };
+  return { all: fields.all, expectsContinue: fields.expectsContinue, head };
+}
+
+function parseFields(raw: RawHead): ParsedFields | HttpReport {
+  const { version } = raw;
   if (raw.fields.length > 2 * MAX_FIELDS) return httpError('SPE004', `more than ${MAX_FIELDS} fields`);
   const all: string[] = [];
   const headers: string[] = [];
@@ -148,7 +206,7 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
   const singles: string[] = [];
   for (let index = 0; index + 1 < raw.fields.length; index += 2) {
     const name = nameOf(raw.fields[index] ?? '');
-    const value = (raw.fields[index + 1] ?? '').trim();
+    const value = trimmed(raw.fields[index + 1] ?? '');
     if (name === undefined) return malformed('the name of a field');
     const { lower, kind } = name;
     if (BAD_VALUE.test(value)) return malformed(`the value of ${lower}`);
@@ -167,10 +225,13 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
         framing[member] = framing[member] === undefined ? value : `${framing[member]}, ${value}`;
     }
   }
+  return framed(raw, framing, all, headers);
+}
+
+function framed(raw: RawHead, framing: Framing, all: HeaderFields, headers: string[]): ParsedFields | HttpReport {
+  const { version } = raw;
   const body = bodyFraming(framing, raw);
   if ('code' in body) return body;
-  const place = placeOf(raw, framing.host);
-  if ('code' in place) return place;
   const expect = framing.expect?.toLowerCase();
   if (expect !== undefined && expect !== '100-continue') return httpError('SPE025', expect);
   const options = connectionOptions(framing.connection);
@@ -181,12 +242,10 @@ export function parseHead(raw: RawHead): ParsedHead | HttpReport {
   const { contentLength, hasBody } = body;
   const upgrade = options.includes('upgrade') ? upgradeOf(framing.upgrade) : undefined;
   if (upgrade !== undefined && hasBody) return ambiguous('an upgrade with a body');
-  const named = options.length > 0 ? dropNamed(headers, options) : headers;
-  const { scheme } = raw;
   return {
-    all,
+    ...{ all, contentLength, hasBody, upgrade, host: framing.host },
+    headers: options.length > 0 ? dropNamed(headers, options) : headers,
     expectsContinue: expect !== undefined && hasBody,
-    head: { method, version, scheme, ...place, headers: named, contentLength, hasBody, upgrade },
   };
 }
 
@@ -199,28 +258,43 @@ function joinCookie(headers: string[], value: string): boolean {
   return false;
 }
 
-type Place = Pick<RequestHead, 'authority' | 'host' | 'path' | 'segments' | 'query' | 'target'>;
+/** Whose host it is. */
+interface Site {
+  readonly authority: string;
+  readonly host: string;
+}
+
+interface Place extends Site {
+  readonly target: Target;
+}
 
 /** Where it goes: the host and the path, from the forms that a request target may have (RFC 9112, section 3.2). */
-function placeOf(raw: RawHead, hostField: string | undefined): Place | HttpReport {
+function placeOf(raw: RawHead, fields: ParsedFields): Place | HttpReport {
   let { target } = raw;
-  let named = raw.authority;
-  const absolute = raw.version === '2' ? null : /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
+  let site: Site | HttpReport;
+  const absolute = raw.version === '2' || target.startsWith('/') ? null : /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
   if (absolute !== null) {
-    named = absolute[1] ?? '';
+    site = siteOf(raw, absolute[1] ?? '', fields.host);
     const rest = absolute[2] ?? '';
     target = rest.startsWith('/') ? rest : `/${rest}`;
+  } else {
+    fields.site ??= siteOf(raw, raw.authority, fields.host);
+    site = fields.site;
   }
+  if ('code' in site) return site;
+  const parsed = parseTarget(target);
+  if ('code' in parsed) return parsed;
+  return { authority: site.authority, host: site.host, target: parsed };
+}
+
+/** @param named by the target, or by `:authority` */
+function siteOf(raw: RawHead, named: string | undefined, hostField: string | undefined): Site | HttpReport {
   if (raw.version !== '2' && hostField === undefined) return malformed('it has no Host');
   const authority = normalAuthority(named ?? hostField ?? '', raw.scheme);
   if (authority === undefined) return malformed('its host');
   if (named !== undefined && hostField !== undefined && normalAuthority(hostField, raw.scheme) !== authority)
     return ambiguous('it names two hosts');
-  const parsed = parseTarget(target);
-  if ('code' in parsed) return parsed;
-  const { path, segments, query } = parsed;
-  const host = authority.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1');
-  return { authority, host, path, segments, query, target: parsed.target };
+  return { authority, host: authority.replace(/:[0-9]+$/, '').replace(/^\[(.*)\]$/, '$1') };
 }
 
 const authorities = new Map<string, string>();

@@ -1,5 +1,3 @@
-import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import type { Bundle, CompiledConnection } from '../../../../policy/bundle.ts';
 import type { Lane, LaneContext, OpenSession } from '../../../lane.ts';
 import type { Wire } from '../../../listener/wire.ts';
@@ -11,32 +9,14 @@ import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import type { HttpApplication } from './port.ts';
 import type { ManagedSession } from './session.ts';
 import { accept, mayBePlain, NotAccepted } from './wire/accept.ts';
-import { createHttp1Server } from './wire/h1.ts';
+import { serveHttp1 } from './wire/h1.ts';
 import { serveHttp2 } from './wire/h2.ts';
 import type { Incoming } from './wire/incoming.ts';
-import { wireStream } from './wire/stream.ts';
 
 /** Between two looks at connections that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
 
 type Names = readonly { readonly namespace: string; readonly name: string }[];
-
-/** Which answer of the gateway a failure of Node's parser is. */
-function malformedReport(
-  { code = '', reason = '' }: { code?: string; reason?: string },
-  headTimeoutMs: number,
-): HttpReport {
-  switch (code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return httpError('SPE004', 'more than 16 KiB');
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return httpError('SPE002', 'extensions of chunks');
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return httpError('SPE005', headTimeoutMs / 1000);
-    default:
-      return httpError('SPE001', reason === '' ? 'it cannot be read' : reason.toLowerCase());
-  }
-}
 
 /** Connections behind the address that there are in a bundle. */
 const present = (bundle: Bundle, names: Names): readonly CompiledConnection[] =>
@@ -48,7 +28,6 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
   const open = new Set<ManagedSession>();
   const opening = new Set<OpenSession>();
   const clients = new Set<ClientConnection>();
-  const bySocket = new WeakMap<Socket, { readonly client: ClientConnection; readonly wire: Wire | undefined }>();
   const recordRefused = createRefusals(context);
   const headTimeoutMs = context.limits.authenticationTimeoutMs;
   const ports = {
@@ -56,29 +35,6 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
     judgement: createJudgements((scope, connection) => ({ scope, connection })),
   };
   let draining = false;
-
-  const h1 = createHttp1Server({
-    headTimeoutMs,
-    upgrades: (protocol) => /^(?:websocket|spdy\/3\.1)$/i.test(protocol),
-    idle: (socket) => bySocket.get(socket)?.client.idle === true,
-    request(socket, incoming) {
-      const entry = bySocket.get(socket);
-      if (entry === undefined) incoming.destroy();
-      else entry.client.request(incoming);
-    },
-    malformed(socket, error) {
-      try {
-        bySocket.get(socket)?.client.malformed(socket, malformedReport(error, headTimeoutMs));
-      } catch (failure) {
-        context.log.error({ error: String(failure) }, 'a malformed request could not be refused');
-        socket.destroy();
-      }
-    },
-    restream(socket: Duplex) {
-      const wire = bySocket.get(socket as Socket)?.wire;
-      return wire === undefined ? socket : wireStream(wire);
-    },
-  });
 
   async function serve(wire: Wire, names: Names, signal: AbortSignal, proof?: Proof): Promise<void> {
     const plaintext = mayBePlain(wire, { plaintextLoopback: context.plaintextLoopback, inTunnel: proof !== undefined });
@@ -97,9 +53,8 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
       return known.connections;
     };
     await new Promise<void>((resolve) => {
-      const { socket, encrypted } = accepted;
       const client = createClientConnection({
-        ...{ context, ports, application, recordRefused, open, opening, proof, encrypted, names },
+        ...{ context, ports, application, recordRefused, open, opening, proof, names },
         connections,
         peer: wire.peer,
         remoteAddress: wire.remoteAddress,
@@ -110,23 +65,30 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
         },
       });
       clients.add(client);
-      socket.on('error', () => {});
+      const request = (incoming: Incoming): void => client.request(incoming);
+      const gone = (): void => client.gone();
       if (accepted.protocol === 'h1') {
-        bySocket.set(socket, { client, wire: socket === wire.socket ? wire : undefined });
-        socket.once('close', () => client.gone());
-        client.attach({
-          serial: true,
-          drain: () => socket.end(),
-          destroy: () => socket.destroy(),
-        });
-        h1.accept(socket);
+        const malformed = (report: HttpReport): Buffer | undefined => refusal(client, report);
+        const h1 = serveHttp1(accepted.wire, accepted.first, { headTimeoutMs, request, malformed, closed: gone });
+        client.attach({ serial: true, drain: () => h1.drain(), destroy: () => h1.destroy() });
       } else {
-        const request = (incoming: Incoming): void => client.request(incoming);
-        const h2 = serveHttp2(socket, encrypted || proof !== undefined, request, () => client.gone());
+        const { socket, encrypted } = accepted;
+        socket.on('error', () => {});
+        const h2 = serveHttp2(socket, encrypted || proof !== undefined, request, gone);
         // It reads from there on, and what was read before: a socket that flows would lose that.
         client.attach({ serial: false, ...h2 });
       }
     });
+  }
+
+  /** The connection of a client whose refusal cannot be put into words is closed. */
+  function refusal(client: ClientConnection, report: HttpReport): Buffer | undefined {
+    try {
+      return client.malformed(report);
+    } catch (failure) {
+      context.log.error({ error: String(failure) }, 'a malformed request could not be refused');
+      return undefined;
+    }
   }
 
   function notAccepted(wire: Wire, error: NotAccepted): void {
@@ -179,8 +141,6 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
       for (const session of [...open]) session.fail(httpError('SPE021'));
       for (const client of [...clients]) client.destroy();
     },
-    async close() {
-      h1.close();
-    },
+    async close() {},
   };
 }

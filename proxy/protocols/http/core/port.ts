@@ -1,5 +1,4 @@
 import type { Duplex, Readable } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import type { Bundle, CompiledConnection, PolicyScope, SessionFacts } from '../../../../policy/bundle.ts';
 import type { RecordStream } from '../../../../record/port.ts';
 import type { Lane } from '../../../lane.ts';
@@ -67,15 +66,15 @@ export interface BodyTransform {
 export interface Rewritten {
   readonly head: ResponseHead;
   /** The body goes through it: then `content-length` of the target is not passed on. */
-  readonly transform?: BodyTransform;
+  readonly transform?: BodyTransform | undefined;
   /** What `transform` gives is as long as what it gets: then `content-length` stays. */
-  readonly keepsLength?: boolean;
+  readonly keepsLength?: boolean | undefined;
   /** Instead of the target's body, which is not read. */
   readonly body?: Buffer;
   /** What becomes of the trailers behind the body. Default: they go on. */
-  readonly trailers?: (fields: HeaderFields) => HeaderFields;
+  readonly trailers?: ((fields: HeaderFields) => HeaderFields) | undefined;
   /** Called for bytes as the client gets them, after `transform`, such as for the record. Valid during the call only. */
-  readonly sent?: (chunk: Buffer) => void;
+  readonly sent?: ((chunk: Buffer) => void) | undefined;
 }
 
 /** What came of a request that was sent to the target. */
@@ -106,12 +105,12 @@ export interface UpstreamRequest {
 
 export interface ForwardRequest extends UpstreamRequest {
   /** Instead of what is left of the client's body. Absent after `readBody`: what was read goes. */
-  readonly body?: Buffer;
+  readonly body?: Buffer | undefined;
   /**
    * Called for bytes of the client's body as they go to the target, where the body streams. Valid during the call only; what it throws
    * breaks the request off.
    */
-  readonly passing?: (chunk: Buffer) => void;
+  readonly passing?: ((chunk: Buffer) => void) | undefined;
   /** Sees the head of the final answer and may change it. Not called for 1xx. What it throws refuses the exchange. */
   readonly respond?: (head: ResponseHead) => Rewritten | Promise<Rewritten>;
   /** Called once the answer has begun to go out, with what ends it before its time. */
@@ -119,7 +118,7 @@ export interface ForwardRequest extends UpstreamRequest {
   /** From the whole request to the head of the answer, in milliseconds. Default: the pool's. 0: no limit. */
   readonly headersTimeoutMs?: number;
   /** Between two pieces of the answer, in milliseconds. Default 0: no limit, since streams and watches are silent for long. */
-  readonly bodyTimeoutMs?: number;
+  readonly bodyTimeoutMs?: number | undefined;
 }
 
 /** Of an answer that goes out: how it is ended from this side. */
@@ -290,11 +289,65 @@ export interface UpstreamTarget {
   };
 }
 
+/** One request to a target, as it is written. */
+export interface UpstreamSend {
+  /** A token. */
+  readonly method: string;
+  /** Path and query, encoded. */
+  readonly target: string;
+  /** Names in lower case. Those of the connection and of framing are written by the pool and left out here, should they be there. */
+  readonly headers: HeaderFields;
+  /** Host field. Default: host and port of the pool. */
+  readonly host?: string | undefined;
+  readonly body: Buffer | Readable | null;
+  /** Bytes of a body that is a stream; absent: it goes in chunks. Another number of bytes breaks the request off. */
+  readonly contentLength?: number | undefined;
+  /** The protocol that the connection is to be upgraded to. */
+  readonly upgrade?: string | undefined;
+  /** From the whole request to the head of the answer. Default: the pool's. 0: no limit. */
+  readonly headersTimeoutMs?: number | undefined;
+  /** Between two pieces of the answer. Default 0: no limit. */
+  readonly bodyTimeoutMs?: number | undefined;
+  /** On a connection of its own, opened for it: none that was kept. */
+  readonly fresh?: boolean | undefined;
+}
+
+/** Of a request under way. After its end, and after `abort`, none of them does anything. */
+export interface SendControl {
+  /** What was read already may still come: no more than one read takes. */
+  pause(): void;
+  resume(): void;
+  /** Closes the connection. The handler hears nothing more. */
+  abort(): void;
+}
+
+/** What comes back. Nothing is called before `send` returns; `onEnd`, `onUpgrade` and `onError` are the last call. */
+export interface AnswerHandler {
+  /**
+   * A head, those of 1xx too. Names are in lower case; what is of the connection (RFC 9110, section 7.6.1) or between neighbours is
+   * left out, with what `Connection` names.
+   */
+  onHead(status: number, fields: HeaderFields): void;
+  /** A piece of the body, in the shared read buffer: valid during the call only. */
+  onData(chunk: Buffer): void;
+  /** The read that brought the final head is used up and the answer goes on: what waits for more need not wait. */
+  onPartial(): void;
+  /** @param trailers those that may go on */
+  onEnd(trailers: HeaderFields): void;
+  /** The target has agreed to the upgrade; `socket` carries everything behind its 101. */
+  onUpgrade(fields: HeaderFields, socket: Duplex): void;
+  /** @param when `reused`: the connection had carried a request before; `answered`: something of an answer had come */
+  onError(error: Error, when: { readonly reused: boolean; readonly answered: boolean }): void;
+}
+
 /** Connections to one target, HTTP/1.1, kept alive. */
 export interface UpstreamPool {
   readonly target: UpstreamTarget;
-  /** For this folder: lanes send through an exchange. */
-  readonly dispatcher: Dispatcher;
+  /**
+   * For this folder: lanes send through an exchange.
+   * @throws HttpRefused SPE021, the pool takes no more; SPE015, the request cannot be written. The handler hears nothing then
+   */
+  send(request: UpstreamSend, handler: AnswerHandler): SendControl;
   /** Connections opened so far. */
   readonly opened: number;
   /** Ask for another: this one takes no more requests. */

@@ -26,6 +26,8 @@ describe('what comes back', () => {
     ['JSON of Go', JSON.stringify(SECRET).replaceAll('&', '\\u0026')],
     ['a URL', encodeURIComponent(SECRET)],
     ['a URL with small letters', encodeURIComponent(SECRET).replace(/%../g, (one) => one.toLowerCase())],
+    ['a URL in a URL', encodeURIComponent(encodeURIComponent(SECRET))],
+    ['escapes alone', SECRET.replace(/./g, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, '0')}`)],
     ['a form', new URLSearchParams({ a: SECRET }).toString()],
     ['hex', Buffer.from(SECRET).toString('hex')],
     ['HTML', SECRET.replaceAll('&', '&amp;').replaceAll('"', '&quot;')],
@@ -44,6 +46,18 @@ describe('what comes back', () => {
       expect(createConcealer([SECRET])?.isClean(Buffer.from(result))).toBe(true);
       expect(result).toMatch(/\*{12}/);
       expect(result).not.toContain(form);
+    }
+  });
+
+  test('has no secret in base64 that is broken into lines', () => {
+    const long = `${SECRET}${SECRET}`;
+    for (const length of [64, 76]) {
+      const wrapped = (
+        Buffer.from(long)
+          .toString('base64')
+          .match(new RegExp(`.{1,${length}}`, 'g')) ?? []
+      ).join('\r\n');
+      expect(passed(`before ${wrapped} and after`, 7, [long])).toBe(`before ${'*'.repeat(wrapped.length)} and after`);
     }
   });
 

@@ -121,11 +121,17 @@ function spellings(secret: string): string[] {
   for (const plain of [/[\w.~-]/, /[\w.~!*'()-]/, /[\w.~!*'();/?:@&=+$,#-]/, /[\w.*-]/, /[^\s\S]/])
     for (const hex of [upper, lower]) found.push(percent(plain, hex));
   for (const hex of [upper, lower]) found.push(percent(/[\w.* -]/, hex).replaceAll(' ', '+'));
+  // Twice, as where a URL is a parameter of another.
+  const whole = secret.toWellFormed();
+  for (const once of [encodeURIComponent(whole), encodeURI(whole)]) found.push(encodeURIComponent(once));
   const json = JSON.stringify(secret).slice(1, -1);
   for (const text of [json, json.replaceAll('/', '\\/'), secret.replaceAll('/', '\\/')])
     found.push(Buffer.from(text, 'utf8').toString('latin1'));
   // Characters that JSON writers escape besides, such as Go's and Rails'.
   found.push(json.replace(/[<>&'\u0080-\uffff]/g, unicodeEscape), json.replace(/[<>&\u0080-\uffff]/g, unicodeEscape));
+  // Every character escaped, as some writers of JavaScript and of Java's property files do.
+  const escaped = secret.replace(/[\s\S]/g, unicodeEscape);
+  found.push(escaped, escaped.replace(/[0-9a-f]{4}/g, upper));
   for (const quotes of [
     { '"': '&quot;', "'": '&#39;' },
     { '"': '&#34;', "'": '&#39;' },
@@ -159,8 +165,17 @@ function base64Spellings(bytes: Buffer): string[] {
     // As a text of its own, its end is known too.
     if (offset === 0) {
       const whole = bytes.toString('base64');
-      found.push(whole, whole.replaceAll('+', '-').replaceAll('/', '_'), encodeURIComponent(whole));
+      found.push(whole, whole.replaceAll('+', '-').replaceAll('/', '_'), encodeURIComponent(whole), ...inLines(whole));
     }
   }
   return found;
+}
+
+/** Base64 in lines of its own: of 76 characters (RFC 2045) and of 64 (RFC 7468). Within other text its lines break anywhere. */
+function inLines(whole: string): string[] {
+  return [64, 76].flatMap((length) => {
+    if (whole.length <= length) return [];
+    const lines = whole.match(new RegExp(`.{1,${length}}`, 'g')) ?? [];
+    return [lines.join('\n'), lines.join('\r\n')];
+  });
 }

@@ -32,10 +32,11 @@ export interface SignIn {
 
 export interface SignIns {
   /**
+   * At once where nothing has to be read or fetched.
    * @param waiting its signal is asked for only where a token has to be waited for
    * @throws HttpRefused SPE106 and SPE107; the signal's reason
    */
-  of(connection: CompiledConnection, waiting: { readonly signal: AbortSignal }): Promise<SignIn>;
+  of(connection: CompiledConnection, waiting: { readonly signal: AbortSignal }): SignIn | Promise<SignIn>;
 }
 
 export interface SignInOptions {
@@ -55,6 +56,8 @@ const READ_AGAIN_MS = 5000;
 interface Stored {
   readonly at: number;
   readonly read: Promise<Read>;
+  /** Once it is there. */
+  found: Read | undefined;
 }
 
 interface Read {
@@ -62,6 +65,8 @@ interface Read {
   readonly certificateAuthorities: string | undefined;
   readonly signIn: SignIn | undefined;
   readonly tokens: TokenCache | undefined;
+  /** With the token that was in force last. */
+  last: { readonly token: AccessToken; readonly before: AccessToken | undefined; readonly signIn: SignIn } | undefined;
 }
 
 export function createSignIns({ credentials, cluster, now, failed, issued }: SignInOptions): SignIns {
@@ -115,59 +120,87 @@ export function createSignIns({ credentials, cluster, now, failed, issued }: Sig
     const tokens = tokensOf(connection, credential);
     const signIn =
       tokens === undefined ? fixedSignIn(connection, credential, certificateAuthorities, concealerOf) : undefined;
-    return { credential, certificateAuthorities, signIn, tokens };
+    return { credential, certificateAuthorities, signIn, tokens, last: undefined };
   }
 
   function readOnce(connection: CompiledConnection): Promise<Read> {
     const known = stored.get(connection);
     if (known !== undefined && now() - known.at < READ_AGAIN_MS) return known.read;
     const reading = read(connection);
-    stored.set(connection, { at: now(), read: reading });
-    // What could not be read a moment ago may be there for the next request.
-    reading.catch(() => stored.delete(connection));
+    const made: Stored = { at: now(), read: reading, found: undefined };
+    stored.set(connection, made);
+    reading.then(
+      (found) => {
+        made.found = found;
+      },
+      // What could not be read a moment ago may be there for the next request.
+      () => stored.delete(connection),
+    );
     return reading;
   }
 
-  return {
-    async of(connection, waiting) {
-      let found: Read;
-      try {
-        found = await readOnce(connection);
-      } catch (error) {
-        failed(labelOf(connection), error instanceof Error ? error : new Error(String(error)));
-        throw unusable(error);
-      }
-      const { signIn, tokens, credential, certificateAuthorities } = found;
-      if (tokens === undefined) return signIn ?? NOTHING;
-      const { signal } = waiting;
-      let token: AccessToken;
-      try {
-        token = await tokens.current(signal);
-      } catch (error) {
-        if (signal.aborted) throw signal.reason;
-        failed(labelOf(connection), error instanceof Error ? error : new Error(String(error)));
-        throw error instanceof HttpRefused ? error : unusable(error);
-      }
-      const secrets = [...tokens.known.map((each) => each.token), token.token];
-      const { oauthClientCredentials: oauth, serviceAccountToken: account } = connection.credential;
-      return {
-        field: { name: 'authorization', value: `Bearer ${token.token}` },
-        clientCertificate: credential?.clientCertificate,
-        certificateAuthorities,
-        concealer: concealerOf(
-          credential?.oauthClient === undefined ? secrets : [...secrets, credential.oauthClient.secret],
-        ),
-        used: {
-          id: digest(token.token),
-          type: oauth === undefined ? 'serviceAccountToken' : 'oauth',
-          username: credential?.oauthClient?.id ?? `system:serviceaccount:${connection.namespace}:${account?.name}`,
-          reference: oauth === undefined ? 'TokenRequest' : `Secret ${connection.namespace}/${oauth.secretRef.name}`,
-          expires: new Date(token.expiresAt),
-        },
-        reject: () => tokens.reject(token),
-      };
-    },
-  };
+  /** The token's digest and the forms that it could come back in are made once. */
+  function withToken(connection: CompiledConnection, found: Read, tokens: TokenCache, token: AccessToken): SignIn {
+    const { credential, certificateAuthorities, last } = found;
+    const { known } = tokens;
+    const before = known.find((each) => each !== token);
+    if (last !== undefined && last.token === token && last.before === before) return last.signIn;
+    const secrets = [...known.map((each) => each.token), token.token];
+    const { oauthClientCredentials: oauth, serviceAccountToken: account } = connection.credential;
+    const signIn: SignIn = {
+      field: { name: 'authorization', value: `Bearer ${token.token}` },
+      clientCertificate: credential?.clientCertificate,
+      certificateAuthorities,
+      concealer: concealerOf(
+        credential?.oauthClient === undefined ? secrets : [...secrets, credential.oauthClient.secret],
+      ),
+      used: {
+        id: digest(token.token),
+        type: oauth === undefined ? 'serviceAccountToken' : 'oauth',
+        username: credential?.oauthClient?.id ?? `system:serviceaccount:${connection.namespace}:${account?.name}`,
+        reference: oauth === undefined ? 'TokenRequest' : `Secret ${connection.namespace}/${oauth.secretRef.name}`,
+        expires: new Date(token.expiresAt),
+      },
+      reject: () => tokens.reject(token),
+    };
+    found.last = { token, before, signIn };
+    return signIn;
+  }
+
+  /** Undefined: something has to be waited for. */
+  function atOnce(connection: CompiledConnection): SignIn | undefined {
+    const known = stored.get(connection);
+    const found = known?.found;
+    if (known === undefined || found === undefined || now() - known.at >= READ_AGAIN_MS) return undefined;
+    const { tokens } = found;
+    if (tokens === undefined) return found.signIn ?? NOTHING;
+    const token = tokens.usable();
+    return token === undefined ? undefined : withToken(connection, found, tokens, token);
+  }
+
+  async function waitedFor(connection: CompiledConnection, waiting: { readonly signal: AbortSignal }): Promise<SignIn> {
+    let found: Read;
+    try {
+      found = await readOnce(connection);
+    } catch (error) {
+      failed(labelOf(connection), error instanceof Error ? error : new Error(String(error)));
+      throw unusable(error);
+    }
+    const { signIn, tokens } = found;
+    if (tokens === undefined) return signIn ?? NOTHING;
+    const { signal } = waiting;
+    let token: AccessToken;
+    try {
+      token = await tokens.current(signal);
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      failed(labelOf(connection), error instanceof Error ? error : new Error(String(error)));
+      throw error instanceof HttpRefused ? error : unusable(error);
+    }
+    return withToken(connection, found, tokens, token);
+  }
+
+  return { of: (connection, waiting) => atOnce(connection) ?? waitedFor(connection, waiting) };
 }
 
 const TOKEN_REQUEST_MS = 10_000;

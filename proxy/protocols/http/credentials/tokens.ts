@@ -12,6 +12,8 @@ export interface AccessToken {
 export interface TokenCache {
   /** @throws what `fetch` throws; the signal's reason */
   current(signal: AbortSignal): Promise<AccessToken>;
+  /** The one in force, at once; undefined: `current` has to wait for one. */
+  usable(): AccessToken | undefined;
   /** The target does not accept this one: the next call gets another, unless there is another already. */
   reject(token: AccessToken): void;
   /** The tokens that answers could still show: the one in force, and the one before. */
@@ -68,14 +70,19 @@ export function createTokenCache({ fetch, now, failed, issued }: TokenCacheOptio
 
   const resting = (): boolean => failure !== undefined && now() - failure.at < PAUSE_MS;
 
+  function usable(): AccessToken | undefined {
+    if (token === undefined || now() >= usableUntil(token)) return undefined;
+    if (now() >= renewAt(token) && fetching === undefined && !resting())
+      start().catch((error: unknown) => failed(error instanceof Error ? error : new Error(String(error))));
+    return token;
+  }
+
   return {
+    usable,
     async current(signal) {
       signal.throwIfAborted();
-      if (token !== undefined && now() < usableUntil(token)) {
-        if (now() >= renewAt(token) && fetching === undefined && !resting())
-          start().catch((error: unknown) => failed(error instanceof Error ? error : new Error(String(error))));
-        return token;
-      }
+      const known = usable();
+      if (known !== undefined) return known;
       if (fetching === undefined && failure !== undefined && resting()) throw failure.error;
       return unlessAborted(start(), signal);
     },

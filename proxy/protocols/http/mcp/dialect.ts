@@ -97,8 +97,10 @@ function spoken(
   body: Buffer | undefined,
   value: unknown,
 ): AskedRequest {
+  const command = commandFor(connection, head, messages, value);
   return {
-    command: commandFor(connection, head, messages, value),
+    text: command.text,
+    command,
     body,
     dialect: dialectOf(connection, head, messages, body),
   };
@@ -112,9 +114,11 @@ function dialectOf(
 ): SpokenRequest {
   return {
     refuse: (report, problem) => refusalOf(report, problem, messages),
-    // What is observed is offered whole; a Deny rule is met when the tool is called.
+    // What is observed is offered whole; a Deny rule is met when the tool is called. The end of a session is answered with no message.
     respond: (answer, scope) =>
-      mode === 'Observe' ? undefined : filterTools(answer, (tool) => scope.offersTool(head.path, tool)),
+      mode === 'Observe' || head.method === 'DELETE'
+        ? undefined
+        : filterTools(answer, (tool) => scope.offersTool(head.path, tool)),
     ...(body === undefined ? {} : { approved: Buffer.from(approvedText(body.toString('utf8'))) }),
     incidental: INCIDENTAL,
   };

@@ -35,6 +35,11 @@ export const MCP_ERRORS = {
     message: 'the answer of the server cannot be read as MCP: {}',
     hint: 'Its list of tools has to be looked through before you may see it; tell the platform team.',
   },
+  SPJ007: {
+    status: 404,
+    message: 'there is no such session of MCP',
+    hint: 'Begin another with initialize.',
+  },
 } as const;
 
 export type McpErrorCode = keyof typeof MCP_ERRORS;

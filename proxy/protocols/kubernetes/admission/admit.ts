@@ -51,8 +51,10 @@ export interface AskedRequest {
   readonly note?: (text: string) => void;
   /** Fires when the client gives up. */
   readonly signal: AbortSignal;
+  /** Whether the masks in force can only be kept where it is known what it does. Absent: never. */
+  needsOutcome?(): Promise<boolean>;
   /** Why it cannot be forwarded under the masks in force; asked at each judgement. */
-  unmaskable(): Promise<KubernetesReport | undefined>;
+  unmaskable(understanding: Understanding): Promise<KubernetesReport | undefined>;
   present(verdict: Verdict, understanding: Understanding): Presentation | Promise<Presentation>;
   readonly recording: RequestRecording;
 }
@@ -119,7 +121,13 @@ export async function admitRequest(
         if (failure !== undefined) return refuse(failure, verdict);
         continue;
       }
-      const refused = verdict.denial ?? (await asked.unmaskable()) ?? suspended() ?? hold?.report ?? overRate(verdict);
+      if (understanding.refine !== undefined && (await asked.needsOutcome?.()) === true) {
+        const failure = await refine();
+        if (failure !== undefined) return refuse(failure, verdict);
+        continue;
+      }
+      const refused =
+        verdict.denial ?? (await asked.unmaskable(understanding)) ?? suspended() ?? hold?.report ?? overRate(verdict);
       if (refused !== undefined) return refuse(refused, verdict);
       if (understanding.refused !== undefined) return await passOn(verdict, understanding.refused);
       if (!verdict.needsApproval) return await admitted(verdict);

@@ -1,7 +1,15 @@
 import { isUtf8 } from 'node:buffer';
 import type { JsonPlace, PlaceMask } from '../../../masking/body/place.ts';
 import type { PathNode } from '../../../masking/fields.ts';
-import { type KubernetesRules, type ObjectIdentity, type ObjectRules, stricterOf, strictestOf } from './rules.ts';
+import { namedValues } from './managed-fields.ts';
+import {
+  isCustomResource,
+  type KubernetesRules,
+  type ObjectIdentity,
+  type ObjectRules,
+  stricterOf,
+  strictestOf,
+} from './rules.ts';
 
 /**
  * What is masked where in an object of Kubernetes. The object is there twice: as a value that JSON.parse made, which says what each place
@@ -88,6 +96,25 @@ interface Scope {
   readonly copies: readonly Copy[];
 }
 
+/** Values that are masked in the object; undefined: not all of it is there. */
+type Hidden = () => ReadonlySet<string> | undefined;
+
+const MANAGED = 'managedFields';
+const EMPTY = Buffer.from('{}', 'latin1');
+const NO_FIELDS: ObjectPlace = { mask: undefined, whole: () => EMPTY, step: () => undefined };
+
+/** In objects of Kubernetes' own no item of a list is named by a variable's value, or by a key of a Secret. */
+function mayNameValues({ rules, identity }: Scope): boolean {
+  return rules.strictest !== undefined && isCustomResource(identity.resource);
+}
+
+function namesHidden(fields: unknown, hidden: Hidden): boolean {
+  const named = namedValues(fields);
+  if (named.size === 0) return false;
+  const values = hidden();
+  return values === undefined || !named.isDisjointFrom(values);
+}
+
 export function objectPlace(value: unknown, context: ObjectContext, level = 0): ObjectPlace {
   const { rules } = context;
 
@@ -114,11 +141,11 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
     const scope = scopeOf(object, outer, kind);
     const paths = [...new Set([...scope.rules.fields, ...nodes])];
     const items = Array.isArray(object['items']) && (scope.kind === undefined || isListKind(object, scope.kind));
-    return place(paths, (key) => {
+    const self: ObjectPlace = place(paths, (key) => {
       const below = stepAll(paths, key);
       const inside = member(object, key);
       if (key === 'kind' || key === 'apiVersion') return PLAIN;
-      if (key === 'metadata') return metadataPlace(inside, below, scope);
+      if (key === 'metadata') return metadataPlace(inside, below, scope, () => hiddenIn(object, self));
       if (items && key === 'items') return itemsPlace(inside, below, scope);
       if (scope.kind === 'Secret') {
         if (key === 'data') return keysPlace(inside, below, scope, 'secrets', true);
@@ -131,6 +158,24 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
       }
       return anything(inside, below, scope, key);
     });
+    return self;
+  }
+
+  /** Values that are masked in an object; undefined: not all of it is there. */
+  function hiddenIn(object: Members, at: ObjectPlace): ReadonlySet<string> | undefined {
+    if (STAND_INS.has(textMember(object, 'kind') ?? '')) return undefined;
+    const hidden = new Set<string>();
+    const add = (value: string | number | boolean): void => void hidden.add(String(value));
+    for (const [key, one] of Object.entries(object)) {
+      const below = at.step(key);
+      if (key !== 'metadata') eachMasked(one, below, add);
+      else if (isMembers(one)) {
+        for (const [name, inner] of Object.entries(one)) {
+          if (name !== MANAGED) eachMasked(inner, below?.step(name), add);
+        }
+      }
+    }
+    return hidden;
   }
 
   function itemsPlace(list: unknown, nodes: readonly PathNode[], scope: Scope): ObjectPlace {
@@ -143,10 +188,26 @@ export function objectPlace(value: unknown, context: ObjectContext, level = 0): 
     });
   }
 
-  function metadataPlace(metadata: unknown, nodes: readonly PathNode[], scope: Scope): ObjectPlace {
+  /** Who set what; without it where that names a value that is masked. */
+  function managersPlace(managers: unknown, nodes: readonly PathNode[], scope: Scope, hidden: Hidden): ObjectPlace {
+    return place(nodes, (index) => {
+      const manager = Array.isArray(managers) ? (managers[Number(index)] as unknown) : undefined;
+      const known = anything(manager, stepAll(nodes, index), scope, MANAGED) ?? UNMASKED;
+      const fields = member(manager, 'fieldsV1');
+      return {
+        ...known,
+        step: (key) => (key === 'fieldsV1' && namesHidden(fields, hidden) ? NO_FIELDS : known.step(key)),
+      };
+    });
+  }
+
+  function metadataPlace(metadata: unknown, nodes: readonly PathNode[], scope: Scope, hidden: Hidden): ObjectPlace {
     return place(nodes, (key) => {
       const below = stepAll(nodes, key);
       const inside = member(metadata, key);
+      if (key === MANAGED && (scope.rules.fields.length > 0 || mayNameValues(scope))) {
+        return managersPlace(inside, below, scope, hidden);
+      }
       if (PLAIN_METADATA.has(key)) return maskOf(below) === undefined ? PLAIN : anything(inside, below, scope, key);
       if (key !== 'annotations') return anything(inside, below, scope, key);
       return place(below, (name) => {

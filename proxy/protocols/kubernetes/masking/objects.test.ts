@@ -319,6 +319,12 @@ describe('other values', () => {
         'secrets is forbidden: User "system:serviceaccount:a:b" cannot list resource "secrets" in API group "" in the namespace "shop"',
     };
     expect(see(masks, about('secrets', { verb: 'list' }), forbidden, { status: 403 })).toEqual(forbidden);
+    const one = {
+      ...forbidden,
+      message:
+        'secrets "x" is forbidden: User "system:serviceaccount:a:b" cannot get resource "secrets" in API group "" in the namespace "shop"',
+    };
+    expect(see(masks, about('secrets'), one, { status: 403 })).toEqual(one);
     const missing = { kind: 'Status', status: 'Failure', reason: 'NotFound', code: 404, message: 'pods "x" not found' };
     expect(see(masks, about('pods'), missing, { status: 404 })).toEqual(missing);
     const event = { type: 'ERROR', object: { ...invalid, reason: 'InternalError' } };

@@ -1,19 +1,22 @@
 import type { MaskPlan } from '../../../../policy/masking.ts';
 import { bodyTransform, maskAnswer, readyMasks } from '../../../masking/body/body-masks.ts';
-import { wholeAndPlain } from '../../../masking/body/header-fields.ts';
+import { mapFields, wholeAndPlain } from '../../../masking/body/header-fields.ts';
 import { createJsonRewriter } from '../../../masking/body/json-rewriter.ts';
 import type { BodyKind, MediaType } from '../../../masking/body/media-type.ts';
 import type { JsonPlace } from '../../../masking/body/place.ts';
-import type { BodyTransform } from '../../../masking/body/port.ts';
+import type { AnswerHead, BodyTransform } from '../../../masking/body/port.ts';
 import { createTextRewriter } from '../../../masking/body/text-lines.ts';
 import { MaskError } from '../../../masking/errors.ts';
 import type { CountMask, TokenKeys } from '../../../masking/port.ts';
 import { contextOf } from './context.ts';
 import { isMembers, type ObjectContext, type ObjectPlace, objectPlace } from './object-place.ts';
 import type { ObjectMasks, ObjectRequest } from './port.ts';
+import { revealedAt } from './reveal.ts';
 import { compileRules } from './rules.ts';
+import { maskedSelector } from './selectors.ts';
 import { statusPlace } from './status.ts';
 import { readColumns, rowPlace, type TableColumns, tablePlace } from './table.ts';
+import { shownWarning } from './warnings.ts';
 import { createObjectWrites } from './writes.ts';
 
 const WITHHELD = Buffer.from('"***"', 'latin1');
@@ -151,6 +154,26 @@ export function createObjectMasks(plan: MaskPlan, keys: TokenKeys): ObjectMasks 
   return {
     empty,
     wantsObjectsInTables: (request) => rules.shownInTables(contextOf(rules, request, (text) => text).identity),
+    selects(request) {
+      if (rules.empty) return undefined;
+      return maskedSelector(
+        rules.of({ ...contextOf(rules, request, (text) => text).identity, name: undefined }),
+        request,
+      );
+    },
+    isAbout({ namespace }) {
+      // An object that stands in it may be of any kind.
+      const identity = { resource: undefined, namespace: namespace === '' ? undefined : namespace, name: undefined };
+      return !rules.empty && (rules.of(identity).strictest !== undefined || rules.of(identity).fields.length > 0);
+    },
+    reveals({ before, after, said }, request) {
+      const context = contextOf(rules, request, (text) => text);
+      return revealedAt(
+        { value: before, place: objectPlace(before, context) },
+        { value: after, place: objectPlace(after, context) },
+        said,
+      );
+    },
     request: (headers) => (empty ? headers : wholeAndPlain(headers)),
     document(body, request, count) {
       if (empty) return body;
@@ -158,12 +181,19 @@ export function createObjectMasks(plan: MaskPlan, keys: TokenKeys): ObjectMasks 
     },
     answer(head, request, count) {
       if (empty) return { body: 'untouched', head };
-      return maskAnswer(ready, head, { method: 'GET', count }, (type, kind) =>
+      const told = rules.empty || !request.isResourceRequest ? head : withShownWarnings(head);
+      return maskAnswer(ready, told, { method: 'GET', count }, (type, kind) =>
         transformFor(head.status, request, count, type, kind),
       );
     },
     write: (body, contentType, request) => (empty ? undefined : writes(body, contentType, request)),
   };
+}
+
+function withShownWarnings(head: AnswerHead): AnswerHead {
+  if (!head.headers.includes('warning')) return head;
+  const shown = mapFields(head.headers, (name, value) => (name === 'warning' ? shownWarning(value) : value));
+  return { ...head, headers: shown };
 }
 
 const NOTHING: ObjectPlace = { mask: undefined, step: () => undefined };

@@ -17,6 +17,19 @@ export interface ObjectRequest {
   readonly name: string;
 }
 
+/** As in the URL; '' where there is none. */
+export interface ObjectSelectors {
+  readonly fieldSelector: string;
+  readonly labelSelector: string;
+}
+
+/** As JSON: an object as it is and as it would be, and what a client wrote to change it. */
+export interface ObjectChange {
+  readonly before: unknown;
+  readonly after: unknown;
+  readonly said: unknown;
+}
+
 /** Everything that is masked in the API of one cluster for one subject. Made once per bundle. */
 export interface ObjectMasks {
   /** True when nothing is masked: then none of the other members changes anything. */
@@ -26,6 +39,12 @@ export interface ObjectMasks {
    * `includeObject=Object`. Without it cells that could show a masked value are masked all the same, blindly.
    */
   wantsObjectsInTables(request: ObjectRequest): boolean;
+  /** Whether a selector compares a masked value: its answer would say whether it was guessed. */
+  selects(request: ObjectRequest & ObjectSelectors): MaskError | undefined;
+  /** Whether some rule is about such objects, or about what may stand in them. */
+  isAbout(request: ObjectRequest): boolean;
+  /** Whether a value that is masked in an object stands where it is not masked once the object is changed. */
+  reveals(change: ObjectChange, request: ObjectRequest): MaskError | undefined;
   /** As BodyMasks.request. */
   request(headers: HeaderFields): HeaderFields;
   /**

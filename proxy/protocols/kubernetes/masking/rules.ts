@@ -142,9 +142,14 @@ export function compileRules(plan: MaskPlan, keys: TokenKeys): KubernetesRules {
   };
 }
 
+/** Where values stand in objects that do not come with Kubernetes is not known; undefined: nor is what it is. */
+export function isCustomResource(resource: string | undefined): boolean {
+  return resource === undefined || !BUILT_IN_GROUP.test(resource);
+}
+
 const BUILT_IN_GROUP = /^[a-z]+$|^[a-z]+\.(apps|batch|autoscaling|policy|extensions|[a-z.]*k8s\.io)$/;
 
 /** The API server's own printers show no annotations and no environment; columns of custom resources may show anything. */
 function isPrinted({ source }: CompiledEntry, { resource }: ObjectIdentity): boolean {
-  return source.place === 'fields' || resource === undefined || !BUILT_IN_GROUP.test(resource);
+  return source.place === 'fields' || isCustomResource(resource);
 }

@@ -24,7 +24,7 @@ const OF_NAMES = new Set([
 
 /** The authorizer's own words (k8s.io/apiserver, responsewriters.forbiddenMessage). */
 const NOT_AUTHORIZED =
-  /^[^"]{0,300} is forbidden: User "[^"]{0,300}" cannot [a-z*]{1,40} (resource|path) "[^"]{0,300}"/;
+  /^(?:[-a-z0-9./]{1,300}(?: "[^"]{0,300}")? is )?forbidden: User "[^"]{0,300}" cannot [a-z*]{1,40} (resource|path) "[^"]{0,300}"/;
 const WEBHOOK = /^admission webhook "[-.a-z0-9]{1,253}" denied the request/;
 
 const WITHHELD = 'withheld, since masking rules apply to these objects';

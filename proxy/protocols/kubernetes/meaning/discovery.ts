@@ -1,5 +1,6 @@
 import type { RequestInfo } from '../request/request-info.ts';
 import { isObject, list, member, text } from './json.ts';
+import type { Path } from './pointer.ts';
 import type { AskApiServer, Discovery } from './port.ts';
 import { isCustom } from './scale.ts';
 
@@ -40,6 +41,20 @@ function parametersOf(description: unknown, path: string, method: string): reado
 }
 
 /**
+ * Where a definition says that the numbers of its Scales stand: a JSON path below `.spec` without the notation of arrays.
+ * https://kubernetes.io/docs/reference/kubernetes-api/extend-resources/custom-resource-definition-v1/
+ * @returns undefined where one of them cannot be read
+ */
+function scalePaths(definition: unknown): readonly Path[] | undefined {
+  const written = list(member(definition, 'spec', 'versions'))
+    .map((version) => member(version, 'subresources', 'scale', 'specReplicasPath'))
+    .filter((path) => path !== undefined)
+    .map(text);
+  if (written.length === 0 || !written.every((path) => /^[.]spec([.][-\w]+)+$/.test(path))) return undefined;
+  return [...new Set(written)].map((path) => path.slice(1).split('.'));
+}
+
+/**
  * Asks about groups that do not come with Kubernetes, and remembers it for a minute: for everybody, since everybody may read it.
  * @param now milliseconds
  */
@@ -68,14 +83,35 @@ export function createDiscovery(now: () => number): Discovery {
   const group = ({ apiGroup, apiVersion }: RequestInfo): string =>
     `${encodeURIComponent(apiGroup)}/${encodeURIComponent(apiVersion)}`;
 
+  const namesOf = async (target: string, ask: AskApiServer, signal: AbortSignal): Promise<unknown> =>
+    recall(target, ask, signal, (whole) =>
+      Array.isArray(member(whole, 'resources'))
+        ? list(member(whole, 'resources')).map((one) => text(member(one, 'name')))
+        : undefined,
+    );
+
   return {
     async scales(info, ask, signal) {
-      const names = await recall(`/apis/${group(info)}`, ask, signal, (whole) =>
-        Array.isArray(member(whole, 'resources'))
-          ? list(member(whole, 'resources')).map((one) => text(member(one, 'name')))
-          : undefined,
+      // One object is there in all versions of its group, and may have a Scale in one of them alone.
+      const versions = await recall(`/apis/${encodeURIComponent(info.apiGroup)}`, ask, signal, (whole) => {
+        const known = list(member(whole, 'versions')).map((one) => text(member(one, 'groupVersion')));
+        return known.length === 0 ? undefined : known;
+      });
+      if (!Array.isArray(versions)) return undefined;
+      const served = await Promise.all(
+        versions.map((version: string) =>
+          namesOf(`/apis/${version.split('/').map(encodeURIComponent).join('/')}`, ask, signal),
+        ),
       );
-      return Array.isArray(names) ? names.includes(`${info.resource}/scale`) : undefined;
+      const scale = `${info.resource}/scale`;
+      if (served.some((names) => Array.isArray(names) && names.includes(scale))) return true;
+      return served.every(Array.isArray) ? false : undefined;
+    },
+    async replicaPaths({ apiGroup, resource }, ask, signal) {
+      const definition = encodeURIComponent(`${resource}.${apiGroup}`);
+      const target = `/apis/apiextensions.k8s.io/v1/customresourcedefinitions/${definition}`;
+      const paths = await recall(target, ask, signal, scalePaths);
+      return Array.isArray(paths) ? paths : undefined;
     },
     async dryRuns(info, ask, signal) {
       if (!isCustom(info)) return true;

@@ -18,6 +18,7 @@ import {
   count,
   type Direction,
   direction,
+  holdsNumbers,
   isCustom,
   replicasIn,
   replicasPath,
@@ -31,6 +32,8 @@ export interface Change {
   readonly after: unknown;
   /** Of a custom resource: whether it has the subresource scale. Undefined: nobody knows. */
   readonly scales?: boolean | undefined;
+  /** Where its definition says that the number stands. Undefined: nobody knows. */
+  readonly replicaPaths?: readonly Path[] | undefined;
 }
 
 /** The object that a request is about, as effects name it. */
@@ -129,10 +132,19 @@ function autoscalerEffects(info: RequestInfo, change: Change): readonly Kubernet
   ];
 }
 
+/** Whether an object that is made begins with more than one of what it stands for. A first replica is what creating means. */
+function isMadeScaled({ after, scales, replicaPaths = [] }: Change): boolean {
+  const unknown = scales !== false && replicaPaths.length === 0;
+  if (unknown) return holdsNumbers(after);
+  const paths: readonly Path[] = [['spec', 'replicas'], ...replicaPaths];
+  return paths.some((path) => (count(member(after, ...path)) ?? 0) > 1);
+}
+
 /** How many more or less a controller that is not known here may make of its object. */
-function customDirection({ before, after, scales }: Change): Direction | undefined {
+function customDirection(change: Change): Direction | undefined {
+  const { before, after, scales } = change;
+  if (before === undefined) return isMadeScaled(change) ? 'ScaleOut' : undefined;
   const [previous, next] = [before, after].map((object) => member(object, 'spec', 'replicas'));
-  if (before === undefined) return (count(next) ?? 0) > 1 ? 'ScaleOut' : undefined;
   // Which field it is that its Scale stands for is written in a definition that callers may not read.
   if (scales !== false) return unknownFieldDirection(before, after);
   if (previous === undefined && next === undefined) return undefined;

@@ -1,5 +1,6 @@
 import type { KubernetesCommand } from '../../../../policy/command.ts';
 import type { RequestInfo, RequestLine } from '../request/request-info.ts';
+import type { Path } from './pointer.ts';
 
 /**
  * What a request to an API server means. Two steps, so that the API server is asked only where a rule needs it:
@@ -45,8 +46,10 @@ export type AskApiServer = (question: MeaningAsk, signal: AbortSignal) => Promis
 
 /** What an API server can do beyond what is built in; one for each connection, see `discovery.ts`. */
 export interface Discovery {
-  /** Whether `RESOURCE/scale` is served. Undefined: it does not say. */
+  /** Whether `RESOURCE/scale` is served, in whatever version of the group. Undefined: it does not say. */
   scales(info: RequestInfo, ask: AskApiServer, signal: AbortSignal): Promise<boolean | undefined>;
+  /** Where the number stands that its Scale is about, by its definition. Undefined: the caller may not read that, or there is none. */
+  replicaPaths(info: RequestInfo, ask: AskApiServer, signal: AbortSignal): Promise<readonly Path[] | undefined>;
   /** Whether a request with `dryRun=All` is tried and not done. What does not say so would do it. */
   dryRuns(info: RequestInfo, ask: AskApiServer, signal: AbortSignal): Promise<boolean>;
 }
@@ -63,6 +66,8 @@ export interface DryRun {
   readonly before: unknown;
   /** The object as it would be. */
   readonly after: unknown;
+  /** The request that is forwarded holds for the object as it was read alone, or there was none. */
+  readonly pinned: boolean;
 }
 
 export interface Understanding {

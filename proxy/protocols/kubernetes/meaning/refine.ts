@@ -9,8 +9,9 @@ import type { RequestBody } from './body.ts';
 import { effectsOf, gainsOwner, itself } from './effects.ts';
 import { isObject, member, text } from './json.ts';
 import { type Pinned, pin } from './pin.ts';
+import type { Path } from './pointer.ts';
 import type { Asking, MeaningAnswer, MeantRequest, Understanding } from './port.ts';
-import { isCustom, replicasIn, replicasPath } from './scale.ts';
+import { holdsNumbers, isCustom, replicasIn, replicasPath } from './scale.ts';
 import { worstOfUpdate } from './worst.ts';
 
 /** A write whose outcome the API server can be asked for. */
@@ -74,6 +75,8 @@ interface Trial {
   /** What the answer holds for. Absent: nothing makes sure that it holds later too. */
   readonly pinned?: Pinned;
   readonly scales: boolean | undefined;
+  /** Where an object that is made says how many there are. */
+  readonly replicaPaths?: readonly Path[] | undefined;
 }
 
 /** Asks for the object as it is and as it would be. Undefined: that cannot be found out. */
@@ -110,7 +113,9 @@ async function attempt(
     // Answers of success that are no object of the kind tell nothing.
     if (after === undefined || member(after, 'kind') === 'Status') return undefined;
     const before = state.type === 'object' ? state.object : undefined;
-    return { before, after, scales, ...(pinned === undefined ? {} : { pinned }) };
+    const made = before === undefined && isCustom(info) && scales !== false && holdsNumbers(after);
+    const replicaPaths = made ? await discovery.replicaPaths(info, ask, signal) : undefined;
+    return { before, after, scales, replicaPaths, ...(pinned === undefined ? {} : { pinned }) };
   }
   return undefined;
 }
@@ -139,11 +144,11 @@ function unchanged(info: RequestInfo, { before, after }: Trial): KubernetesEffec
 }
 
 function meaningOf({ body, worst, understanding: { info } }: Refinable, trial: Trial): KubernetesMeaning | undefined {
-  const { before, after, pinned, scales } = trial;
+  const { before, after, pinned, scales, replicaPaths } = trial;
   const unpinned = before !== undefined && pinned === undefined;
   // What is replaced is what the body says, whatever is there by then; a patch makes of another state another thing.
   if (unpinned && body.type === 'patch') return undefined;
-  const effects = unpinned ? worstOfUpdate(info, after) : effectsOf(info, { before, after, scales });
+  const effects = unpinned ? worstOfUpdate(info, after) : effectsOf(info, { before, after, scales, replicaPaths });
   const scaled = effects.some(({ operation }) => /^Scale/.test(operation));
   const scalesAlone = info.subresource === 'scale' || worst.only === true;
   const all = scalesAlone && !scaled ? [...effects, unchanged(info, trial)] : effects;
@@ -173,7 +178,8 @@ export async function refine(refinable: Refinable, asking: Asking): Promise<Unde
   const trial = await attempt(refinable, asking);
   if (trial === undefined) return known;
   if ('refused' in trial) return { ...known, command: known.certain ?? known.command, refused: trial.refused };
-  const dryRun = { before: trial.before, after: trial.after };
+  const { before, after } = trial;
+  const dryRun = { before, after, pinned: before === undefined || trial.pinned !== undefined };
   const meaning = meaningOf(refinable, trial);
   if (meaning === undefined) return { ...known, dryRun };
   return {

@@ -169,6 +169,11 @@ function numbers(value: unknown, at = '', found = new Map<string, number>()): Re
   return found;
 }
 
+/** Whether the spec of an object holds a whole number above one: nothing else in it can be a number of replicas that is more than the first. */
+export function holdsNumbers(object: unknown): boolean {
+  return [...numbers(member(object, 'spec')).values()].some((number) => number > 1);
+}
+
 /**
  * The direction of a change to an object of which it is only known that it can be scaled, not by which field of its spec: less where all
  * whole numbers that change become less, else more.

@@ -48,6 +48,21 @@ export function exactTerms(selector: string): readonly ExactTerm[] | undefined {
   return exact;
 }
 
+/** Every field that a selector compares, however. */
+export function selectedFields(selector: string): readonly string[] {
+  return splitTerms(selector)
+    .map((term) => /^[^=!]*/.exec(term)?.[0] ?? '')
+    .filter((field) => field !== '');
+}
+
+/** Every label that a selector of labels is about. */
+export function selectedLabels(selector: string): readonly string[] {
+  return selector
+    .split(/,(?![^(]*\))/)
+    .map((requirement) => /^[\s!]*([^\s!=<>]*)/.exec(requirement)?.[1] ?? '')
+    .filter((key) => key !== '');
+}
+
 /** The name that `metadata.name=NAME` asks for; undefined when the selector asks for none, null when the API server refuses it. */
 export function selectedName(selector: string): string | undefined | null {
   const terms = exactTerms(selector);

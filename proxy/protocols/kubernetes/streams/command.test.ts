@@ -35,7 +35,15 @@ interface Ground {
 
 const admitted = (more: object = {}): StreamAdmission => ({
   admitted: {
-    ...{ seq: 1, limits: {}, content: undefined, binary: 'Search', granted: false, settle: () => undefined },
+    ...{
+      seq: 1,
+      limits: {},
+      content: undefined,
+      binary: 'Search',
+      withdrawn: new AbortController().signal,
+      granted: false,
+      settle: () => undefined,
+    },
     ...more,
   },
 });

@@ -1,4 +1,4 @@
-import type { KubernetesReport } from '../errors.ts';
+import { type KubernetesReport, reportOf } from '../errors.ts';
 import { acceptChannels } from './channel-client.ts';
 import type { CommandClient, CommandClientHandlers } from './command-port.ts';
 import { dialCommand } from './command-upstream.ts';
@@ -104,23 +104,30 @@ export async function serveCommand(call: StreamCall, asked: ProgramQuery, transp
       return;
     }
     program = made;
+    const { withdrawn } = admitted;
+    const withdraw = (): void => made.stop(reportOf(withdrawn.reason));
+    withdrawn.addEventListener('abort', withdraw, { once: true });
+    if (withdrawn.aborted) withdraw();
     const target = programTarget(kind, call.namespace, call.pod, asked);
     try {
       const dialled = await dialCommand(call.upstream, target, made.handlers, leaving.signal);
       if ('upstream' in dialled) {
         made.started(dialled.upstream);
         accept();
+        // What its client has sent is for nobody any more.
+        if (withdrawn.aborted) relay.close();
         relay.connect(dialled.upstream);
-      } else {
+      } else if (!withdrawn.aborted) {
         made.notStarted(`HTTP ${dialled.status}`);
         await refused(dialled, admitted);
       }
     } catch (error) {
       if (!leaving.signal.aborted) session.failed('a stream could not be had of the API server', error as Error);
       made.notStarted(leaving.signal.aborted ? 'SPL106' : 'SPL104');
-      await refuse(streamError('SPL104'));
+      if (!withdrawn.aborted) await refuse(streamError('SPL104'));
     }
     await made.over;
+    withdrawn.removeEventListener('abort', withdraw);
   }
 
   /**

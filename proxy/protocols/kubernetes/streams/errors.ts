@@ -39,6 +39,7 @@ export const STREAM_ERRORS = {
     hint: 'What the command did is not known.',
   },
   SPL106: { status: 400, reason: 'BadRequest', message: 'the client broke off: {}', hint: '' },
+  SPL107: { status: 403, reason: 'Forbidden', message: 'policy has changed, so it ends: {}', hint: '' },
 } as const satisfies Readonly<
   Record<
     string,

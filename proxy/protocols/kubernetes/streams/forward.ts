@@ -50,7 +50,10 @@ interface Forward {
 }
 
 /** Counts what passes, ends it at its limits, and tells the record at the end. */
-function followForward({ session, exchange }: StreamCall, { seq, limits, granted, settle }: StreamAdmitted): Forward {
+function followForward(
+  { session, exchange }: StreamCall,
+  { seq, limits, granted, settle, withdrawn }: StreamAdmitted,
+): Forward {
   const { maxDurationMs, maxBytesReturned = Number.POSITIVE_INFINITY } = limits;
   const startedAt = performance.now();
   const over = Promise.withResolvers<void>();
@@ -64,6 +67,8 @@ function followForward({ session, exchange }: StreamCall, { seq, limits, granted
     const { code } = endOf(exchange.signal);
     end(code === CLIENT_LEFT ? undefined : code);
   };
+  const withdraw = (): void => end('SPL107');
+  withdrawn.addEventListener('abort', withdraw, { once: true });
   const timer = maxDurationMs === undefined ? undefined : setTimeout(() => end('SPL101'), maxDurationMs).unref();
   const heartbeat = setInterval(() => client?.heartbeat(), HEARTBEAT_MS).unref();
 
@@ -73,6 +78,7 @@ function followForward({ session, exchange }: StreamCall, { seq, limits, granted
     clearTimeout(timer);
     clearInterval(heartbeat);
     exchange.signal.removeEventListener('abort', aborted);
+    withdrawn.removeEventListener('abort', withdraw);
     upstream?.close();
     client?.close();
     const durationMicros = (performance.now() - startedAt) * 1000;
@@ -132,6 +138,7 @@ function followForward({ session, exchange }: StreamCall, { seq, limits, granted
       }
       exchange.signal.addEventListener('abort', aborted, { once: true });
       if (exchange.signal.aborted) aborted();
+      if (withdrawn.aborted) withdraw();
     },
     notStarted: (code) => end(code, 'Failed'),
   };

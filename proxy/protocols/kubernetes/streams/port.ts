@@ -42,6 +42,8 @@ export interface StreamAdmitted {
   /** What is looked for in the output; undefined: it is shown as it is. */
   readonly content: ContentDetectors | undefined;
   readonly binary: BinaryOutput;
+  /** Fires when policy does not allow it any more; the reason says why, as `reportOf` reads it. */
+  readonly withdrawn: AbortSignal;
   /** People agreed to this one run. */
   readonly granted: boolean;
   /** Of a run that people agreed to: what became of it. Called at most once; without it the outcome is unknown. */

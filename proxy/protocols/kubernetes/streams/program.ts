@@ -174,6 +174,8 @@ export function followProgram({ call, asked, admitted, client, toStderr }: Progr
       end({ silent: true });
     },
     notStarted(why) {
+      // It was stopped before it had begun.
+      if (ended) return;
       code = why;
       if (granted) admitted.settle('Failed');
       ended = true;

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { gateReport, type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';

@@ -56,7 +56,7 @@ export class Frontend implements TurnParticipant {
   /** Bytes of the client, valid only during the call. */
   feed(chunk: Buffer): void {
     if (this.#session.ended) return;
-    this.#session.lastActivity = Date.now();
+    this.#session.heard = true;
     if (this.#stalled || this.#syncing || this.#carry.length > 0) {
       this.#carry.keep(chunk, 0, chunk.length);
       // A client that has to wait is not read; what the kernel had given already cannot be much.

@@ -1,13 +1,14 @@
+import { performance } from 'node:perf_hooks';
 import type { CompiledConnection } from '../../../../policy/bundle.ts';
 import type { ApprovalRequirement } from '../../../../policy/decision.ts';
 import {
   commandDenied,
-  commandExecuted,
   commandFailed,
   commandHeld,
   commandReceived,
   commandReleased,
   decisionFragment,
+  executedFragment,
   parametersFragment,
   type Release,
   sessionFragment,
@@ -131,9 +132,9 @@ export class SessionRecord {
 
   executed(reply: Reply, rows: number, masked: ReadonlyMap<string, number> | undefined): void {
     const result = this.#result();
-    const durationMicros = (performance.now() - reply.startedAt) * 1000;
-    const outcome = { rows, bytes: reply.bytes, durationMicros, ...(masked === undefined ? {} : { masked }) };
-    this.stream.append('command.executed', commandExecuted(this.#session, reply.command, outcome) + result);
+    const micros = (performance.now() - reply.startedAt) * 1000;
+    const outcome = executedFragment(rows, reply.bytes, micros, masked);
+    this.stream.append('command.executed', `${this.#session},"seq":${reply.command}${outcome}${result}`);
   }
 
   failed(reply: Reply, sqlstate: string): void {

@@ -15,6 +15,8 @@ interface Known {
  */
 export class ResultColumns {
   readonly #byVerdict = new WeakMap<Verdict, Known>();
+  #lastVerdict: Verdict | undefined;
+  #last: Known | undefined;
   /** Of the running result of a Query. */
   #running = '';
 
@@ -48,7 +50,7 @@ export class ResultColumns {
   }
 
   #known(verdict: Verdict | undefined, bytes: Buffer, start: number, end: number): Known {
-    const known = verdict === undefined ? undefined : this.#byVerdict.get(verdict);
+    const known = verdict === undefined ? undefined : this.#remembered(verdict);
     if (known !== undefined && sameBytes(bytes, start, end, known.description)) return known;
     const columns = rowDescription(bytes, start, end);
     const made = {
@@ -56,8 +58,20 @@ export class ResultColumns {
       names: `,"columns":${JSON.stringify(columns.map(({ name, typeOid }) => [name, typeOid]))}`,
       formats: formatsOf(columns),
     };
-    if (verdict !== undefined) this.#byVerdict.set(verdict, made);
+    if (verdict !== undefined) {
+      this.#byVerdict.set(verdict, made);
+      this.#lastVerdict = verdict;
+      this.#last = made;
+    }
     return made;
+  }
+
+  #remembered(verdict: Verdict): Known | undefined {
+    if (verdict === this.#lastVerdict) return this.#last;
+    const known = this.#byVerdict.get(verdict);
+    this.#lastVerdict = verdict;
+    this.#last = known;
+    return known;
   }
 }
 

@@ -104,6 +104,8 @@ export class LaneSession {
 
   commands = 0;
   lastActivity = Date.now();
+  /** The client has sent something since `lastActivity`. Whoever looks at the session notes when: asking for the time at every read is too dear. */
+  heard = false;
   /** The client has said goodbye: the server will close the connection. */
   closing = false;
   /** The goodbye has been forwarded: from here on the client may go without anything being lost. */

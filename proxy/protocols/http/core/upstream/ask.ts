@@ -1,10 +1,16 @@
 import type { Duplex } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import { HttpRefused, httpError } from '../errors.ts';
-import type { AskAnswer, AskRequest, Upgraded, UpstreamPool } from '../port.ts';
+import type {
+  AnswerHandler,
+  AskAnswer,
+  AskRequest,
+  HeaderFields,
+  SendControl,
+  Upgraded,
+  UpstreamPool,
+  UpstreamSend,
+} from '../port.ts';
 import { upstreamReport } from './failure.ts';
-import { responseHead } from './fields.ts';
-import { rawOf } from './relay.ts';
 
 /** Requests of our own to a target: small answers, read whole. */
 
@@ -14,29 +20,27 @@ const DECLINED_BYTES = 65_536;
 
 interface Collected {
   readonly status: number;
-  readonly headers: readonly string[];
+  readonly headers: HeaderFields;
   readonly body: Buffer;
   readonly socket?: Duplex;
 }
 
 function collect(
   pool: UpstreamPool,
-  options: Dispatcher.DispatchOptions,
+  send: UpstreamSend,
   limit: number,
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Collected> {
   return new Promise((resolve, reject) => {
     signal.throwIfAborted();
-    let controller: Dispatcher.DispatchController | undefined;
-    let head: { status: number; headers: readonly string[] } | undefined;
+    let control: SendControl | undefined;
+    let head: { status: number; headers: HeaderFields } | undefined;
     const chunks: Buffer[] = [];
     let bytes = 0;
-    let failure: Error | undefined;
     const { label } = pool.target;
     const stop = (error: Error): void => {
-      failure ??= error;
-      controller?.abort(error);
+      control?.abort();
       finish(() => reject(error));
     };
     const aborted = (): void => stop(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
@@ -50,51 +54,44 @@ function collect(
       settle();
     };
     signal.addEventListener('abort', aborted, { once: true });
-    pool.dispatcher.dispatch(
-      { ...options, headersTimeout: timeoutMs, bodyTimeout: timeoutMs },
-      {
-        onRequestStart(made) {
-          controller = made;
-          if (failure !== undefined) made.abort(failure);
-        },
-        onRequestUpgrade(made, status, _headers, socket) {
-          // Until whoever asked listens, an error is nobody's; its close tells of it.
-          socket.on('error', () => {});
-          if (failure !== undefined) socket.destroy();
-          else
-            finish(() => resolve({ ...responseHead(status, rawOf(made.rawHeaders)), body: Buffer.alloc(0), socket }));
-        },
-        onResponseStart(made, status) {
-          if (status >= 200) head = responseHead(status, rawOf(made.rawHeaders));
-        },
-        onResponseData(_made, chunk) {
-          bytes += chunk.length;
-          if (bytes > limit) stop(new HttpRefused(httpError('SPE023', `it has more than ${limit} bytes`)));
-          else chunks.push(chunk);
-        },
-        onResponseEnd() {
-          if (head !== undefined) {
-            const { status, headers } = head;
-            finish(() => resolve({ status, headers, body: Buffer.concat(chunks) }));
-          }
-        },
-        onResponseError(_made, error) {
-          finish(() => reject(failure ?? new HttpRefused(upstreamReport(label, error), error)));
-        },
+    const handler: AnswerHandler = {
+      onUpgrade(headers, socket) {
+        // Until whoever asked listens, an error is nobody's; its close tells of it.
+        socket.on('error', () => {});
+        finish(() => resolve({ status: 101, headers, body: Buffer.alloc(0), socket }));
       },
-    );
+      onHead(status, headers) {
+        if (status >= 200) head = { status, headers };
+      },
+      onData(chunk) {
+        bytes += chunk.length;
+        if (bytes > limit) stop(new HttpRefused(httpError('SPE023', `it has more than ${limit} bytes`)));
+        else chunks.push(Buffer.from(chunk));
+      },
+      onPartial() {},
+      onEnd() {
+        if (head !== undefined) {
+          const { status, headers } = head;
+          finish(() => resolve({ status, headers, body: Buffer.concat(chunks) }));
+        }
+      },
+      onError(error) {
+        finish(() => reject(new HttpRefused(upstreamReport(label, error), error)));
+      },
+    };
+    try {
+      control = pool.send({ ...send, headersTimeoutMs: timeoutMs, bodyTimeoutMs: timeoutMs }, handler);
+    } catch (error) {
+      finish(() => reject(error));
+    }
   });
 }
 
 /** @throws HttpRefused; the signal's reason */
-export async function ask(
-  request: AskRequest,
-  options: Dispatcher.DispatchOptions,
-  signal: AbortSignal,
-): Promise<AskAnswer> {
+export async function ask(request: AskRequest, send: UpstreamSend, signal: AbortSignal): Promise<AskAnswer> {
   const { status, headers, body } = await collect(
     request.pool,
-    options,
+    send,
     request.limit,
     request.timeoutMs ?? TIMEOUT_MS,
     signal,
@@ -103,11 +100,7 @@ export async function ask(
 }
 
 /** @throws HttpRefused; the signal's reason */
-export async function connectUpgrade(
-  pool: UpstreamPool,
-  options: Dispatcher.DispatchOptions,
-  signal: AbortSignal,
-): Promise<Upgraded> {
-  const { status, headers, body, socket } = await collect(pool, options, DECLINED_BYTES, TIMEOUT_MS, signal);
+export async function connectUpgrade(pool: UpstreamPool, send: UpstreamSend, signal: AbortSignal): Promise<Upgraded> {
+  const { status, headers, body, socket } = await collect(pool, send, DECLINED_BYTES, TIMEOUT_MS, signal);
   return socket === undefined ? { status, headers, body } : { status: 101, headers, socket };
 }

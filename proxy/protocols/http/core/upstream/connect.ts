@@ -1,6 +1,6 @@
 import net from 'node:net';
 import tls, { type SecureContext } from 'node:tls';
-import type { buildConnector } from 'undici';
+import { dialWire, streamWire, type Wire } from '../../../../listener/wire.ts';
 import { defaultAuthorities, tlsFailure, upstreamFailure } from '../../../../upstream/dial.ts';
 import { UpstreamError } from '../../../../upstream/errors.ts';
 import type { UpstreamTarget } from '../port.ts';
@@ -13,9 +13,7 @@ const namesOf = ({ label }: UpstreamTarget): { namespace: string; name: string }
 };
 
 /** @throws UpstreamError SPU006, SPU009 */
-function contextOf(target: UpstreamTarget): SecureContext | undefined {
-  if (target.tls === undefined) return undefined;
-  const { certificateAuthorities, clientCertificate } = target.tls;
+function contextOf({ certificateAuthorities, clientCertificate }: Tls, label: string): SecureContext {
   try {
     return tls.createSecureContext({
       ca: certificateAuthorities ?? defaultAuthorities(),
@@ -23,84 +21,153 @@ function contextOf(target: UpstreamTarget): SecureContext | undefined {
       ...(clientCertificate === undefined ? {} : { cert: clientCertificate.certificate, key: clientCertificate.key }),
     });
   } catch (error) {
-    throw new UpstreamError(clientCertificate === undefined ? 'SPU006' : 'SPU009', [target.label, 'not in PEM'], error);
+    throw new UpstreamError(clientCertificate === undefined ? 'SPU006' : 'SPU009', [label, 'not in PEM'], error);
   }
 }
 
-/** Calls back with a socket that is ready, or with an UpstreamError. */
-export type Connect = (done: (error: Error | null, socket: net.Socket | null) => void) => net.Socket | undefined;
+type Tls = NonNullable<UpstreamTarget['tls']>;
+
+/** Told later, never at once: a connection that is ready, or why there is none; an UpstreamError in all but odd cases. */
+export type Done<T> = (...result: [error: null, ready: T] | [error: Error, ready: null]) => void;
+
+/** Ways to open one. Each returns what gives it up: `done` is told then too. */
+export interface Connect {
+  /** Paused. */
+  wire(done: Done<Wire>): () => void;
+  stream(done: Done<net.Socket>): () => void;
+}
 
 /** @param timeoutMs for TCP and TLS together */
 export function createConnect(target: UpstreamTarget, timeoutMs: number): Connect {
   const names = namesOf(target);
-  const expected = target.tls?.serverName ?? target.host;
-  let context: SecureContext | undefined;
-  let sessions: Buffer | undefined;
+  const { host, port } = target;
 
-  return (done) => {
-    let secure = false;
-    let socket: net.Socket;
-    try {
-      context ??= contextOf(target);
-    } catch (error) {
-      done(error as Error, null);
-      return undefined;
-    }
-    const { host, port } = target;
-    if (context === undefined) socket = net.connect({ host, port, noDelay: true, keepAlive: true });
-    else {
-      const encrypted = tls.connect({
-        host,
-        port,
-        secureContext: context,
-        ALPNProtocols: ['http/1.1'],
-        rejectUnauthorized: true,
-        ...(sessions === undefined ? {} : { session: sessions }),
-        // SNI carries names only (RFC 6066, section 3).
-        ...(net.isIP(expected) === 0 ? { servername: expected } : {}),
-        checkServerIdentity: (_name, certificate) =>
-          target.tls?.mode === 'VerifyFull' ? tls.checkServerIdentity(expected, certificate) : undefined,
-      });
-      encrypted.setNoDelay(true);
-      encrypted.on('session', (session) => {
-        sessions = session;
-      });
-      encrypted.once('connect', () => {
-        secure = true;
-      });
-      socket = encrypted;
-    }
+  /** Runs one way of opening under the deadline; what it throws is told apart. */
+  function within<T>(
+    open: (signal: AbortSignal) => Promise<T>,
+    failure: (error: unknown, timedOut: boolean) => unknown,
+    done: Done<T>,
+  ): () => void {
+    const given = new AbortController();
     let timedOut = false;
     const deadline = setTimeout(() => {
       timedOut = true;
-      socket.destroy(new Error('it took too long'));
+      given.abort(new Error('it took too long'));
     }, timeoutMs);
-    const failed = (error: Error): void => {
-      clearTimeout(deadline);
-      socket.off(ready, succeeded);
-      socket.on('error', () => {});
-      done(failure(error), null);
+    open(given.signal).then(
+      (ready) => {
+        clearTimeout(deadline);
+        done(null, ready);
+      },
+      (error: unknown) => {
+        clearTimeout(deadline);
+        const known = failure(error, timedOut);
+        done(known instanceof Error ? known : new Error(String(known)), null);
+      },
+    );
+    return () => given.abort(new Error('it is not wanted any more'));
+  }
+
+  const unconnected = (error: unknown, timedOut: boolean): unknown =>
+    upstreamFailure(names, 'connecting', error, timedOut);
+
+  if (target.tls === undefined) {
+    return {
+      wire: (done) =>
+        within(
+          async (signal) => {
+            const wire = await dialWire({ host, port }, signal);
+            wire.socket.setKeepAlive(true);
+            return wire;
+          },
+          unconnected,
+          done,
+        ),
+      stream: (done) =>
+        within(
+          (signal) => opened(net.connect({ host, port, noDelay: true, keepAlive: true }), 'connect', signal),
+          unconnected,
+          done,
+        ),
     };
-    const failure = (error: Error): Error => {
-      const stage = secure ? 'negotiating TLS' : 'connecting';
-      const known =
-        timedOut || !secure ? upstreamFailure(names, stage, error, timedOut) : tlsFailure(names, expected, error);
-      return known instanceof Error ? known : error;
-    };
-    const succeeded = (): void => {
-      clearTimeout(deadline);
-      socket.off('error', failed);
-      done(null, socket);
-    };
-    const ready = context === undefined ? 'connect' : 'secureConnect';
-    socket.once('error', failed);
-    socket.once(ready, succeeded);
-    return socket;
+  }
+  const secured = createSecured(target, target.tls);
+  const open = (done: Done<net.Socket>): (() => void) => {
+    const state = { connected: false };
+    return within(
+      (signal) => secured(state, signal),
+      (error, timedOut) => {
+        if (!state.connected) return unconnected(error, timedOut);
+        if (timedOut) return upstreamFailure(names, 'negotiating TLS', error, true);
+        return tlsFailure(names, target.tls?.serverName ?? host, error);
+      },
+      done,
+    );
+  };
+  return {
+    stream: open,
+    wire: (done) =>
+      open((...[error, socket]) => (socket === null ? done(error, null) : done(null, streamWire(socket)))),
   };
 }
 
-/** As undici calls it. */
-export const asConnector = (connect: Connect): buildConnector.connector =>
-  ((_options, callback) => {
-    connect((error, socket) => (callback as (error: Error | null, socket: net.Socket | null) => void)(error, socket));
-  }) as buildConnector.connector;
+function createSecured(
+  target: UpstreamTarget,
+  wanted: Tls,
+): (state: { connected: boolean }, signal: AbortSignal) => Promise<net.Socket> {
+  const { host, port, label } = target;
+  const expected = wanted.serverName ?? host;
+  let context: SecureContext | undefined;
+  /** Of the last handshake: the next one is shorter by it. */
+  let known: Buffer | undefined;
+  return async (state, signal) => {
+    context ??= contextOf(wanted, label);
+    const socket = tls.connect({
+      host,
+      port,
+      secureContext: context,
+      ALPNProtocols: ['http/1.1'],
+      rejectUnauthorized: true,
+      ...(known === undefined ? {} : { session: known }),
+      // SNI carries names only (RFC 6066, section 3).
+      ...(net.isIP(expected) === 0 ? { servername: expected } : {}),
+      checkServerIdentity: (_name, certificate) =>
+        wanted.mode === 'VerifyFull' ? tls.checkServerIdentity(expected, certificate) : undefined,
+    });
+    socket.setNoDelay(true);
+    socket.setKeepAlive(true);
+    socket.on('session', (session) => {
+      known = session;
+    });
+    socket.once('connect', () => {
+      state.connected = true;
+    });
+    return opened(socket, 'secureConnect', signal);
+  };
+}
+
+/** @throws the socket's error; the signal's reason */
+function opened<T extends net.Socket>(socket: T, ready: 'connect' | 'secureConnect', signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const settle = (): void => {
+      signal.removeEventListener('abort', aborted);
+      socket.off('error', failed).off('close', closed).off(ready, succeeded);
+    };
+    const failed = (error: Error): void => {
+      settle();
+      // A late error of a destroyed socket has nobody to go to.
+      socket.on('error', () => {});
+      socket.destroy();
+      reject(error);
+    };
+    const aborted = (): void => failed(signal.reason instanceof Error ? signal.reason : new Error('aborted'));
+    const closed = (): void => failed(new Error('closed before it was ready'));
+    const succeeded = (): void => {
+      settle();
+      resolve(socket);
+    };
+    socket.once('error', failed).once('close', closed).once(ready, succeeded);
+    if (signal.aborted) aborted();
+    else signal.addEventListener('abort', aborted, { once: true });
+  });
+}

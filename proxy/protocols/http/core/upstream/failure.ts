@@ -1,6 +1,25 @@
 import { UpstreamError } from '../../../../upstream/errors.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
 
+/**
+ * What can go wrong between a request and the end of its answer.
+ * `closed`: the connection ended before it was whole. `silent`: no answer began in time. `stalled`: it stood still. `malformed`: it is
+ * not HTTP, `words` say in what. `request-length`: the request's body is not as long as it said.
+ */
+export type FailureKind = 'closed' | 'silent' | 'stalled' | 'malformed' | 'request-length';
+
+/** Told to whoever sent the request; never holds a byte of the target's. */
+export class TargetFailure extends Error {
+  override readonly name = 'TargetFailure';
+  readonly kind: FailureKind;
+  readonly words: string;
+  constructor(kind: FailureKind, words = '', cause?: unknown) {
+    super(words === '' ? kind : `${kind}: ${words}`, cause === undefined ? undefined : { cause });
+    this.kind = kind;
+    this.words = words;
+  }
+}
+
 /** What went wrong on the way to a target, in our words; the target's own are never in them. */
 export function upstreamReport(label: string, error: unknown): HttpReport {
   if (error instanceof HttpRefused) return error.report;
@@ -8,32 +27,19 @@ export function upstreamReport(label: string, error: unknown): HttpReport {
     const status = error.code === 'SPU003' ? 504 : 502;
     return { ...reportOf(error), status };
   }
-  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : '';
-  switch (code) {
-    case 'UND_ERR_HEADERS_TIMEOUT':
+  if (!(error instanceof TargetFailure)) return httpError('SPE018', [label, 'before the answer was whole']);
+  switch (error.kind) {
+    case 'silent':
       return httpError('SPE017', [label, 'no answer began']);
-    case 'UND_ERR_BODY_TIMEOUT':
+    case 'stalled':
       return httpError('SPE017', [label, 'the answer stood still']);
-    case 'UND_ERR_CONNECT_TIMEOUT':
-      return httpError('SPE017', [label, 'no connection']);
-    case 'UND_ERR_HEADERS_OVERFLOW':
-      return httpError('SPE019', [label, 'its head is too large']);
-    case 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH':
-      return httpError('SPE018', [label, 'the answer is shorter or longer than it said']);
-    case 'UND_ERR_REQ_CONTENT_LENGTH_MISMATCH':
+    case 'malformed':
+      return httpError('SPE019', [label, error.words]);
+    case 'closed':
+      return httpError('SPE018', [label, error.words === '' ? 'before the answer was whole' : error.words]);
+    case 'request-length':
       return httpError('SPE001', 'the body is shorter or longer than it said');
-    case 'UND_ERR_DESTROYED':
-    case 'UND_ERR_CLOSED':
-      return httpError('SPE021');
     default:
-      return code.startsWith('HPE_')
-        ? httpError('SPE019', [label, code.slice(4).toLowerCase().replaceAll('_', ' ')])
-        : httpError('SPE018', [label, 'before the answer was whole']);
+      return error.kind satisfies never;
   }
-}
-
-/** A connection that was kept alive and was closed by the target as the request was on its way. */
-export function isStale(error: unknown): boolean {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
-  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE';
 }

@@ -1,25 +1,33 @@
 import type { Duplex } from 'node:stream';
-import type { Dispatcher } from 'undici';
 import { DISCARD_BYTES, type RequestBody } from '../body.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
 import { field, filterFields } from '../headers.ts';
-import type { BodyTransform, ForwardRequest, HeaderFields, Outcome, ResponseHead, Rewritten } from '../port.ts';
+import type {
+  AnswerHandler,
+  BodyTransform,
+  ForwardRequest,
+  HeaderFields,
+  Outcome,
+  ResponseHead,
+  Rewritten,
+  SendControl,
+  UpstreamSend,
+} from '../port.ts';
 import type { Incoming } from '../wire/incoming.ts';
-import { isStale, upstreamReport } from './failure.ts';
-import { passedTrailers, responseHead } from './fields.ts';
+import { TargetFailure, upstreamReport } from './failure.ts';
 
 /** What one request and its answer need. */
 export interface RelayInit {
   readonly incoming: Incoming;
   readonly request: ForwardRequest;
-  readonly options: Dispatcher.DispatchOptions;
+  readonly send: UpstreamSend;
   readonly body: RequestBody;
   /** Whether the request may be sent again on another connection, when a kept one turns out to be closed. */
   readonly again: boolean;
   /** Refuses the exchange: nothing went out yet. Resolves when the refusal is out. */
   readonly refuse: (report: HttpReport) => Promise<void>;
   /** The target has agreed to an upgrade. Resolves when it is over. */
-  readonly upgraded?: (head: ResponseHead, socket: Duplex) => Promise<Outcome>;
+  readonly upgraded: ((head: ResponseHead, socket: Duplex) => Promise<Outcome>) | undefined;
 }
 
 /** Sends a request and relays its answer as it comes, back-pressure both ways. */
@@ -32,19 +40,18 @@ export function relay(init: RelayInit): Relay {
 const LENGTH: ReadonlySet<string> = new Set(['content-length']);
 
 /** A class for the sake of speed: one object for each request and no closures. */
-export class Relay implements Dispatcher.DispatchHandler {
+export class Relay implements AnswerHandler {
   readonly outcome: Promise<Outcome>;
   readonly #init: RelayInit;
   readonly #incoming: Incoming;
   #resolve: (outcome: Outcome) => void = () => {};
-  #controller: Dispatcher.DispatchController | undefined;
+  #control: SendControl | undefined;
   #transform: BodyTransform | undefined;
   #sent: ((chunk: Buffer) => void) | undefined;
   #trailers: Rewritten['trailers'];
   #status = 0;
   #bytes = 0;
-  #attempts = 0;
-  #openedBefore = 0;
+  #again = false;
   #answering = false;
   /** `respond` is being waited for: what comes meanwhile. */
   #pending: Buffer[] | undefined;
@@ -64,19 +71,19 @@ export class Relay implements Dispatcher.DispatchHandler {
   }
 
   start(): void {
-    const { incoming, request, options } = this.#init;
-    incoming.onDrain = () => this.#controller?.resume();
+    const { incoming, send } = this.#init;
+    incoming.onDrain = () => this.#control?.resume();
     incoming.onClosed = (whole) => this.#closed(whole);
-    if (incoming.gone) {
-      this.#closed(false);
-      return;
-    }
-    this.#attempts++;
-    this.#openedBefore = request.pool.opened;
+    if (incoming.gone) this.#closed(false);
+    else this.#send(send);
+  }
+
+  #send(request: UpstreamSend): void {
+    const { pool } = this.#init.request;
     try {
-      request.pool.dispatcher.dispatch(options, this);
+      this.#control = pool.send(request, this);
     } catch (error) {
-      this.#refuse(upstreamReport(request.pool.target.label, error));
+      this.#refuse(upstreamReport(pool.target.label, error));
     }
   }
 
@@ -85,7 +92,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (!this.#answering || this.#settled || this.#bodyReplaced || this.#measured) return false;
     // From here on the target is not listened to.
     this.#bodyReplaced = true;
-    this.#controller?.abort(new HttpRefused(httpError('SPE020')));
+    this.#control?.abort();
     if (last.length > 0) {
       this.#sent?.(last);
       this.#bytes += last.length;
@@ -99,23 +106,12 @@ export class Relay implements Dispatcher.DispatchHandler {
   stop(report: HttpReport): void {
     if (this.#settled) return;
     this.#report ??= report;
-    this.#controller?.abort(new HttpRefused(report));
+    this.#control?.abort();
     if (this.#answering) this.#incoming.destroy();
     else this.#refuse(report);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#settled || this.#report !== undefined)
-      controller.abort(new HttpRefused(this.#report ?? httpError('SPE020')));
-  }
-
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: Dispatcher.ResponseData['headers'],
-    socket: Duplex,
-  ): void {
+  onUpgrade(headers: HeaderFields, socket: Duplex): void {
     const { upgraded } = this.#init;
     // Its close tells of it.
     socket.on('error', () => {});
@@ -125,17 +121,17 @@ export class Relay implements Dispatcher.DispatchHandler {
     }
     this.#answering = true;
     this.#settled = true;
-    upgraded(responseHead(status, rawOf(controller.rawHeaders)), socket).then(this.#resolve, (error: unknown) => {
+    upgraded({ status: 101, headers }, socket).then(this.#resolve, (error: unknown) => {
       socket.destroy();
       this.#incoming.destroy();
       this.#resolve({ status: 101, requestBytes: 0, responseBytes: 0, complete: false, report: reportOf(error) });
     });
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+  onHead(status: number, headers: HeaderFields): void {
     // 102 and 103 say nothing that a client needs.
     if (status < 200 || this.#settled) return;
-    const head = responseHead(status, rawOf(controller.rawHeaders));
+    const head: ResponseHead = { status, headers };
     const { respond } = this.#init.request;
     if (respond === undefined) {
       this.#begin({ head });
@@ -145,18 +141,18 @@ export class Relay implements Dispatcher.DispatchHandler {
     try {
       rewritten = respond(head);
     } catch (error) {
-      this.#refuseAndAbort(reportOf(error), error);
+      this.#refuseAndAbort(reportOf(error));
       return;
     }
     if (!(rewritten instanceof Promise)) {
       this.#begin(rewritten);
       return;
     }
-    controller.pause();
+    this.#control?.pause();
     this.#pending = [];
     rewritten.then(
       (made) => this.#release(made),
-      (error: unknown) => this.#refuseAndAbort(reportOf(error), error),
+      (error: unknown) => this.#refuseAndAbort(reportOf(error)),
     );
   }
 
@@ -167,7 +163,10 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#begin(rewritten);
     for (const chunk of pending) this.#pass(chunk);
     if (this.#ended !== undefined) this.#finish(this.#ended);
-    else if (!this.#bodyReplaced) this.#controller?.resume();
+    else if (!this.#bodyReplaced) {
+      this.onPartial();
+      this.#control?.resume();
+    }
   }
 
   #begin({ head, transform, keepsLength, body, sent, trailers }: Rewritten): void {
@@ -186,14 +185,14 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#measured = field(headers, 'content-length') !== undefined;
     try {
       this.#incoming.writeHead(status, headers);
-    } catch (error) {
+    } catch {
       this.#answering = false;
-      this.#refuseAndAbort(httpError('SPE019', [this.#init.request.pool.target.label, 'a field of its head']), error);
+      this.#refuseAndAbort(httpError('SPE019', [this.#init.request.pool.target.label, 'a field of its head']));
       return;
     }
     if (body !== undefined) {
       this.#bodyReplaced = true;
-      this.#controller?.abort(new HttpRefused(httpError('SPE020')));
+      this.#control?.abort();
       try {
         sent?.(body);
       } catch (error) {
@@ -207,13 +206,16 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     this.#init.request.onBegin?.(this);
-    // What came in the same read goes out in the same write; a head alone must not wait for a body that is slow.
-    process.nextTick(flush, this.#incoming);
   }
 
-  onResponseData(_controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#pending !== undefined) this.#pending.push(chunk);
+  onData(chunk: Buffer): void {
+    if (this.#pending !== undefined) this.#pending.push(Buffer.from(chunk));
     else this.#pass(chunk);
+  }
+
+  /** What came in the same read goes out in the same write; a head alone must not wait for a body that is slow. */
+  onPartial(): void {
+    if (this.#answering && !this.#settled && !this.#bodyReplaced) this.#incoming.flushHead();
   }
 
   #pass(chunk: Buffer): void {
@@ -239,11 +241,10 @@ export class Relay implements Dispatcher.DispatchHandler {
       return;
     }
     this.#bytes += chunk.length;
-    if (!this.#incoming.write(chunk)) this.#controller?.pause();
+    if (!this.#incoming.write(chunk)) this.#control?.pause();
   }
 
-  onResponseEnd(controller: Dispatcher.DispatchController): void {
-    const trailers = passedTrailers(rawOf(controller.rawTrailers));
+  onEnd(trailers: HeaderFields): void {
     if (this.#pending !== undefined) this.#ended = trailers;
     else this.#finish(trailers);
   }
@@ -272,12 +273,14 @@ export class Relay implements Dispatcher.DispatchHandler {
     this.#init.body.discard(DISCARD_BYTES);
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | undefined, error: Error): void {
+  onError(error: Error, { reused, answered }: { readonly reused: boolean; readonly answered: boolean }): void {
     if (this.#settled || this.#bodyReplaced) return;
-    const { request, again } = this.#init;
+    const { request, again, send } = this.#init;
     const { pool } = request;
-    if (again && !this.#answering && this.#attempts === 1 && isStale(error) && pool.opened === this.#openedBefore) {
-      this.start();
+    const stale = reused && !answered && error instanceof TargetFailure && error.kind === 'closed';
+    if (again && stale && !this.#again && this.#report === undefined) {
+      this.#again = true;
+      this.#send({ ...send, fresh: true });
       return;
     }
     const report = this.#report ?? upstreamReport(pool.target.label, error);
@@ -291,15 +294,15 @@ export class Relay implements Dispatcher.DispatchHandler {
   #breakOff(error: unknown): void {
     const report = error instanceof HttpRefused ? error.report : httpError('SPE023', 'it could not be rewritten');
     this.#report ??= report;
-    this.#controller?.abort(new HttpRefused(report, error));
+    this.#control?.abort();
     this.#incoming.destroy();
   }
 
-  #refuseAndAbort(report: HttpReport, cause: unknown): void {
+  #refuseAndAbort(report: HttpReport): void {
     this.#pending = undefined;
     this.#report ??= report;
     this.#refuse(report);
-    this.#controller?.abort(new HttpRefused(report, cause));
+    this.#control?.abort();
   }
 
   #refuse(report: HttpReport): void {
@@ -317,7 +320,7 @@ export class Relay implements Dispatcher.DispatchHandler {
     if (this.#settled) return;
     this.#settled = true;
     const complete = whole && this.#report === undefined;
-    if (!complete) this.#controller?.abort(new HttpRefused(this.#report ?? httpError('SPE020')));
+    if (!complete) this.#control?.abort();
     this.#resolve(this.#made(complete, complete ? undefined : (this.#report ?? httpError('SPE020'))));
   }
 
@@ -331,12 +334,3 @@ export class Relay implements Dispatcher.DispatchHandler {
     };
   }
 }
-
-const flush = (incoming: Incoming): void => {
-  if (incoming.begun) incoming.flushHead();
-};
-
-const NONE: readonly Buffer[] = [];
-
-/** HTTP/1.1 alone is spoken to targets, whose parser gives buffers. */
-export const rawOf = (raw: unknown): readonly Buffer[] => (Array.isArray(raw) ? (raw as readonly Buffer[]) : NONE);

@@ -2,15 +2,14 @@ import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import { isLoopback } from '../../../../listener/loopback.ts';
 import { handshake } from '../../../../listener/tls.ts';
-import type { Wire } from '../../../../listener/wire.ts';
+import { streamWire, type Wire } from '../../../../listener/wire.ts';
 
 /** What a client speaks, told by its first bytes and by what TLS agreed on. */
-export interface Accepted {
+export type Accepted =
+  /** A paused wire, and what was read of it. */
+  | { readonly protocol: 'h1'; readonly wire: Wire; readonly first: Buffer }
   /** Paused. What was read of it is before what is not. */
-  readonly socket: Socket;
-  readonly protocol: 'h1' | 'h2';
-  readonly encrypted: boolean;
-}
+  | { readonly protocol: 'h2'; readonly socket: Socket; readonly encrypted: boolean };
 
 export interface AcceptOptions {
   readonly tls: (() => SecureContext) | undefined;
@@ -31,6 +30,7 @@ export class NotAccepted extends Error {
 }
 
 const TLS_HANDSHAKE = 0x16;
+const NOTHING = Buffer.alloc(0);
 /** The beginning of what a client of HTTP/2 sends first (RFC 9113, section 3.4); no method of HTTP/1 is called so. */
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n');
 
@@ -52,12 +52,9 @@ export async function accept(wire: Wire, options: AcceptOptions): Promise<Accept
       return await secured(socket, first, options.tls(), signal);
     }
     if (!options.plaintext) throw new NotAccepted('plaintext');
+    if (!first.subarray(0, 3).equals(PREFACE.subarray(0, 3))) return { protocol: 'h1', wire, first };
     socket.unshift(first);
-    return {
-      socket,
-      protocol: first.subarray(0, 3).equals(PREFACE.subarray(0, 3)) ? 'h2' : 'h1',
-      encrypted: wire.encrypted,
-    };
+    return { protocol: 'h2', socket, encrypted: wire.encrypted };
   } catch (error) {
     if (error instanceof NotAccepted) throw error;
     throw new NotAccepted(options.signal.aborted ? 'aborted' : deadline.aborted ? 'timeout' : 'silent', error);
@@ -101,7 +98,8 @@ async function secured(
   signal: AbortSignal,
 ): Promise<Accepted> {
   const socket = await handshake(raw, received, { secureContext, ALPNProtocols: ['h2', 'http/1.1'] }, signal);
+  if (socket.alpnProtocol !== 'h2') return { protocol: 'h1', wire: streamWire(socket), first: NOTHING };
   // Only `tls.Server` says so of its sockets; HTTP/2 waits for it.
   (socket as unknown as { secureConnecting: boolean }).secureConnecting = false;
-  return { socket, protocol: socket.alpnProtocol === 'h2' ? 'h2' : 'h1', encrypted: true };
+  return { protocol: 'h2', socket, encrypted: true };
 }

@@ -3,8 +3,8 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { RawHead } from '../head.ts';
 import type { HeaderFields } from '../port.ts';
-import { MAX_HEAD_BYTES } from './h1.ts';
 import { type Incoming, nothing } from './incoming.ts';
+import { MAX_HEAD_BYTES } from './request-head.ts';
 
 /** HTTP/2 from clients: nghttp2 in Node, with limits against floods of frames, resets and settings. */
 
@@ -77,6 +77,7 @@ const BARE: ReadonlySet<number> = new Set([204, 205, 304]);
 class Http2Incoming implements Incoming {
   readonly raw: RawHead;
   readonly source: ServerHttp2Stream;
+  readonly whole = undefined;
   #trailers: HeaderFields | undefined;
   onDrain: () => void = nothing;
   onClosed: (whole: boolean) => void = nothing;
@@ -145,7 +146,7 @@ class Http2Incoming implements Incoming {
   write(chunk: Buffer): boolean {
     // Of HEAD, 204 and 304 the head has ended the stream.
     if (this.gone) return true;
-    return this.source.write(chunk);
+    return this.source.write(Buffer.from(chunk));
   }
 
   end(trailers?: HeaderFields): void {

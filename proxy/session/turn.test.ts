@@ -1,0 +1,80 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import type { RecordStream } from '../../record/port.ts';
+import { createTurn, type TurnParticipant } from './turn.ts';
+
+/** What happened, in order. */
+let log: string[] = [];
+
+function stream(name: string, flush: () => void = () => {}): RecordStream {
+  return {
+    append: () => 0,
+    flush() {
+      log.push(`write ${name}`);
+      flush();
+    },
+    sync: () => Promise.resolve(),
+  };
+}
+
+function participant(name: string, recorded: RecordStream, forward: () => void = () => {}): TurnParticipant {
+  return {
+    stream: recorded,
+    needsSync: false,
+    hold() {
+      log.push(`hold ${name}`);
+    },
+    forward() {
+      log.push(`forward ${name}`);
+      forward();
+    },
+    recordFailed(error) {
+      log.push(`${name} refused: ${error.message}`);
+    },
+  };
+}
+
+async function ofOneTurn(...participants: readonly TurnParticipant[]): Promise<readonly string[]> {
+  log = [];
+  const turn = createTurn();
+  for (const each of participants) turn.schedule(each);
+  await nextTurn();
+  return log;
+}
+
+test('a stream is written once in a turn, before anybody of it is forwarded', async () => {
+  const [a, b] = [stream('A'), stream('B')];
+  const order = await ofOneTurn(participant('1', a), participant('2', b), participant('3', a), participant('4', b));
+  expect(order).toEqual(['write A', 'forward 1', 'write B', 'forward 2', 'forward 3', 'forward 4']);
+});
+
+test('a stream that cannot be written refuses its own participants, and only those', async () => {
+  const broken = stream('broken', () => {
+    throw new Error('disk full');
+  });
+  const order = await ofOneTurn(
+    participant('1', broken),
+    participant('2', stream('A')),
+    participant('3', broken),
+    participant(
+      '4',
+      stream('other', () => broken.flush()),
+    ),
+    participant('5', broken),
+  );
+  expect(order.filter((line) => line.startsWith('forward'))).toEqual(['forward 2']);
+  expect(order.filter((line) => line.includes('refused'))).toEqual(
+    ['1', '3', '4', '5'].map((name) => `${name} refused: disk full`),
+  );
+});
+
+test('what is scheduled while a turn forwards is written again in the next one', async () => {
+  log = [];
+  const turn = createTurn();
+  const a = stream('A');
+  const later = participant('2', a);
+  turn.schedule(participant('1', a, () => turn.schedule(later)));
+  await nextTurn();
+  await nextTurn();
+  expect(log).toEqual(['write A', 'forward 1', 'write A', 'forward 2']);
+});
