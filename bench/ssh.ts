@@ -7,7 +7,7 @@ import { cpuSeconds, memoryBytes } from './process-usage.ts';
 import { runOn, SSH_PEERS, type SshBench, type SshPeer, type SshPeerName, startSshBench } from './ssh-peers.ts';
 
 const USAGE = `Usage: node bench/ssh.ts [--quick] [--only REGEX] [--rounds N] [--megabytes N]
-  --quick      a minute in all: 192 MB, 3 rounds
+  --quick      192 MB, 3 rounds
   --only       measurements whose name matches: "bulk", "execs?", "connection"
   --megabytes  of one bulk transfer; through masks a sixteenth of it`;
 
@@ -30,10 +30,10 @@ const ROUNDS = Number(flags.rounds ?? (quick ? 3 : 7));
 const MEGABYTES = Number(flags.megabytes ?? (quick ? 192 : 512));
 /** Masking passes tens of megabytes in a second where the rest passes hundreds. */
 const MASKED_MEGABYTES = Math.max(1, Math.round(MEGABYTES / 16));
-const EXECS = quick ? 100 : 400;
+const EXECS = quick ? 40 : 400;
 const CONNECTIONS = quick ? 20 : 100;
 const CONCURRENT = 200;
-const WARM_UP = 20;
+const WARM_UP = 5;
 
 type Samples = Record<SshPeerName, number[]>;
 const samples = (): Samples => ({ direct: [], jump: [], sallyport: [], masking: [] });
