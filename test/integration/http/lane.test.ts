@@ -298,4 +298,26 @@ describe('requests through the HTTP lane', () => {
     const { data = '' } = (executed?.['result'] ?? {}) as { data?: string };
     expect(JSON.parse(Buffer.from(data, 'base64').toString())).toMatchObject({ method: 'POST', body: '{"q":"name"}' });
   });
+
+  test('whose bodies would need more memory than there is for them are put off, and pass when others are over', async () => {
+    const token = await g.token();
+    const refund = (): Promise<number> =>
+      g.ask('/v1/refunds', { method: 'POST', body: { amount: 1, note: 'x'.repeat(100) } }).then(({ status }) => status);
+    const megabyte = Buffer.alloc(1_048_576, 0x20);
+    // All but the last byte of each: what has come is held until the rest does.
+    const uploads = Array.from({ length: 64 }, () => {
+      const headers = { authorization: `Bearer ${token}`, 'content-length': megabyte.length };
+      const upload = http.request(`${g.url()}/v1/refunds`, { method: 'POST', headers });
+      upload.on('error', () => {});
+      upload.write(megabyte.subarray(1));
+      return upload;
+    });
+    await expect.poll(refund).toBe(503);
+    const put = await g.ask('/v1/refunds', { method: 'POST', body: { amount: 1, note: 'x'.repeat(100) } });
+    expect(put.headers['retry-after']).toBe('5');
+    expect(put.json()).toMatchObject({ code: 'SPE026' });
+    expect((await g.ask('/v1/anything')).status).toBe(200);
+    for (const upload of uploads) upload.destroy();
+    await expect.poll(refund).toBe(200);
+  });
 });

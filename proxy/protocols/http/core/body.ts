@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import type { BodyBudget } from './body-budget.ts';
 import { HttpRefused, httpError } from './errors.ts';
 import type { Incoming } from './wire/incoming.ts';
 
@@ -12,7 +13,7 @@ export interface RequestBody {
   /** When a piece came last, or somebody began to wait for one; undefined: nobody waits. Milliseconds since 1970. */
   readonly waitingSince: number | undefined;
   readonly touched: boolean;
-  /** @throws HttpRefused SPE012, SPE020; the signal's reason */
+  /** @throws HttpRefused SPE012, SPE020, SPE026; the signal's reason */
   buffer(limit: number): Promise<Buffer>;
   /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
   stream(passing?: (chunk: Buffer) => void): Readable;
@@ -20,6 +21,8 @@ export interface RequestBody {
   fail(error: Error): void;
   /** Reads and forgets what is left, so that the connection can carry another request. Only the first call counts. */
   discard(limit: number): void;
+  /** What was read whole is nobody's any more: its memory is free for others. */
+  release(): void;
 }
 
 /** Of requests that have none, which is most of them: nothing is made for it. */
@@ -31,11 +34,21 @@ export const NO_BODY: RequestBody = {
   stream: () => Readable.from([]),
   fail: () => {},
   discard: () => {},
+  release: () => {},
 };
 
-/** @param begin called before the first byte is asked for, such as to tell the client that it may send */
-export function createRequestBody(incoming: Incoming, begin: () => void): RequestBody {
+/** In seconds: bodies that are looked at are gone in less, and of those that wait for people some always end. */
+const RETRY_AFTER = 5;
+
+/**
+ * @param begin called before the first byte is asked for, such as to tell the client that it may send
+ * @param budget what is read whole counts there until `release`
+ */
+export function createRequestBody(incoming: Incoming, begin: () => void, budget: BodyBudget): RequestBody {
   let bytes = 0;
+  /** Bytes of the budget. */
+  let held = 0;
+  let released = false;
   let waitingSince: number | undefined;
   let touched = false;
   let discarding = false;
@@ -48,6 +61,21 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     touched = true;
     begin();
   }
+
+  function hold(more: number): boolean {
+    if (released || !budget.take(more)) return false;
+    held += more;
+    return true;
+  }
+
+  function release(): void {
+    released = true;
+    budget.give(held);
+    held = 0;
+  }
+
+  const full = (): HttpRefused =>
+    new HttpRefused(httpError('SPE026', [], { headers: ['retry-after', String(RETRY_AFTER)] }));
 
   const gone = (): Error => failure ?? new HttpRefused(httpError('SPE020'));
 
@@ -69,7 +97,8 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
         bytes += chunk.length;
         waitingSince = Date.now();
         if (bytes > limit) fail(new HttpRefused(httpError('SPE012', limit)));
-        else chunks.push(chunk);
+        else if (hold(chunk.length)) chunks.push(chunk);
+        else fail(full());
       };
       const end = (): void => {
         settle();
@@ -160,7 +189,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
     async buffer(limit) {
       if (buffered === undefined) {
         const whole = take();
-        if (whole !== undefined) buffered = Promise.resolve(whole);
+        if (whole !== undefined) buffered = hold(whole.length) ? Promise.resolve(whole) : Promise.reject(full());
         else {
           start();
           buffered = incoming.raw.more || !incoming.sourceEnded ? read(limit) : Promise.resolve(Buffer.alloc(0));
@@ -171,6 +200,7 @@ export function createRequestBody(incoming: Incoming, begin: () => void): Reques
       return body;
     },
     stream: open,
+    release,
     fail(error) {
       failure ??= error;
       failed?.(error);

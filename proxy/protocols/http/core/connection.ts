@@ -4,6 +4,7 @@ import type { LastToken, Proof, VerifiedIdentity } from '../../../ports.ts';
 import { admit } from '../../../session/admission.ts';
 import { newSessionId } from '../../../session/id.ts';
 import type { RecordRefusal } from '../../../session/refusals.ts';
+import type { BodyBudget } from './body-budget.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from './errors.ts';
 import { createExchange, type ManagedExchange, sendAnswer } from './exchange.ts';
 import { type ParsedHead, parseHead } from './head.ts';
@@ -42,6 +43,7 @@ export interface ClientInit {
   readonly open: Set<ManagedSession>;
   /** Being set up: they count from the moment that they are admitted. */
   readonly opening: Set<OpenSession>;
+  readonly budget: BodyBudget;
   readonly proof: Proof | undefined;
   /** Those behind the address. */
   readonly names: readonly { readonly namespace: string; readonly name: string }[];
@@ -146,6 +148,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       expectsContinue,
       session,
       seq,
+      budget: init.budget,
       render: (report, of) => application.refuse(report, { head: of, session: session.id }),
     });
     exchanges.set(made, session);
@@ -156,6 +159,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       await failed(made, error);
     } finally {
       exchanges.delete(made);
+      made.release();
       session.leave();
     }
   }

@@ -93,6 +93,11 @@ export const HTTP_ERRORS = {
     hint: 'Use another connection, or wait.',
   },
   SPE025: { status: 417, message: 'the expectation {} cannot be met', hint: 'Only 100-continue is known.' },
+  SPE026: {
+    status: 503,
+    message: 'too many bodies of requests wait here for a decision',
+    hint: 'Try again after some seconds. Requests that wait for people count until somebody decides.',
+  },
 } as const;
 
 export type HttpErrorCode = keyof typeof HTTP_ERRORS;

@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { VerifiedIdentity } from '../../../ports.ts';
 import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
+import type { BodyBudget } from './body-budget.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { withoutFields } from './headers.ts';
 import type {
@@ -46,6 +47,7 @@ export interface ExchangeInit {
   readonly expectsContinue: boolean;
   readonly session: ManagedSession;
   readonly seq: number;
+  readonly budget: BodyBudget;
   readonly render: (report: HttpReport, head: RequestHead) => Answer;
 }
 
@@ -56,16 +58,22 @@ export interface ManagedExchange extends Exchange {
   stop(report: HttpReport): void;
   /** When the client was last waited for as it sends a body. Milliseconds since 1970. */
   readonly waitingSince: number | undefined;
+  /** It has ended: what it held is free. */
+  release(): void;
 }
 
 export function createExchange(init: ExchangeInit): ManagedExchange {
   return new ClientExchange(init);
 }
 
-const bodyOf = ({ incoming, expectsContinue }: ExchangeInit): RequestBody =>
-  createRequestBody(incoming, () => {
-    if (expectsContinue) incoming.sendContinue();
-  });
+const bodyOf = ({ incoming, expectsContinue, budget }: ExchangeInit): RequestBody =>
+  createRequestBody(
+    incoming,
+    () => {
+      if (expectsContinue) incoming.sendContinue();
+    },
+    budget,
+  );
 
 class ClientExchange implements ManagedExchange {
   readonly head: RequestHead;
@@ -119,6 +127,10 @@ class ClientExchange implements ManagedExchange {
 
   get waitingSince(): number | undefined {
     return this.#body.waitingSince;
+  }
+
+  release(): void {
+    this.#body.release();
   }
 
   #cancel(report: HttpReport): void {

@@ -4,6 +4,7 @@ import type { Wire } from '../../../listener/wire.ts';
 import type { Proof } from '../../../ports.ts';
 import { createJudgements } from '../../../session/judgements.ts';
 import { createRefusals } from '../../../session/refusals.ts';
+import { createBodyBudget } from './body-budget.ts';
 import { type ClientConnection, createClientConnection } from './connection.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import type { HttpApplication } from './port.ts';
@@ -15,6 +16,8 @@ import type { Incoming } from './wire/incoming.ts';
 
 /** Between two looks at connections that are asked to end, in milliseconds. */
 const DRAIN_LOOK_MS = 20;
+/** Of bodies that are held whole at once, in bytes: an eighth of what a proxy in a cluster may have. */
+const MAX_HELD_BODIES = 67_108_864;
 
 type Names = readonly { readonly namespace: string; readonly name: string }[];
 
@@ -27,6 +30,7 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
   const { observer } = context;
   const open = new Set<ManagedSession>();
   const opening = new Set<OpenSession>();
+  const budget = createBodyBudget(MAX_HELD_BODIES);
   const clients = new Set<ClientConnection>();
   const recordRefused = createRefusals(context);
   const headTimeoutMs = context.limits.authenticationTimeoutMs;
@@ -54,7 +58,7 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
     };
     await new Promise<void>((resolve) => {
       const client = createClientConnection({
-        ...{ context, ports, application, recordRefused, open, opening, proof, names },
+        ...{ context, ports, application, recordRefused, open, opening, budget, proof, names },
         connections,
         peer: wire.peer,
         remoteAddress: wire.remoteAddress,
