@@ -37,6 +37,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 240_000,
     setupFiles: ['test/support/patience.ts'],
+    expect: { poll: { timeout: 60_000 } },
     sequence: { sequencer: LongestFirst },
     reporters: ['default', summaryReporter()],
     projects: [
