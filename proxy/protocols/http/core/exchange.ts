@@ -3,6 +3,7 @@ import type { VerifiedIdentity } from '../../../ports.ts';
 import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
 import { OURS_TO_WRITE } from './field-syntax.ts';
+import { SAFE_METHODS } from './head.ts';
 import { withoutFields } from './headers.ts';
 import type {
   Answer,
@@ -22,8 +23,6 @@ import { type Relay, type RelayInit, relay } from './upstream/relay.ts';
 import { splice } from './upstream/splice.ts';
 import type { Incoming } from './wire/incoming.ts';
 
-/** Requests that change nothing may be sent once more (RFC 9110, section 9.2.1). */
-const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const SWITCHING = 101;
 /** For the last words on a connection that was handed over. */
 const GOODBYE_MS = 500;
@@ -181,7 +180,8 @@ class ClientExchange implements ManagedExchange {
       request,
       send,
       body: this.#body,
-      again: send.body === null && upgraded === undefined && SAFE.has(send.method),
+      // Once more: it would change nothing.
+      again: send.body === null && upgraded === undefined && SAFE_METHODS.has(send.method),
       refuse: (report) => this.#send(this.#init.render(report, this.head)),
       upgraded,
     });

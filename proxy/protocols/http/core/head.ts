@@ -38,6 +38,9 @@ export interface ParsedHead {
 export const MAX_FIELDS = 128;
 const AUTHORITY = /^(?:[a-z0-9_](?:[a-z0-9._~-]*[a-z0-9_~-])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/;
 
+/** Methods whose requests change nothing (RFC 9110, section 9.2.1); TRACE, which is the fourth, is refused. */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
+
 /** Methods that open something else than a request, or show what came by. */
 const REFUSED_METHODS: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK']);
 
