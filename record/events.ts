@@ -322,11 +322,6 @@ export function credentialEvent(session: string | undefined, event: CredentialEv
   return session === undefined ? rest.slice(1) : session + rest;
 }
 
-/** Members of `bundle.changed`. */
-export function bundleChanged(hash: string, previous: string | undefined): string {
-  return tail({ hash, previous }).slice(1);
-}
-
 /** `NAMESPACE/POLICY/RULE@GENERATION`. */
 export function ruleName(rule: RuleRef): string {
   return `${rule.namespace}/${rule.policy}/${rule.rule}@${rule.generation}`;

@@ -31,28 +31,14 @@ export type ExchangeDetails = Readonly<Record<string, unknown>>;
 
 /** The rest of `command.received`, after `textFragment` and `decisionFragment`. At `Metadata` without target and headers. */
 export function exchangeFragment(received: ExchangeReceived, level: AuditLevel): string {
-  return requestFragment(received, level) + restFragment(received, level);
-}
-
-/** The first half of `exchangeFragment`, which is the same for the same request: a lane may keep it. */
-export function requestFragment(
-  { method, host, target, version }: Pick<ExchangeReceived, 'method' | 'host' | 'target' | 'version'>,
-  level: AuditLevel,
-): string {
+  const { method, host, target, version, headers, length, upgrade, details } = received;
   const where = level === 'Metadata' ? '' : `,"target":${JSON.stringify(target)}`;
-  return `,"method":${JSON.stringify(method)},"host":${JSON.stringify(host)}${where},"version":${JSON.stringify(version)}`;
-}
-
-/** The second half. */
-export function restFragment(
-  { headers, length, upgrade, details }: Omit<ExchangeReceived, 'method' | 'host' | 'target' | 'version'>,
-  level: AuditLevel,
-): string {
-  let rest = level === 'Metadata' ? '' : headersMember(headers);
-  if (length !== undefined) rest += `,"length":${length}`;
-  if (upgrade !== undefined) rest += `,"upgrade":${JSON.stringify(upgrade)}`;
-  if (details !== undefined) rest += `,"details":${JSON.stringify(details)}`;
-  return rest;
+  let text = `,"method":${JSON.stringify(method)},"host":${JSON.stringify(host)}${where},"version":${JSON.stringify(version)}`;
+  if (level !== 'Metadata') text += headersMember(headers);
+  if (length !== undefined) text += `,"length":${length}`;
+  if (upgrade !== undefined) text += `,"upgrade":${JSON.stringify(upgrade)}`;
+  if (details !== undefined) text += `,"details":${JSON.stringify(details)}`;
+  return text;
 }
 
 export interface ExchangeOutcome {

@@ -161,7 +161,7 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
     await vi.waitFor(async () => {
       const logged = (await ground.plane.audit()).find((event) => event['auditID'] === auditID);
       expect(logged).toMatchObject({ impersonatedUser: { username: 'system:serviceaccount:default:agent' } });
-    });
+    }, 15_000);
   });
 
   it('lets no identity of the client through, however it is written', LIMIT, async () => {
@@ -487,7 +487,7 @@ describeWith(controlPlaneNeeds, 'the Kubernetes lane', () => {
         const found = [...(await reached())].filter((mark) => Number(mark.slice(7)) < 1000);
         expect(found.length).toBeGreaterThanOrEqual(40);
         return found;
-      });
+      }, 15_000);
       const recorded = marks(await recordedTexts(ground.state));
       expect(there.filter((mark) => !recorded.has(mark))).toEqual([]);
     });

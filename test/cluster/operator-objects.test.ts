@@ -298,7 +298,7 @@ describeWith(controlPlaneNeeds, 'the objects of an operator', () => {
       spec: { hard: { pods: '0' } },
     } as KubeObject);
     await ground.plane.kubectl([
-      ...['wait', '-n', 'crowded', '--for=jsonpath={.status.hard.pods}=0', 'resourcequota/none'],
+      ...['wait', '-n', 'crowded', '--timeout=120s', '--for=jsonpath={.status.hard.pods}=0', 'resourcequota/none'],
     ]);
     await apply(connection('crowded', 'orders'));
     const said = (isBlocked: boolean) =>

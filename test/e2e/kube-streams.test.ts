@@ -259,7 +259,7 @@ describeWith([...nodeNeeds, ...imageNeeds], 'streams of a pod', () => {
     await vi.waitFor(async () => {
       const events = await ground.recorded();
       expect(events.filter((event) => event['code'] === 'SPL107')).toHaveLength(4);
-    });
+    }, 15_000);
     // What another rule still allows is not disturbed, nor by what is masked elsewhere.
     await ground.edit('streams.yaml', POLICY);
     expect(stays.child.exitCode).toBeNull();

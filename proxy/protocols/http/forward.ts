@@ -9,6 +9,7 @@ import type { CountMask } from '../../masking/port.ts';
 import type { TurnParticipant } from '../../session/turn.ts';
 import { type AnswerRules, rewrite } from './answers.ts';
 import { HttpRefused } from './core/errors.ts';
+import { SAFE_METHODS } from './core/head.ts';
 import { field } from './core/headers.ts';
 import type {
   Exchange,
@@ -47,8 +48,6 @@ export interface Passing {
   readonly approved: boolean;
 }
 
-/** Requests that change nothing (RFC 9110, section 9.2.1). */
-const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 /** Longest answer to a request that is sent a second time with a fresh token. */
 const AGAIN_BYTES = 1_048_576;
 
@@ -119,7 +118,7 @@ class Sending implements TurnParticipant, AnswerRules {
     const { method, upgrade } = exchange.head;
     this.#of = of;
     this.stream = record.stream;
-    this.needsSync = ports.syncReads || approved || upgrade !== undefined || !SAFE.has(method);
+    this.needsSync = ports.syncReads || approved || upgrade !== undefined || !SAFE_METHODS.has(method);
     this.connection = exchange.session.connection;
     this.request = exchange.head;
     this.masks = masks.answers;
@@ -236,7 +235,7 @@ class Sending implements TurnParticipant, AnswerRules {
     const members = (this.#captured?.end() ?? '') + result;
     record.ended(exchange.seq, this.#outcome(outcome), members);
     // The end of what changed something is on disk soon; nothing waits for it.
-    if (!SAFE.has(this.request.method)) {
+    if (!SAFE_METHODS.has(this.request.method)) {
       const { session } = exchange;
       record.stream.sync().catch((error: unknown) => session.recordFailed(asError(error)));
     }
@@ -289,7 +288,7 @@ async function withFreshToken(
 ): Promise<{ readonly answer: ResponseHead & { readonly body: Buffer }; readonly signIn: SignIn } | undefined> {
   signIn.reject?.();
   const { head, session } = exchange;
-  if (!SAFE.has(head.method) || head.hasBody || head.upgrade !== undefined) return undefined;
+  if (!SAFE_METHODS.has(head.method) || head.hasBody || head.upgrade !== undefined) return undefined;
   try {
     const fresh = await ports.signIns.of(session.connection, exchange);
     const host = targetHost(session.connection);

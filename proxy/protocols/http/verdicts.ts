@@ -15,8 +15,8 @@ const LONGEST_TEXT = 1024;
 /**
  * A decision is reused for the same text under the same scope, unless a rule looked at what is not in it: fields, body, time, session
  * (`Decision.reuse`). What a dialect says stands in a body, so that it is decided each time.
+ * @param now for `decide`
  */
-/** @param now for `decide` */
 export function createVerdicts(most = MOST_REMEMBERED, now: () => Date = () => new Date()): Verdicts {
   let known = new WeakMap<PolicyScope, Map<string, Verdict>>();
   let count = 0;

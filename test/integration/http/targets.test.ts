@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
 import { Readable } from 'node:stream';
-import { afterAll, afterEach, beforeAll, describe, expect, it, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, test } from 'vitest';
 import { HttpRefused } from '../../../proxy/protocols/http/core/errors.ts';
 import type { AnswerHandler, SendControl, UpstreamSend, Upstreams } from '../../../proxy/protocols/http/core/port.ts';
 import { TargetFailure } from '../../../proxy/protocols/http/core/upstream/failure.ts';
@@ -40,6 +40,11 @@ afterEach(async () => {
 afterAll(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
+
+/** Whether it ended with an error is of no interest. */
+const closed = async (socket: Socket | undefined): Promise<void> => {
+  if (socket !== undefined && !socket.destroyed) await new Promise((resolve) => socket.once('close', resolve));
+};
 
 const port = (): number => (server.address() as net.AddressInfo).port;
 const pool = () => upstreams.pool({ label: 'default/web', host: '127.0.0.1', port: port() });
@@ -80,12 +85,14 @@ function send(
 describe('a connection', () => {
   it('carries one request after the other, the one that was used last first', async () => {
     const asked: number[] = [];
+    const waits = Promise.withResolvers<void>();
     serve = (socket, text, index) => {
       asked.push(index);
-      if (!text.includes('/wait')) socket.write(KEPT);
+      if (text.includes('/wait')) waits.resolve();
+      else socket.write(KEPT);
     };
     const first = send({ target: '/wait' });
-    await vi.waitFor(() => expect(asked).toEqual([0]));
+    await waits.promise;
     await send().answer;
     sockets[0]?.write(KEPT);
     await first.answer;
@@ -110,10 +117,8 @@ describe('a connection', () => {
   it('on which bytes arrive that nobody asked for is closed', async () => {
     serve = (socket) => void socket.write(KEPT);
     await send().answer;
-    const [socket] = sockets;
-    const closed = new Promise((resolve) => socket?.once('close', resolve));
-    socket?.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen');
-    await closed;
+    sockets[0]?.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen');
+    await closed(sockets[0]);
     expect(await send().answer).toMatchObject({ body: 'ok' });
     expect(pool().opened).toBe(2);
   });
@@ -138,9 +143,8 @@ describe('a connection', () => {
       };
       const { control } = send();
       const socket = await read.promise;
-      const closed = new Promise((resolve) => socket.once('close', resolve));
       control.abort();
-      await closed;
+      await closed(socket);
     }
   });
 });
@@ -168,12 +172,12 @@ describe('an answer', () => {
   });
 
   test.each([
-    ['no answer', '', 'silent'],
-    ['heads before it alone', 'HTTP/1.1 100 Continue\r\n\r\n', 'silent'],
-    ['half an answer', 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf', 'stalled'],
-  ])('is waited for so long: %s', async (_name, said, kind) => {
+    ['no answer', '', 'silent', { headersTimeoutMs: 30 }],
+    ['heads before it alone', 'HTTP/1.1 100 Continue\r\n\r\n', 'silent', { headersTimeoutMs: 30 }],
+    ['half an answer', 'HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf', 'stalled', { bodyTimeoutMs: 30 }],
+  ])('is waited for so long: %s', async (_name, said, kind, timeouts) => {
     serve = (socket) => void socket.write(said);
-    const { error } = await send({ headersTimeoutMs: 30, bodyTimeoutMs: 30 }).failure;
+    const { error } = await send(timeouts).failure;
     expect(error).toMatchObject({ kind });
   });
 
@@ -183,7 +187,7 @@ describe('an answer', () => {
     const { error } = await send().failure;
     expect(error).toBeInstanceOf(TargetFailure);
     expect(error).toMatchObject({ kind: 'malformed' });
-    await vi.waitFor(() => expect(sockets[0]?.destroyed).toBe(true));
+    await closed(sockets[0]);
   });
 
   it('comes with its trailers, and is held back by whoever does not read', async () => {
@@ -254,7 +258,7 @@ describe('a request', () => {
     const { error } = await send({ method: 'POST', body: Readable.from([Buffer.from('hello')]), contentLength })
       .failure;
     expect(error).toMatchObject({ kind: 'request-length' });
-    await vi.waitFor(() => expect(sockets[0]?.destroyed ?? true).toBe(true));
+    await closed(sockets[0]);
   });
 
   it('under way ends with its pool', async () => {

@@ -249,7 +249,7 @@ test('a channel reaches the target behind the requests that came before it, howe
   await ground.target.next(Message.REQUEST_FAILURE);
   expect(ground.target.received).toEqual([]);
   decided.resolve();
-  await expect.poll(() => ground.target.received.length).toBe(4);
+  await expect.poll(() => ground.target.received.length, { timeout: 15_000 }).toBe(4);
   expect(ground.target.received.map((payload) => payload[0])).toEqual([
     Message.GLOBAL_REQUEST,
     Message.CHANNEL_OPEN,

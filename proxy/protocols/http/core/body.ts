@@ -6,13 +6,12 @@ import type { Incoming } from './wire/incoming.ts';
 /** What is read of a body that nobody wants, so that the connection can be used again; in bytes. */
 export const DISCARD_BYTES = 1_048_576;
 
-/** The body of a request: read when somebody wants it, never ahead. */
+/** The body of a request: but for what came with the head, it is read when somebody wants it. */
 export interface RequestBody {
   /** Bytes read of the client so far. */
   readonly bytes: number;
   /** When a piece came last, or somebody began to wait for one; undefined: nobody waits. Milliseconds since 1970. */
   readonly waitingSince: number | undefined;
-  readonly touched: boolean;
   /** @throws HttpRefused SPE012, SPE020, SPE026; the signal's reason */
   buffer(limit: number): Promise<Buffer>;
   /** Its destruction leaves the client's connection alone. @param passing sees each piece; what it throws breaks the stream off */
@@ -29,7 +28,6 @@ export interface RequestBody {
 export const NO_BODY: RequestBody = {
   bytes: 0,
   waitingSince: undefined,
-  touched: false,
   buffer: async () => Buffer.alloc(0),
   stream: () => Readable.from([]),
   fail: () => {},
@@ -182,9 +180,6 @@ export function createRequestBody(incoming: Incoming, begin: () => void, budget:
     },
     get waitingSince() {
       return waitingSince;
-    },
-    get touched() {
-      return touched;
     },
     async buffer(limit) {
       if (buffered === undefined) {

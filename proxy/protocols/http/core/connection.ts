@@ -54,8 +54,6 @@ export interface ClientInit {
   readonly closed: () => void;
 }
 
-/** Requests that wait for their turn on one connection. */
-const MAX_WAITING = 64;
 /** A client that sends nothing more of a body that is waited for, in milliseconds. */
 const BODY_IDLE_MS = 60_000;
 /** A connection without a request under way, in milliseconds. */
@@ -71,7 +69,8 @@ export function createClientConnection(init: ClientInit): ClientConnection {
   const mine = new Set<ManagedSession>();
   const exchanges = new Map<ManagedExchange, ManagedSession>();
   const left = new AbortController();
-  const waiting: Incoming[] = [];
+  /** HTTP/1.x: its turn comes when the record has what came of the one before, which was answered already. */
+  let following: Incoming | undefined;
   let transport: Transport | undefined;
   let serving = 0;
   let usedAt = Date.now();
@@ -84,8 +83,8 @@ export function createClientConnection(init: ClientInit): ClientConnection {
 
   function request(incoming: Incoming): void {
     if (transport?.serial === true && serving > 0) {
-      if (waiting.length >= MAX_WAITING) transport.destroy();
-      else waiting.push(incoming);
+      if (following !== undefined) transport.destroy();
+      else following = incoming;
       return;
     }
     serving++;
@@ -99,8 +98,9 @@ export function createClientConnection(init: ClientInit): ClientConnection {
   function next(): void {
     serving--;
     usedAt = Date.now();
-    const following = waiting.shift();
-    if (following !== undefined) request(following);
+    const incoming = following;
+    following = undefined;
+    if (incoming !== undefined) request(incoming);
   }
 
   async function serve(incoming: Incoming): Promise<void> {
@@ -341,7 +341,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
     },
     gone() {
       left.abort(new HttpRefused(httpError('SPE020')));
-      waiting.length = 0;
+      following = undefined;
       finishAll('the client closed the connection');
       init.closed();
     },

@@ -3,6 +3,8 @@ import type { VerifiedIdentity } from '../../../ports.ts';
 import { createRequestBody, DISCARD_BYTES, discardBody, NO_BODY, type RequestBody } from './body.ts';
 import type { BodyBudget } from './body-budget.ts';
 import { HttpRefused, type HttpReport, httpError } from './errors.ts';
+import { OURS_TO_WRITE } from './field-syntax.ts';
+import { SAFE_METHODS } from './head.ts';
 import { withoutFields } from './headers.ts';
 import type {
   Answer,
@@ -22,21 +24,6 @@ import { type Relay, type RelayInit, relay } from './upstream/relay.ts';
 import { splice } from './upstream/splice.ts';
 import type { Incoming } from './wire/incoming.ts';
 
-/** Fields of a request that are written here, whatever a lane says. */
-const OURS: ReadonlySet<string> = new Set([
-  'host',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'content-length',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-]);
-/** Requests that change nothing may be sent once more (RFC 9110, section 9.2.1). */
-const SAFE: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 const SWITCHING = 101;
 /** For the last words on a connection that was handed over. */
 const GOODBYE_MS = 500;
@@ -205,7 +192,8 @@ class ClientExchange implements ManagedExchange {
       request,
       send,
       body: this.#body,
-      again: send.body === null && upgraded === undefined && SAFE.has(send.method),
+      // Once more: it would change nothing.
+      again: send.body === null && upgraded === undefined && SAFE_METHODS.has(send.method),
       refuse: (report) => this.#send(this.#init.render(report, this.head)),
       upgraded,
     });
@@ -279,7 +267,7 @@ class ClientExchange implements ManagedExchange {
       'Connection: Upgrade',
       `Upgrade: ${protocol === 'spdy/3.1' ? 'SPDY/3.1' : protocol}`,
     ];
-    const fields = withoutFields(headers, OURS);
+    const fields = withoutFields(headers, OURS_TO_WRITE);
     for (let index = 0; index + 1 < fields.length; index += 2) lines.push(`${fields[index]}: ${fields[index + 1]}`);
     client.write(`${lines.join('\r\n')}\r\n\r\n`, 'latin1');
     return client;
@@ -317,7 +305,7 @@ export function sendAnswer(incoming: Incoming, body: RequestBody | undefined, an
     const bytes = typeof answer.body === 'string' ? Buffer.from(answer.body) : answer.body;
     incoming.onClosed = () => resolve();
     try {
-      const headers = withoutFields(answer.headers, OURS);
+      const headers = withoutFields(answer.headers, OURS_TO_WRITE);
       const bare = answer.status === 204 || answer.status === 304;
       incoming.writeHead(answer.status, bare ? headers : [...headers, 'content-length', String(bytes.length)]);
       if (!bare && bytes.length > 0) incoming.write(bytes);

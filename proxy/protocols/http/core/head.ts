@@ -1,4 +1,5 @@
 import { type HttpReport, httpError } from './errors.ts';
+import { LENGTH, NOT_OF_A_VALUE, TOKEN, trimmed } from './field-syntax.ts';
 import type { HeaderFields, RequestHead } from './port.ts';
 import { encodePath, parseTarget, type Target } from './target.ts';
 
@@ -35,10 +36,10 @@ export interface ParsedHead {
 
 /** Fields of one request. */
 export const MAX_FIELDS = 128;
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const BAD_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]|[^\u0000-\u00ff]/;
 const AUTHORITY = /^(?:[a-z0-9_](?:[a-z0-9._~-]*[a-z0-9_~-])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?$/;
+
+/** Methods whose requests change nothing (RFC 9110, section 9.2.1); TRACE, which is the fourth, is refused. */
+export const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Methods that open something else than a request, or show what came by. */
 const REFUSED_METHODS: ReadonlySet<string> = new Set(['CONNECT', 'TRACE', 'TRACK']);
@@ -113,17 +114,6 @@ function nameOf(raw: string): FieldName | undefined {
 
 const ambiguous = (what: string): HttpReport => httpError('SPE002', what);
 const malformed = (what: string): HttpReport => httpError('SPE001', what);
-
-const isSpace = (code: number): boolean => code === 0x20 || code === 0x09;
-
-/** Without spaces and tabs around it, and nothing else: `String.prototype.trim` takes more for white space than HTTP does. */
-export function trimmed(value: string): string {
-  let start = 0;
-  let end = value.length;
-  while (start < end && isSpace(value.charCodeAt(start))) start++;
-  while (end > start && isSpace(value.charCodeAt(end - 1))) end--;
-  return value.slice(start, end);
-}
 
 interface Framing {
   host: string | undefined;
@@ -209,7 +199,7 @@ function parseFields(raw: RawHead): ParsedFields | HttpReport {
     const value = trimmed(raw.fields[index + 1] ?? '');
     if (name === undefined) return malformed('the name of a field');
     const { lower, kind } = name;
-    if (BAD_VALUE.test(value)) return malformed(`the value of ${lower}`);
+    if (NOT_OF_A_VALUE.test(value)) return malformed(`the value of ${lower}`);
     if (kind === 'refuse') return ambiguous(`the field ${lower}`);
     if (kind === 'single' || kind === 'dropSingle') {
       if (singles.includes(lower)) return ambiguous(`${lower} is there twice`);
@@ -319,8 +309,7 @@ function bodyFraming(
   { contentLength, transferEncoding }: Framing,
   { version, more }: RawHead,
 ): { readonly contentLength: number | undefined; readonly hasBody: boolean } | HttpReport {
-  if (contentLength !== undefined && !/^[0-9]{1,15}$/.test(contentLength))
-    return ambiguous('the value of content-length');
+  if (contentLength !== undefined && !LENGTH.test(contentLength)) return ambiguous('the value of content-length');
   if (transferEncoding !== undefined) {
     if (contentLength !== undefined) return ambiguous('it has both transfer-encoding and content-length');
     if (version !== '1.1') return ambiguous(`transfer-encoding in HTTP/${version}`);

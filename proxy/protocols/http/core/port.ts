@@ -1,7 +1,6 @@
 import type { Duplex, Readable } from 'node:stream';
 import type { Bundle, CompiledConnection, PolicyScope, SessionFacts } from '../../../../policy/bundle.ts';
 import type { RecordStream } from '../../../../record/port.ts';
-import type { Lane } from '../../../lane.ts';
 import type { VerifiedIdentity } from '../../../ports.ts';
 import type { HttpReport } from './errors.ts';
 
@@ -183,8 +182,7 @@ export interface Exchange {
   refuse(report: HttpReport): Promise<void>;
   /**
    * Sends the request to the target and relays the answer, back-pressure both ways. Where no answer can be had, or `respond` throws
-   * before anything went out, the client gets a refusal and `complete` is false with its report; it throws only what `respond` must
-   * not: nothing. The record of the command comes first: whoever calls this has flushed it.
+   * before anything went out, the client gets a refusal and `complete` is false with its report. The record of the command comes first: whoever calls this has flushed it.
    */
   forward(request: ForwardRequest): Promise<Outcome>;
   /** A request of our own besides. @throws HttpRefused; the signal's reason */
@@ -362,6 +360,3 @@ export interface Upstreams {
   /** Closes all of them, at once. */
   close(): Promise<void>;
 }
-
-/** What the frame needs of a lane over HTTP. */
-export type HttpLane = Lane;

@@ -1,3 +1,4 @@
+import { LENGTH, NOT_OF_A_VALUE, TOKEN, trimmed } from '../field-syntax.ts';
 import type { HeaderFields } from '../port.ts';
 import { TargetFailure } from './failure.ts';
 
@@ -59,12 +60,6 @@ const NO_TRAILERS: ReadonlySet<string> = new Set([
   'vary',
 ]);
 
-/** A token (RFC 9110, section 5.6.2). */
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** What a value never has: control characters other than the tab. */
-const NOT_OF_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
-const TAB = 9;
-const SPACE = 32;
 const CRLF = '\r\n';
 
 interface FieldName {
@@ -199,20 +194,14 @@ function readLine(text: string, at: number, otherwise: string): Line {
 }
 
 function valueIn(text: string, from: number, to: number): string {
-  let first = from;
-  let last = to;
-  while (first < last && isBlank(text.charCodeAt(first))) first++;
-  while (last > first && isBlank(text.charCodeAt(last - 1))) last--;
-  const value = text.slice(first, last);
+  const value = trimmed(text, from, to);
   if (NOT_OF_A_VALUE.test(value)) throw new TargetFailure('malformed', 'the value of a field');
   return value;
 }
 
-const isBlank = (code: number): boolean => code === SPACE || code === TAB;
-
 /** @returns whether it is the first: one that is said twice alike goes on once (RFC 9110, section 8.6) */
 function setLength(framing: Framing, value: string): boolean {
-  if (!/^\d{1,15}$/.test(value)) throw new TargetFailure('malformed', 'its content length');
+  if (!LENGTH.test(value)) throw new TargetFailure('malformed', 'its content length');
   const length = Number(value);
   if (framing.length !== -1 && framing.length !== length) throw new TargetFailure('malformed', 'two content lengths');
   const first = framing.length === -1;

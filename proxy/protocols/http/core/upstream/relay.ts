@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { DISCARD_BYTES, type RequestBody } from '../body.ts';
 import { HttpRefused, type HttpReport, httpError, reportOf } from '../errors.ts';
-import { field, filterFields } from '../headers.ts';
+import { field, withField, withoutFields } from '../headers.ts';
 import type {
   AnswerHandler,
   BodyTransform,
@@ -37,7 +37,7 @@ export function relay(init: RelayInit): Relay {
   return started;
 }
 
-const LENGTH: ReadonlySet<string> = new Set(['content-length']);
+const CONTENT_LENGTH: ReadonlySet<string> = new Set(['content-length']);
 
 /** A class for the sake of speed: one object for each request and no closures. */
 export class Relay implements AnswerHandler {
@@ -178,9 +178,9 @@ export class Relay implements AnswerHandler {
     this.#trailers = trailers;
     let { headers } = head;
     if ((transform !== undefined && keepsLength !== true) || status === 204 || status < 200)
-      headers = filterFields(headers, (name) => !LENGTH.has(name));
+      headers = withoutFields(headers, CONTENT_LENGTH);
     if (body !== undefined) {
-      headers = [...filterFields(headers, (name) => !LENGTH.has(name)), 'content-length', String(body.length)];
+      headers = withField(headers, 'content-length', String(body.length));
     }
     this.#measured = field(headers, 'content-length') !== undefined;
     try {

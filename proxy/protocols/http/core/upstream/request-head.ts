@@ -1,27 +1,12 @@
 import { HttpRefused, httpError } from '../errors.ts';
+import { NOT_OF_A_VALUE, OURS_TO_WRITE, TOKEN } from '../field-syntax.ts';
 import type { UpstreamSend } from '../port.ts';
 
 /** The head of a request to a target (RFC 9112, section 3), as one text: what a lane says of framing and connection is not taken over. */
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** What would end a line, or is not Latin-1. */
-const NOT_OF_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;
 const NOT_OF_A_TARGET = /[^\x21-\x7e\x80-\xff]/;
 /** Methods whose requests say that they have no body (RFC 9110, section 8.6). */
 const EXPECT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
-/** Fields that are written here. */
-const OURS: readonly string[] = [
-  'host',
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'content-length',
-  'upgrade',
-  'te',
-  'trailer',
-  'expect',
-];
 
 /** Whether a field of this name goes on as it is. */
 const NAMES = new Map<string, boolean>();
@@ -34,7 +19,7 @@ function goesOn(name: string): boolean {
   const known = NAMES.get(name);
   if (known !== undefined) return known;
   if (!TOKEN.test(name)) throw unsendable('the name of a field');
-  const made = !OURS.includes(name.toLowerCase());
+  const made = !OURS_TO_WRITE.has(name.toLowerCase());
   if (NAMES.size >= MAX_NAMES) NAMES.clear();
   NAMES.set(name, made);
   return made;

@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http';
+import { LENGTH, NOT_OF_A_VALUE, TOKEN } from '../field-syntax.ts';
 import type { HeaderFields } from '../port.ts';
 
 /** Heads of answers of HTTP/1.1, without what is said of the connection. */
@@ -9,11 +10,6 @@ export interface AnswerHead {
   /** Content-Length; undefined: there is none. */
   readonly length: number | undefined;
 }
-
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-const BAD_VALUE = /[\u0000-\u0008\u000a-\u001f\u007f]|[^\u0000-\u00ff]/;
-const LENGTH = /^[0-9]{1,15}$/;
 
 type Kind = 'plain' | 'length' | 'date' | 'ours';
 
@@ -76,7 +72,7 @@ export function answerHead(status: number, headers: HeaderFields): AnswerHead {
     const value = headers[index + 1] ?? '';
     const kind = kindOf(name);
     if (kind === 'ours') continue;
-    if (BAD_VALUE.test(value)) throw new Error(`the value of ${name} cannot be sent`);
+    if (NOT_OF_A_VALUE.test(value)) throw new Error(`the value of ${name} cannot be sent`);
     if (kind === 'length') {
       if (length !== undefined || !LENGTH.test(value)) throw new Error('the length of the body is not clear');
       length = Number(value);
@@ -92,7 +88,7 @@ export function trailerLines(trailers: HeaderFields): string {
   for (let index = 0; index + 1 < trailers.length; index += 2) {
     const name = trailers[index] ?? '';
     const value = trailers[index + 1] ?? '';
-    if (kindOf(name) !== 'plain' || BAD_VALUE.test(value)) throw new Error(`the trailer ${name} cannot be sent`);
+    if (kindOf(name) !== 'plain' || NOT_OF_A_VALUE.test(value)) throw new Error(`the trailer ${name} cannot be sent`);
     text += `${name}: ${value}\r\n`;
   }
   return `${text}\r\n`;

@@ -1,3 +1,4 @@
+import { TOKEN_PATTERN, VALUE_PATTERN } from '../field-syntax.ts';
 import { MAX_HEAD_BYTES } from './request-head.ts';
 
 /**
@@ -12,11 +13,13 @@ const MAX_EXTENSIONS_BYTES = 16_384;
 const MAX_TRAILERS_BYTES = MAX_HEAD_BYTES;
 const LF = 0x0a;
 
+/** A quoted string (RFC 9110, section 5.6.4), as a part of a pattern. */
+const QUOTED_PATTERN = /"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"/.source;
 /** A size of at most 48 bits, then extensions: tokens, or quoted strings as values. */
-const SIZE_LINE =
-  /^([0-9A-Fa-f]{1,12})((?:;[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:=(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+|"(?:[\t \u0021\u0023-\u005b\u005d-\u007e\u0080-\u00ff]|\\[\t \u0021-\u007e\u0080-\u00ff])*"))?)*)\r\n$/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-const TRAILER = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[^\u0000-\u0008\u000a-\u001f\u007f]*\r\n$/;
+const SIZE_LINE = new RegExp(
+  `^([0-9A-Fa-f]{1,12})((?:;${TOKEN_PATTERN}(?:=(?:${TOKEN_PATTERN}|${QUOTED_PATTERN}))?)*)\r\n$`,
+);
+const TRAILER = new RegExp(`^(${TOKEN_PATTERN}):${VALUE_PATTERN}\r\n$`);
 /** Behind the body they would frame it anew. */
 const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding']);
 

@@ -1,6 +1,7 @@
 import { METHODS } from 'node:http';
 import { type HttpReport, httpError } from '../errors.ts';
-import { type FieldsMemo, MAX_FIELDS, trimmed } from '../head.ts';
+import { LENGTH, TOKEN_PATTERN, trimmed, VALUE_PATTERN } from '../field-syntax.ts';
+import { type FieldsMemo, MAX_FIELDS } from '../head.ts';
 
 /**
  * The head of a request of HTTP/1.x as bytes (RFC 9112, sections 2 to 6): what is read here is read in one way only, and where there
@@ -45,9 +46,7 @@ const KNOWN_METHODS: ReadonlySet<string> = new Set(METHODS);
 /** One space before the version; several before the target are some clients' habit, and mean nothing else to anybody. */
 const REQUEST_LINE = /^([A-Z]+(?:-[A-Z]+)?) +([\u0021-\u007e]+) HTTP\/1\.([01])\r\n$/;
 /** A line of its own: one that begins with a space would be part of the one before it (obs-fold), and does not match. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
-const FIELD = /([!#$%&'*+.^_`|~0-9A-Za-z-]+):([^\u0000-\u0008\u000a-\u001f\u007f]*)\r\n/y;
-const LENGTH = /^[0-9]{1,15}$/;
+const FIELD = new RegExp(`(${TOKEN_PATTERN}):(${VALUE_PATTERN})\r\n`, 'y');
 const UPGRADES = /^(?:websocket|spdy\/3\.1)$/i;
 
 const malformed = (what: string): HttpReport => httpError('SPE001', what);
@@ -143,7 +142,13 @@ function framed(fields: readonly string[], version: '1.0' | '1.1', bytes: Buffer
   }
   const bodyLength = lengthOf(length, coding, version);
   if (typeof bodyLength !== 'number') return bodyLength;
-  const options = connection === '' ? [] : connection.toLowerCase().split(',').map(trimmed);
+  const options =
+    connection === ''
+      ? []
+      : connection
+          .toLowerCase()
+          .split(',')
+          .map((option) => trimmed(option));
   return {
     ...{ fields, version, bodyLength, bytes },
     keepAlive: !options.includes('close') && (version === '1.1' || options.includes('keep-alive')),
