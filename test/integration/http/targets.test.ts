@@ -120,6 +120,18 @@ describe('a connection', () => {
     expect(await send().answer).toMatchObject({ body: 'ok' });
   });
 
+  it('is asked to close behind a body that its target may overlook', async () => {
+    let read = '';
+    serve = (socket, text) => {
+      read += text;
+      socket.write(KEPT);
+    };
+    await send({ body: Buffer.from('GET /smuggled HTTP/1.1\r\n\r\n') }).answer;
+    expect(read).toContain('\r\nconnection: close\r\n');
+    await send().answer;
+    expect(pool().opened).toBe(2);
+  });
+
   it('on which bytes arrive that nobody asked for is closed', async () => {
     serve = (socket) => void socket.write(KEPT);
     await send().answer;
