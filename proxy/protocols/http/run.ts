@@ -51,6 +51,9 @@ class RequestRun {
   #asked: AskedRequest | undefined;
   /** The scope that it was understood for. */
   #understoodFor: unknown;
+  /** What was waited for, and the scope that it is of. */
+  #dressed: Dress | undefined;
+  #dressedFor: unknown;
   /** Whole, where it was read. */
   #body: Buffer | undefined;
   #hold: HttpHold | undefined;
@@ -195,10 +198,16 @@ class RequestRun {
     return Promise.all([signIn, masks]).then(([made, known]) => ({ signIn: made, masks: known }));
   }
 
-  #ready(asked: AskedRequest, verdict: Verdict): Ready | Promise<Ready> {
-    const dress = this.#dress();
-    const ready = ({ signIn, masks }: Dress): Ready => ({ asked, verdict, signIn, masks });
-    return dress instanceof Promise ? dress.then(ready) : ready(dress);
+  /** What it goes with may have to be waited for, as a token is: then it is decided anew, and what was waited for is there. */
+  #ready(asked: AskedRequest, verdict: Verdict): Ready | Promise<Ready | undefined> {
+    const { scope } = this.#exchange.session;
+    const dress = this.#dressedFor === scope && this.#dressed !== undefined ? this.#dressed : this.#dress();
+    if (!(dress instanceof Promise)) return { asked, verdict, signIn: dress.signIn, masks: dress.masks };
+    return dress.then((made) => {
+      this.#dressedFor = scope;
+      this.#dressed = made;
+      return this.#next();
+    });
   }
 
   async #ask(asked: AskedRequest, verdict: Verdict): Promise<HttpHold> {

@@ -90,8 +90,10 @@ export const needsBody = (scope: PolicyScope): boolean => scope.needs.body;
 
 /** @param more such as the body, where it was read */
 export function commandOf(connection: CompiledConnection, head: RequestHead, more: More = {}): HttpCommand {
-  const { method, path } = head;
+  const { method } = head;
   const host = targetHost(connection);
+  // A copy: what is cut out of a head would keep all of it for as long as the decision is remembered.
+  const path = Buffer.from(head.path, 'utf8').toString('utf8');
   const facts: HttpFacts = {
     method,
     host,

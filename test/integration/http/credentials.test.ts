@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import type http from 'node:http';
+import http from 'node:http';
 import https from 'node:https';
 import type { AddressInfo } from 'node:net';
 import os from 'node:os';
@@ -202,4 +202,36 @@ describe('what Sallyport signs in to HTTP targets with', () => {
     const events = await g.recorded((event) => event.e === 'command.failed' && event['code'] === 'SPE112');
     expect(events.find((event) => event['code'] === 'SPE112')).toMatchObject({ status: 101 });
   });
+});
+
+test('a request that waited for its token is decided on the policy that is in force then', async () => {
+  await using cleanup = new AsyncDisposableStack();
+  const asked = Promise.withResolvers<void>();
+  const answer = Promise.withResolvers<void>();
+  const tokens = http.createServer(async (request, response) => {
+    request.resume();
+    asked.resolve();
+    await answer.promise;
+    response.end(JSON.stringify({ access_token: 'a-token-of-the-issuer', token_type: 'Bearer', expires_in: 600 }));
+  });
+  tokens.listen(0, '127.0.0.1');
+  await once(tokens, 'listening');
+  cleanup.defer(() => {
+    tokens.closeAllConnections();
+    tokens.close();
+  });
+  const tokenURL = `http://127.0.0.1:${(tokens.address() as AddressInfo).port}/token`;
+  const g = await startHttpLane({
+    resources: { 'policy.yaml': POLICY },
+    connections: { slow: { credential: { oauthClientCredentials: { tokenURL, secretRef: { name: 'oauth' } } } } },
+    secrets: { oauth: { 'client-id': 'nightly-job', 'client-secret': 'a-secret-of-the-issuer' } },
+  });
+  cleanup.use(g);
+  const waiting = g.ask('/danger', { method: 'POST', body: 'x' });
+  await asked.promise;
+  const denied = '    - {name: danger, effect: Deny, http: {methods: ["*"], paths: ["/danger"]}}\n';
+  await g.edit('policy.yaml', POLICY + denied);
+  answer.resolve();
+  expect((await waiting).status).toBe(403);
+  expect(g.origin.seen).toEqual([]);
 });

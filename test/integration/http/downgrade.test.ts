@@ -145,6 +145,7 @@ const TRICKS: Readonly<Record<string, () => { fields: readonly (readonly [string
   'a path with a space': () => ({ fields: without(':path', [':path', '/a b']) }),
   'a path in absolute form': () => ({ fields: without(':path', [':path', 'http://evil/a']) }),
   'a dot segment': () => ({ fields: without(':path', [':path', '/a/../b']) }),
+  'a method in lower case': () => ({ fields: without(':method', [':method', 'delete']) }),
   'a method with a space': () => ({ fields: without(':method', [':method', 'GET /admin HTTP/1.1']) }),
   'a method with a line end': () => ({ fields: without(':method', [':method', 'GET\r\nx']) }),
   'an authority with a user': () => ({ fields: without(':authority', [':authority', 'a@b']) }),

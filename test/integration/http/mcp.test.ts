@@ -148,6 +148,17 @@ describe.each([{ json: false }, { json: true }])('MCP, answers as JSON: $json', 
         body: expect.stringContaining('SPJ007'),
       });
     }
+    const ping = { jsonrpc: '2.0', id: 2, method: 'ping' };
+    for (const more of [{ 'mcp-session-id': ['mine', id] }, { mcp_session_id: id }]) {
+      const accept = { accept: 'application/json, text/event-stream' };
+      const refused = await g.ask('/mcp', {
+        method: 'POST',
+        body: ping,
+        token: tester,
+        headers: { ...accept, ...more },
+      });
+      expect(refused.status).toBe(400);
+    }
     expect((await use('DELETE')).status).toBe(200);
   });
 

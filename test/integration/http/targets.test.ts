@@ -114,6 +114,31 @@ describe('a connection', () => {
     expect(pool().opened).toBe(2);
   });
 
+  test.each([
+    ['HEAD', 'HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n'],
+    ['GET', 'HTTP/1.1 304 Not Modified\r\nContent-Length: 40\r\n\r\n'],
+  ])('is not used again when a body could come that %s must not have', async (method, said) => {
+    serve = (socket, _text, index) => {
+      if (index > 0) socket.write(KEPT);
+      else if (socket.bytesWritten === 0) socket.write(said);
+      else socket.write('HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nstolen');
+    };
+    await send({ method }).answer;
+    expect(await send().answer).toMatchObject({ body: 'ok' });
+  });
+
+  it('is asked to close behind a body that its target may overlook', async () => {
+    let read = '';
+    serve = (socket, text) => {
+      read += text;
+      socket.write(KEPT);
+    };
+    await send({ body: Buffer.from('GET /smuggled HTTP/1.1\r\n\r\n') }).answer;
+    expect(read).toContain('\r\nconnection: close\r\n');
+    await send().answer;
+    expect(pool().opened).toBe(2);
+  });
+
   it('on which bytes arrive that nobody asked for is closed', async () => {
     serve = (socket) => void socket.write(KEPT);
     await send().answer;

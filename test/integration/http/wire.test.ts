@@ -136,3 +136,24 @@ it('tells who stops in the middle of a head that it is not one', async () => {
   socket.end('GET /measured HTTP/1.1\r\nHo');
   expect((await socket.setEncoding('latin1').toArray()).join('')).toMatch(/^HTTP\/1\.1 400 .*SPE001/s);
 });
+
+it('closes the connection of a client that takes no answer', async () => {
+  const socket = net.connect(ground.port, '127.0.0.1');
+  socket.pause();
+  const closed = new Promise((resolve) => socket.once('close', resolve));
+  socket.on('error', () => {});
+  const asked = head('GET / HTTP/1.1', HOST).repeat(50);
+  let [before, same] = [-1, 0];
+  // Until none of them is answered any more.
+  while (same < 20) {
+    if (ground.refused.length === before) same++;
+    else same = 0;
+    before = ground.refused.length;
+    if (same === 0) socket.write(asked);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  ground.lane.sweep(Date.now() + 180_000);
+  // Only who reads hears of it.
+  socket.resume();
+  await closed;
+});

@@ -32,6 +32,7 @@ export interface Transport {
   /** One request at a time: answers have the order of requests. */
   readonly serial: boolean;
   drain(): void;
+  sweep?(now: number): void;
   destroy(): void;
 }
 
@@ -346,6 +347,7 @@ export function createClientConnection(init: ClientInit): ClientConnection {
       init.closed();
     },
     sweep(now) {
+      transport?.sweep?.(now);
       for (const made of [...exchanges.keys()]) {
         const { waitingSince } = made;
         if (waitingSince !== undefined && now - waitingSince > BODY_IDLE_MS)

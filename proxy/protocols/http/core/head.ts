@@ -64,6 +64,11 @@ const KINDS: Readonly<Record<string, Kind>> = {
   'proxy-authorization': 'dropSingle',
   'content-type': 'single',
   'content-encoding': 'single',
+  // What is decided on is the first; servers may take another, or one of CGI that of a name with `_`.
+  'mcp-method': 'single',
+  'mcp-name': 'single',
+  'mcp-protocol-version': 'single',
+  'mcp-session-id': 'single',
   connection: 'drop',
   'keep-alive': 'drop',
   'proxy-connection': 'drop',
@@ -152,7 +157,8 @@ interface ParsedFields {
 /** Validates and normalises a head. The report is for the client; nothing of such a request is forwarded. */
 export function parseHead(raw: RawHead): ParsedHead | HttpReport {
   const { method, version, scheme, memo } = raw;
-  if (!TOKEN.test(method)) return malformed('the method');
+  // Rules name methods in upper case, and some servers read `delete` as one of them.
+  if (!TOKEN.test(method) || method !== method.toUpperCase()) return malformed('the method');
   if (REFUSED_METHODS.has(method)) return httpError('SPE006', method);
   const fields = memo?.parsed ?? parseFields(raw);
   if (memo !== undefined) memo.parsed = fields;

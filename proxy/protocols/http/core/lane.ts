@@ -74,7 +74,12 @@ export function createHttpLane(context: LaneContext, application: HttpApplicatio
       if (accepted.protocol === 'h1') {
         const malformed = (report: HttpReport): Buffer | undefined => refusal(client, report);
         const h1 = serveHttp1(accepted.wire, accepted.first, { headTimeoutMs, request, malformed, closed: gone });
-        client.attach({ serial: true, drain: () => h1.drain(), destroy: () => h1.destroy() });
+        client.attach({
+          serial: true,
+          drain: () => h1.drain(),
+          sweep: (now) => h1.sweep(now),
+          destroy: () => h1.destroy(),
+        });
       } else {
         const { socket, encrypted } = accepted;
         socket.on('error', () => {});

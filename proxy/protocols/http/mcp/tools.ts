@@ -67,16 +67,36 @@ function documentFilter(offers: Offers): BodyTransform {
   };
 }
 
+/** Of the empty line behind an event, with the end of the line before it, in bytes. */
+const LONGEST_END = 4;
+
 /** Events in the manner of the HTML standard (9.2), one at a time: what is complete goes on, with its data written anew. */
 function eventsFilter(offers: Offers): BodyTransform {
-  let kept = Buffer.alloc(0);
+  let kept: Buffer[] = [];
+  let length = 0;
+  /** The last bytes of what is kept: an end may begin in them. */
+  let tail: Buffer = Buffer.alloc(0);
+  const keep = (bytes: Buffer): void => {
+    const copy = Buffer.from(bytes);
+    length += copy.length;
+    if (length > MAX_MESSAGE) throw unreadable(`an event has more than ${MAX_MESSAGE} bytes`);
+    kept.push(copy);
+    tail = Buffer.concat([tail, copy.subarray(-LONGEST_END)]).subarray(-LONGEST_END);
+  };
   return {
     write(chunk) {
-      const bytes = kept.length === 0 ? chunk : Buffer.concat([kept, chunk]);
+      // What was looked through before is not looked through again for every piece of a long event.
+      if (lastEnd(Buffer.concat([tail, chunk])) === 0) {
+        keep(chunk);
+        return undefined;
+      }
+      const bytes = Buffer.concat([...kept, chunk]);
       const end = lastEnd(bytes);
-      kept = Buffer.from(bytes.subarray(end));
-      if (kept.length > MAX_MESSAGE) throw unreadable(`an event has more than ${MAX_MESSAGE} bytes`);
-      return end === 0 ? undefined : Buffer.from(events(decode(bytes.subarray(0, end)), offers));
+      kept = [];
+      length = 0;
+      tail = Buffer.alloc(0);
+      keep(bytes.subarray(end));
+      return Buffer.from(events(decode(bytes.subarray(0, end)), offers));
     },
     // An event without its empty line is none, and clients drop it.
     end: () => undefined,

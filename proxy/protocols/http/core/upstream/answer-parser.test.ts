@@ -60,8 +60,9 @@ describe('answers', () => {
     ['HTTP/1.0', 'HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nhi', 'hi', false],
     ['HTTP/1.0, kept', 'HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi', 'hi', true],
     ['a connection that closes', `${OK}Connection: x, close\r\nContent-Length: 2\r\n\r\nhi`, 'hi', false],
-    ['what answers HEAD', `${OK}Content-Length: 2\r\n\r\n`, '', true, 'HEAD'],
-    ['304', 'HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n', '', true],
+    ['what answers HEAD', `${OK}Content-Length: 2\r\n\r\n`, '', false, 'HEAD'],
+    ['304', 'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n', '', true],
+    ['304 that says how long the body is', 'HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n', '', false],
     ['204 that says that it has a body', 'HTTP/1.1 204 No Content\r\nContent-Length: 2\r\n\r\n', '', false],
     ['bytes behind it', `${OK}Content-Length: 2\r\n\r\nhiHTTP/1.1 200 OK\r\n`, 'hi', false],
     [

@@ -300,8 +300,8 @@ export class AnswerParser {
     const bare = status === 204 || status === 304;
     this.#reusable = !framing.close && (!this.#version10 || framing.keep);
     if (this.#toHead || bare) {
-      // What says that it has a body and must have none may send one all the same.
-      if (status === 204 && (framing.chunked || framing.length > 0)) this.#reusable = false;
+      // A target may send a body all the same, where it must not: one that comes late would be the answer to the next request.
+      if (this.#toHead || framing.chunked || framing.length > 0) this.#reusable = false;
       this.#state = DONE;
     } else if (framing.chunked) this.#nextChunk();
     else if (framing.length === 0) this.#state = DONE;

@@ -4,6 +4,7 @@ import { wireStream } from '../wire/stream.ts';
 import { AnswerParser } from './answer-parser.ts';
 import { TargetFailure } from './failure.ts';
 import { type SentBody, sendBody } from './request-body.ts';
+import { isLast } from './request-head.ts';
 
 /** One connection to a target: a request at a time, and its answer. Classes for the sake of speed: no closures for each request. */
 
@@ -176,6 +177,7 @@ export class TargetConnection {
     const kept =
       clean &&
       parser.reusable &&
+      !isLast(call.request) &&
       this.#bodyWhole &&
       this.#writeError === undefined &&
       !this.wire.congested &&

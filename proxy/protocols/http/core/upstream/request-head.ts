@@ -7,6 +7,8 @@ import type { UpstreamSend } from '../port.ts';
 const NOT_OF_A_TARGET = /[^\x21-\x7e\x80-\xff]/;
 /** Methods whose requests say that they have no body (RFC 9110, section 8.6). */
 const EXPECT_BODY: ReadonlySet<string> = new Set(['POST', 'PUT', 'PATCH', 'QUERY', 'PROPFIND', 'PROPPATCH']);
+/** Methods whose bodies some servers overlook, and read as the next request on the connection. */
+const BODILESS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS']);
 
 /** Whether a field of this name goes on as it is. */
 const NAMES = new Map<string, boolean>();
@@ -25,6 +27,10 @@ function goesOn(name: string): boolean {
   return made;
 }
 
+/** Whether the connection must not carry another request behind this one. */
+export const isLast = ({ method, body }: UpstreamSend): boolean =>
+  body !== null && BODILESS.has(method) && !(body instanceof Uint8Array && body.length === 0);
+
 /**
  * Latin-1, with the empty line at its end.
  * @param host of the target, where the request names no other
@@ -37,7 +43,7 @@ export function requestHead(request: UpstreamSend, host: string): string {
   if (target === '' || NOT_OF_A_TARGET.test(target)) throw unsendable('the target');
   if (NOT_OF_A_VALUE.test(named)) throw unsendable('the host');
   let text = `${method} ${target} HTTP/1.1\r\nhost: ${named}\r\n`;
-  if (upgrade === undefined) text += 'connection: keep-alive\r\n';
+  if (upgrade === undefined) text += isLast(request) ? 'connection: close\r\n' : 'connection: keep-alive\r\n';
   else if (TOKEN.test(upgrade.replace('/', ''))) text += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
   else throw unsendable('the upgrade');
   for (let index = 0; index + 1 < headers.length; index += 2) {

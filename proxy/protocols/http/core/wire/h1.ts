@@ -22,9 +22,13 @@ export interface Http1Options {
 export interface Http1Transport {
   /** Closes the connection when nothing is under way, and otherwise after that. */
   drain(): void;
+  /** Closes it when the client has not taken an answer for too long. @param now milliseconds since 1970 */
+  sweep(now: number): void;
   destroy(): void;
 }
 
+/** What a client does not take of an answer that is whole, in milliseconds. */
+const UNTAKEN_MS = 120_000;
 /** Bytes behind the request under way that are taken in before the client has to wait. */
 const MAX_HELD_BYTES = 49_152;
 /** Requests among them: who sends more has not waited for a single answer. */
@@ -53,6 +57,8 @@ class Http1Connection implements Http1Transport {
   #paused = true;
   /** The answer has ended, but not all of it is with the kernel. */
   #flushing = false;
+  /** Since when. */
+  #flushingSince = 0;
   #closing = false;
   #late = 0;
   #timer: NodeJS.Timeout | undefined;
@@ -178,7 +184,8 @@ class Http1Connection implements Http1Transport {
   /** Called within `end` of an answer. */
   answered(): void {
     this.#flushing = this.wire.congested;
-    if (!this.#flushing) this.#finish();
+    if (this.#flushing) this.#flushingSince = Date.now();
+    else this.#finish();
   }
 
   #drained(): void {
@@ -280,6 +287,13 @@ class Http1Connection implements Http1Transport {
   drain(): void {
     if (this.#current === undefined) this.#close();
     else this.#current.last();
+  }
+
+  sweep(now: number): void {
+    if (!this.#flushing || now - this.#flushingSince <= UNTAKEN_MS) return;
+    // What it does not take would stay with the kernel.
+    if (this.wire.encrypted) this.wire.destroy();
+    else this.wire.socket.resetAndDestroy();
   }
 
   destroy(): void {

@@ -126,7 +126,9 @@ class Http2Incoming implements Incoming {
 
   writeHead(status: number, headers: HeaderFields): void {
     if (this.gone) return;
-    const fields: Record<string, string | number | string[]> = { ':status': status };
+    // Names are the target's, and one of them may be that of a member of every object.
+    const fields = Object.create(null) as Record<string, string | number | string[]>;
+    fields[':status'] = status;
     for (let index = 0; index + 1 < headers.length; index += 2) {
       const name = headers[index] ?? '';
       const value = headers[index + 1] ?? '';
@@ -157,7 +159,7 @@ class Http2Incoming implements Incoming {
   #sendTrailers(): void {
     const trailers = this.#trailers ?? [];
     // Without any, Node ends the stream with an empty frame of data.
-    const fields: Record<string, string> = {};
+    const fields = Object.create(null) as Record<string, string>;
     for (let index = 0; index + 1 < trailers.length; index += 2)
       fields[trailers[index] ?? ''] = trailers[index + 1] ?? '';
     try {
