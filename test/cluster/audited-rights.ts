@@ -29,6 +29,7 @@ interface AuditEvent {
     readonly namespace?: string;
   };
   readonly responseStatus?: { readonly code?: number };
+  readonly requestReceivedTimestamp: string;
 }
 
 /** As RBAC does it: group, resource, verb, and the name where the rule has names. */
@@ -38,10 +39,15 @@ export const allows = (rule: Rule, { group, resource, name, verb }: AuditedReque
   rule.verbs.includes(verb) &&
   (rule.resourceNames === undefined || (name !== undefined && rule.resourceNames.includes(name)));
 
-/** Requests for resources, of everybody. @param events lines of the log */
-export function auditedRequests(events: readonly object[]): readonly AuditedRequest[] {
-  return (events as readonly AuditEvent[]).flatMap(({ user, verb, objectRef, responseStatus }) => {
+/** Requests for resources, of everybody. @param events lines of the log. @param outages what was asked within them does not count */
+export function auditedRequests(
+  events: readonly object[],
+  outages: readonly { readonly from: Date; readonly to: Date }[] = [],
+): readonly AuditedRequest[] {
+  return (events as readonly AuditEvent[]).flatMap(({ user, verb, objectRef, responseStatus, ...event }) => {
     if (objectRef?.resource === undefined) return [];
+    const at = new Date(event.requestReceivedTimestamp);
+    if (outages.some(({ from, to }) => at >= from && at <= to)) return [];
     const { apiGroup = '', resource, subresource, name, namespace } = objectRef;
     const request = {
       user: user.username,
