@@ -75,7 +75,7 @@ generate: $(READY) ## Write the generated files again
 
 bench: build debian-bench ## Compare with PostgreSQL, pgbouncer, sshd and nginx side by side (BENCH_FLAGS=--quick for a short run)
 	@$(NODE) bench/main.ts $(BENCH_FLAGS)
-	@$(foreach part,record sessions approvals ssh http kubernetes,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
+	@$(foreach part,record sessions approvals ssh http kubernetes kubernetes-exec,echo && echo '## $(part)' && echo && $(NODE) bench/$(part).ts &&) true
 
 soak: $(READY) debian-tests ## Follow 5,000 changing objects for SOAK_SECONDS (default 180): memory must not grow
 	@$(NODE) bench/soak.ts
