@@ -5,6 +5,11 @@ export const TOKEN_PATTERN = "[!#$%&'*+.^_`|~0-9A-Za-z-]+";
 /** A value of a field in Latin-1 (RFC 9110, section 5.5), as a part of a pattern: no control characters but the tab. */
 export const VALUE_PATTERN = '[\\t\\x20-\\x7e\\x80-\\xff]*';
 
+/** A quoted string (RFC 9110, section 5.6.4), as a part of a pattern. */
+const QUOTED_PATTERN = /"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"/.source;
+/** Extensions of a chunk (RFC 9112, section 7.1.1), as a part of a pattern: tokens, or quoted strings as values; without spaces. */
+export const EXTENSIONS_PATTERN = `(?:;${TOKEN_PATTERN}(?:=(?:${TOKEN_PATTERN}|${QUOTED_PATTERN}))?)*`;
+
 export const TOKEN = new RegExp(`^${TOKEN_PATTERN}$`);
 /** What a value never has: it would end its line, or is not Latin-1. */
 export const NOT_OF_A_VALUE = /[^\t\x20-\x7e\x80-\xff]/;

@@ -1,3 +1,4 @@
+import { EXTENSIONS_PATTERN } from '../field-syntax.ts';
 import type { HeaderFields } from '../port.ts';
 import { TargetFailure } from './failure.ts';
 import { Framing, type KnownLines, REMEMBERED_LENGTH, readFields, readTrailers } from './fields.ts';
@@ -43,6 +44,7 @@ const SEMICOLON = 59;
 const END_OF_HEAD = Buffer.from('\r\n\r\n');
 const START = 'HTTP/1.';
 const STATUS_LINE = /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?$/;
+const EXTENSIONS = new RegExp(`^${EXTENSIONS_PATTERN}$`);
 const ZERO = 48;
 const NONE: HeaderFields = [];
 
@@ -79,6 +81,8 @@ export class AnswerParser {
   #left = 0;
   #digits = 0;
   #extension = 0;
+  /** Of the chunk whose line is being read. */
+  #extensions = '';
   #interim = 0;
   #held: Buffer | undefined;
   #heldLength = 0;
@@ -291,6 +295,9 @@ export class AnswerParser {
       this.#state = UPGRADED;
       return;
     }
+    // HTTP/1.0 knows none of them, and behind the last head of a connection nothing can come (RFC 9110, section 15.2).
+    if (this.#version10 || this.#framing.close)
+      throw new TargetFailure('malformed', 'a head before the final one that has nothing behind it');
     if (++this.#interim > MAX_INTERIM) throw new TargetFailure('malformed', 'too many heads before the final one');
     this.#sink?.onHead(status, fields);
   }
@@ -334,14 +341,20 @@ export class AnswerParser {
       if (++this.#digits > MAX_SIZE_DIGITS) throw new TargetFailure('malformed', 'the size of a chunk');
       this.#left = this.#left * 16 + digit;
     } else if (this.#digits > 0 && byte === CR) this.#state = SIZE_LF;
-    else if (this.#digits > 0 && byte === SEMICOLON) this.#state = EXTENSION;
-    else throw new TargetFailure('malformed', 'the size of a chunk');
+    else if (this.#digits > 0 && byte === SEMICOLON) {
+      this.#extensions = ';';
+      this.#state = EXTENSION;
+    } else throw new TargetFailure('malformed', 'the size of a chunk');
   }
 
   #extend(byte: number): void {
-    if (byte === CR) this.#state = SIZE_LF;
-    else if ((byte < 32 && byte !== 9) || byte === 127 || ++this.#extension > MAX_EXTENSION_BYTES)
-      throw new TargetFailure('malformed', 'the extension of a chunk');
+    if (byte !== CR) {
+      if (++this.#extension > MAX_EXTENSION_BYTES) throw new TargetFailure('malformed', 'the extension of a chunk');
+      this.#extensions += String.fromCharCode(byte);
+      return;
+    }
+    if (!EXTENSIONS.test(this.#extensions)) throw new TargetFailure('malformed', 'the extension of a chunk');
+    this.#state = SIZE_LF;
   }
 
   #expect(byte: number | undefined, expected: number): void {

@@ -1,4 +1,4 @@
-import { TOKEN_PATTERN, VALUE_PATTERN } from '../field-syntax.ts';
+import { EXTENSIONS_PATTERN, TOKEN_PATTERN, VALUE_PATTERN } from '../field-syntax.ts';
 import { MAX_HEAD_BYTES } from './request-head.ts';
 
 /**
@@ -13,12 +13,8 @@ const MAX_EXTENSIONS_BYTES = 16_384;
 const MAX_TRAILERS_BYTES = MAX_HEAD_BYTES;
 const LF = 0x0a;
 
-/** A quoted string (RFC 9110, section 5.6.4), as a part of a pattern. */
-const QUOTED_PATTERN = /"(?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t \x21-\x7e\x80-\xff])*"/.source;
-/** A size of at most 48 bits, then extensions: tokens, or quoted strings as values. */
-const SIZE_LINE = new RegExp(
-  `^([0-9A-Fa-f]{1,12})((?:;${TOKEN_PATTERN}(?:=(?:${TOKEN_PATTERN}|${QUOTED_PATTERN}))?)*)\r\n$`,
-);
+/** A size of at most 48 bits, then extensions. */
+const SIZE_LINE = new RegExp(`^([0-9A-Fa-f]{1,12})(${EXTENSIONS_PATTERN})\r\n$`);
 const TRAILER = new RegExp(`^(${TOKEN_PATTERN}):${VALUE_PATTERN}\r\n$`);
 /** Behind the body they would frame it anew. */
 const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding']);
