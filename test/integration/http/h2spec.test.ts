@@ -20,6 +20,10 @@ const KNOWN = [
   'closed: Sends a HEADERS frame after sending RST_STREAM frame',
   'closed: Sends a DATA frame',
   'closed: Sends a HEADERS frame',
+  // These are such where the answer was out before the frame came, which ended the stream.
+  'half closed (remote): Sends a DATA frame',
+  'half closed (remote): Sends a HEADERS frame',
+  'Sends a DATA frame on the stream that is not in &#34;open&#34; or &#34;half-closed (local)&#34; state',
   'Sends stream identifier that is numerically smaller than previous',
   // Priorities are no part of HTTP/2 any more (RFC 9113, section 5.3): nghttp2 reads past them.
   'Sends PRIORITY frame that depend on itself',
