@@ -30,7 +30,7 @@ export interface TokenVerifierOptions {
   readonly discovery?: TokenVerifier['discovery'];
 }
 
-export const MAX_TOKEN_BYTES = 16_384;
+const MAX_TOKEN_BYTES = 16_384;
 /** How long a success may be believed without looking again. */
 const CACHE_MS = 10_000;
 const CACHE_ENTRIES = 1_024;

@@ -46,7 +46,7 @@ export interface ContentDetectors {
 /** Beyond this many bytes a value is withheld rather than searched: searching is done on the event loop. */
 export const SEARCH_LIMIT = 16 * 1024 * 1024;
 /** The same where users' patterns are searched for, which takes some twenty times as long. */
-export const PATTERN_SEARCH_LIMIT = 1024 * 1024;
+const PATTERN_SEARCH_LIMIT = 1024 * 1024;
 /**
  * Each search for a next match may look at all that is left, so many matches of some patterns cost the square of the length. A value
  * is withheld once its searches could have looked at this many bytes.
@@ -87,7 +87,7 @@ interface BuiltIn {
   readonly least: number;
   /** All of these bytes occur wherever one is found. */
   readonly hints: number;
-  /** One of these does; 0: any may. */
+  /** At least one of these bytes does; absent: none has to. */
   readonly anyOf?: number;
   /** Digits that occur at least. */
   readonly digits: number;

@@ -66,14 +66,17 @@ export function createTurn(): Turn {
     first = undefined;
     firstFailure = undefined;
     if (others.size > 0) others.clear();
-    for (const participant of batch) {
-      const failure = flush(participant.stream);
-      if (failure !== undefined) participant.recordFailed(failure);
-      else if (participant.needsSync) forwardWhenDurable(participant);
-      else participant.forward();
+    try {
+      for (const participant of batch) {
+        const failure = flush(participant.stream);
+        if (failure !== undefined) participant.recordFailed(failure);
+        else if (participant.needsSync) forwardWhenDurable(participant);
+        else participant.forward();
+      }
+    } finally {
+      // Also of a turn that was cut short nothing is forwarded a second time. One by one: setting the length of an array leaves the compiled code.
+      while (batch.pop() !== undefined);
     }
-    // Emptied one by one: setting the length of an array leaves the compiled code.
-    while (batch.pop() !== undefined);
   }
 
   return {

@@ -73,7 +73,7 @@ export function createBodyMasks(plan: MaskPlan, keys: TokenKeys, limits: Partial
 }
 
 /** Answers that have no body (RFC 9110, section 6.4.1). */
-export function hasNoBody(method: string, status: number): boolean {
+function hasNoBody(method: string, status: number): boolean {
   return method === 'HEAD' || status === 204 || status === 304 || status < 200;
 }
 
@@ -155,7 +155,7 @@ function opaque(masks: ReadyMasks, what: string, count: CountMask): BodyTransfor
 }
 
 /** Values of header fields, also behind percent-encoding (a Location that quotes an address). */
-export function maskFields(masks: ReadyMasks, headers: HeaderFields, count: CountMask): HeaderFields {
+function maskFields(masks: ReadyMasks, headers: HeaderFields, count: CountMask): HeaderFields {
   if (masks.content === undefined && masks.documents.root === undefined) return headers;
   return mapFields(headers, (name, value) => {
     if (STRUCTURAL.has(name) || tellsOfBytes(name)) return value;
@@ -199,6 +199,6 @@ function maskValue(masks: ReadyMasks, value: string, count: CountMask): string {
   return shown === undefined ? value : shown.toString('latin1').replaceAll(/[\r\n\0]/g, ' ');
 }
 
-export function maskString(masks: ReadyMasks, text: string, count: CountMask): string {
+function maskString(masks: ReadyMasks, text: string, count: CountMask): string {
   return maskOneText(masks.documents, Buffer.from(text, 'utf8'), count)?.toString('utf8') ?? text;
 }

@@ -67,7 +67,7 @@ export function mediaType(contentType: string | undefined): {
 }
 
 /** `application/json`, `text/json` and types with the suffix `+json` (RFC 6839). */
-export const isJson = (type: string): boolean => /^(application|text)\/json$/.test(type) || /\+json$/.test(type);
+const isJson = (type: string): boolean => /^(application|text)\/json$/.test(type) || /\+json$/.test(type);
 
 type Parsed = { readonly value: unknown } | { readonly why: string; readonly lenient: boolean };
 

@@ -32,7 +32,7 @@ function unescapeValue(value: string): string | undefined {
 }
 
 /** The terms that ask for one exact value, in the order in which the API server looks at them. Undefined: it refuses the selector. */
-export function exactTerms(selector: string): readonly ExactTerm[] | undefined {
+function exactTerms(selector: string): readonly ExactTerm[] | undefined {
   const exact: ExactTerm[] = [];
   // It sorts them by their bytes before it parses them.
   const terms = splitTerms(selector).sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
