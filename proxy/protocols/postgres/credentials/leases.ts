@@ -94,7 +94,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
       'credential.used',
       members(request.session, { type: 'postgres', username: credential.username, reference }),
     );
-    await request.stream.sync();
+    await request.stream.sync(true);
     return {
       credential,
       expiresAt: undefined,
