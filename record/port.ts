@@ -46,11 +46,8 @@ export interface RecordStream {
   append(event: RecordEventType, members: string): number;
   /** Hands all appended events to the kernel in one write. @throws RecorderError when that is not possible. */
   flush(): void;
-  /**
-   * Resolves once everything appended so far is flushed and on disk (group commit, fdatasync). @throws RecorderError
-   * @param inPlace what asks is alone in its turn, or rare: a disk that is quick may be waited for without a thread
-   */
-  sync(inPlace?: boolean): Promise<void>;
+  /** Resolves once everything appended so far is flushed and on disk (group commit, fdatasync). @throws RecorderError */
+  sync(): Promise<void>;
 }
 
 /** What was signed once everything up to it was on disk. Whoever keeps it elsewhere can prove later that nothing before it was changed. */

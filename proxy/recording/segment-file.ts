@@ -11,8 +11,6 @@ export interface SegmentIo {
   /** How many names the file still has. */
   links(descriptor: number): number;
   syncData(descriptor: number): Promise<void>;
-  /** The same, and everything else waits for it. */
-  syncDataNow(descriptor: number): void;
   /** Makes the names in a folder durable. */
   syncFolder(path: string): Promise<void>;
   close(descriptor: number): void;
@@ -31,7 +29,6 @@ export const fileSystem: SegmentIo = {
   links: (descriptor) => fs.fstatSync(descriptor).nlink,
   syncData: (descriptor) =>
     new Promise((resolve, reject) => fs.fdatasync(descriptor, (error) => (error === null ? resolve() : reject(error)))),
-  syncDataNow: (descriptor) => fs.fdatasyncSync(descriptor),
   async syncFolder(path) {
     const folder = await fs.promises.open(path, 'r');
     try {
@@ -104,28 +101,13 @@ export class SegmentFile {
   /** Resolves once everything written before the call is on disk, the file's name too. @throws the system's error */
   async sync(): Promise<void> {
     await this.#io.syncData(this.#descriptor);
-    this.#stillNamed();
+    if (this.#io.links(this.#descriptor) === 0)
+      throw Object.assign(new Error(`${this.path} was removed`), { code: 'ENOENT' });
     if (this.#named) return;
     // Connection, namespace, record and state folder: each may have been made together with the segment.
     let folder = dirname(this.path);
     for (let level = 0; level < 4; level++, folder = dirname(folder)) await this.#io.syncFolder(folder);
     this.#named = true;
-  }
-
-  /** The file's name is on disk: what is written from now on needs `syncData` alone. */
-  get named(): boolean {
-    return this.#named;
-  }
-
-  /** As `sync` of a file that is `named`, before it returns. @throws the system's error */
-  syncNow(): void {
-    this.#io.syncDataNow(this.#descriptor);
-    this.#stillNamed();
-  }
-
-  #stillNamed(): void {
-    if (this.#io.links(this.#descriptor) === 0)
-      throw Object.assign(new Error(`${this.path} was removed`), { code: 'ENOENT' });
   }
 
   close(): void {

@@ -50,12 +50,11 @@ export class SegmentedStream implements RecordStream {
   readonly #intervals: readonly NodeJS.Timeout[];
   #stopping = false;
   #closed = false;
-  readonly #current = (): SegmentFile | undefined => this.#file;
 
   constructor(settings: StreamSettings) {
     this.#settings = settings;
     this.#times = new Timestamps(settings.clock);
-    this.#sync = createSyncQueue((error) => this.#abandon(error), settings.clock.monotonic);
+    this.#sync = createSyncQueue((error) => this.#abandon(error));
     const { namespace, name, owner, signer } = settings;
     this.#chain = createChain(originOf({ namespace, name, process: owner.process }), signer);
     this.#intervals = [
@@ -97,9 +96,9 @@ export class SegmentedStream implements RecordStream {
     }
   }
 
-  async sync(inPlace = false): Promise<void> {
+  async sync(): Promise<void> {
     this.flush();
-    await this.#sync.wait(this.#written, this.#current, inPlace);
+    await this.#sync.wait(this.#written, () => this.#file);
   }
 
   /** Writes `recorder.stop`, makes everything durable and closes. @throws RecorderError; closed even then. */
@@ -158,7 +157,7 @@ export class SegmentedStream implements RecordStream {
     if (this.#closed) return;
     if (this.#pending.length > 0 || this.#failure !== undefined) this.#write();
     if (this.#failure !== undefined) this.#timer = this.#arm();
-    else this.#sync.start(this.#written, this.#current);
+    else this.#sync.start(this.#written, () => this.#file);
   }
 
   #beat(): void {
@@ -179,7 +178,7 @@ export class SegmentedStream implements RecordStream {
     };
     // What happened to the disk is told by `onHealth`; a checkpoint that may be lost vouches for nothing.
     const lost = () => {};
-    this.#sync.wait(this.#written, this.#current, false).then(durable, lost);
+    this.#sync.wait(this.#written, () => this.#file).then(durable, lost);
   }
 
   /** One write of everything pending. Returns the failure in force, if any. */
@@ -238,7 +237,7 @@ export class SegmentedStream implements RecordStream {
       this.#file = undefined;
       this.#sync.retire(file, this.#fail('SPR004', undefined, file.path));
       // At once, so that only those hear of it whose events were in that file.
-      this.#sync.start(this.#written, this.#current);
+      this.#sync.start(this.#written, () => this.#file);
       return undefined;
     }
     try {

@@ -1,5 +1,4 @@
 import { RecorderError } from '../../record/errors.ts';
-import { createDiskPace } from './disk-pace.ts';
 import type { SegmentFile } from './segment-file.ts';
 
 /**
@@ -7,11 +6,8 @@ import type { SegmentFile } from './segment-file.ts';
  * all segments of a stream.
  */
 export interface SyncQueue {
-  /**
-   * Resolves once everything up to `position` is on disk. @throws RecorderError
-   * @param inPlace where the disk is quick and no sync is under way, it is waited for here, and everything else with it
-   */
-  wait(position: number, current: CurrentFile, inPlace: boolean): Promise<void>;
+  /** Resolves once everything up to `position` is on disk. @throws RecorderError */
+  wait(position: number, current: CurrentFile): Promise<void>;
   /** Makes everything up to `position` durable when it is not yet; nobody waits. Failures go to `onFailure` only. */
   start(position: number, current: CurrentFile): void;
   /** Takes over a file that gets no more events: synced once more, then closed. With `failure`, closed, and whoever waits is told. */
@@ -29,14 +25,8 @@ interface Waiter {
   readonly reject: (error: RecorderError) => void;
 }
 
-const DONE: Promise<void> = Promise.resolve();
-
-/**
- * @param onFailure takes the file in use out of service and says what to tell those who wait
- * @param now monotonic, in milliseconds
- */
-export function createSyncQueue(onFailure: (error: unknown) => RecorderError, now: () => number): SyncQueue {
-  const pace = createDiskPace(now);
+/** @param onFailure takes the file in use out of service and says what to tell those who wait. */
+export function createSyncQueue(onFailure: (error: unknown) => RecorderError): SyncQueue {
   let durable = 0;
   let wanted = 0;
   let busy = false;
@@ -44,43 +34,7 @@ export function createSyncQueue(onFailure: (error: unknown) => RecorderError, no
   let waiters: Waiter[] = [];
   let retired: { readonly file: SegmentFile; readonly failure: RecorderError | undefined }[] = [];
 
-  function served(position: number): void {
-    durable = position;
-    const before = waiters;
-    waiters = [];
-    for (const waiter of before) {
-      if (waiter.position > position) waiters.push(waiter);
-      else waiter.resolve();
-    }
-  }
-
   async function commit(current: CurrentFile): Promise<void> {
-    const file = current();
-    if (retired.length > 0 || file === undefined) return commitAll(current);
-    const position = wanted;
-    const { named } = file;
-    const began = now();
-    try {
-      await file.sync();
-    } catch (error) {
-      refuse(onFailure(error));
-      return;
-    }
-    // The first one of a file also syncs four folders.
-    if (named) pace.took(now() - began);
-    served(position);
-  }
-
-  /** The bytes of all who wait may be in the file that failed, and no later fdatasync can bring them back: nobody is told yes. */
-  function refuse(error: RecorderError): void {
-    durable = wanted;
-    const refused = waiters;
-    waiters = [];
-    for (const waiter of refused) waiter.reject(error);
-  }
-
-  /** With the files that were in use before, too. */
-  async function commitAll(current: CurrentFile): Promise<void> {
     const position = wanted;
     const leaving = retired;
     retired = [];
@@ -91,24 +45,19 @@ export function createSyncQueue(onFailure: (error: unknown) => RecorderError, no
     const failures = results.filter((result) => result.status === 'rejected').map((result): unknown => result.reason);
     for (const entry of leaving) failures.push(...closing(entry.file));
     const known = leaving.find((entry) => entry.failure !== undefined)?.failure;
-    if (failures.length === 0 && known === undefined) served(position);
-    else refuse((failures.length === 0 ? known : onFailure(failures[0])) ?? new RecorderError('SPR003'));
-  }
-
-  /** A thread, and the way to it and back, cost more than a disk that is quick: then the whole process waits, as it does for a write. */
-  function commitHere(file: SegmentFile, current: CurrentFile): Promise<void> {
-    const began = now();
-    try {
-      file.syncNow();
-    } catch (error) {
-      const failure = onFailure(error);
-      refuse(failure);
-      kick(current);
-      return Promise.reject(failure);
+    if (failures.length === 0 && known === undefined) {
+      durable = position;
+      const served = waiters.filter((waiter) => waiter.position <= position);
+      waiters = waiters.filter((waiter) => waiter.position > position);
+      for (const waiter of served) waiter.resolve();
+      return;
     }
-    pace.took(now() - began);
-    served(wanted);
-    return DONE;
+    // The bytes of all who wait may be in the file that failed, and no later fdatasync can bring them back: nobody is told yes.
+    durable = wanted;
+    const refused = waiters;
+    waiters = [];
+    const error = failures.length === 0 ? known : onFailure(failures[0]);
+    for (const waiter of refused) waiter.reject(error ?? new RecorderError('SPR003'));
   }
 
   /** Ends busy in the same step that finds nothing left to do: whoever asks right after it must start the next run. */
@@ -126,13 +75,9 @@ export function createSyncQueue(onFailure: (error: unknown) => RecorderError, no
   }
 
   return {
-    wait(position, current, inPlace) {
-      if (position <= durable) return DONE;
+    wait(position, current) {
+      if (position <= durable) return Promise.resolve();
       wanted = Math.max(wanted, position);
-      if (inPlace && !busy && retired.length === 0 && pace.quick) {
-        const file = current();
-        if (file?.named === true) return commitHere(file, current);
-      }
       return new Promise((resolve, reject) => {
         waiters.push({ position, resolve, reject });
         kick(current);

@@ -79,7 +79,7 @@ function manualClock() {
 
 /** A disk with so many bytes left; a write may be cut short anywhere. */
 function smallDisk(room: number) {
-  const disk = { room, truncateFails: false, syncFails: undefined as string | undefined, syncs: 0, syncsInPlace: 0 };
+  const disk = { room, truncateFails: false, syncFails: undefined as string | undefined, syncs: 0 };
   const io: SegmentIo = {
     ...fileSystem,
     write(descriptor, bytes, offset, length) {
@@ -96,11 +96,6 @@ function smallDisk(room: number) {
       disk.syncs++;
       if (disk.syncFails !== undefined) throw systemError(disk.syncFails);
       await fileSystem.syncData(descriptor);
-    },
-    syncDataNow(descriptor) {
-      disk.syncsInPlace++;
-      if (disk.syncFails !== undefined) throw systemError(disk.syncFails);
-      fileSystem.syncDataNow(descriptor);
     },
   };
   return { disk, io };
@@ -467,73 +462,6 @@ describe('durability', () => {
     }
     await Promise.all(Array.from({ length: 16 }, client));
     expect(served).toBe(800);
-  });
-
-  it('waits in place for a disk that has been quick, where that is asked for and no sync is under way', async () => {
-    const { disk, io } = smallDisk(Number.POSITIVE_INFINITY);
-    // A clock that stands still: each sync takes no time.
-    const stream = open({ io, clock: manualClock() });
-    const write = () => stream.append('command.received', '"i":0');
-    for (let i = 0; i < 9; i++) {
-      write();
-      await stream.sync(true);
-    }
-    expect(disk).toMatchObject({ syncs: 9, syncsInPlace: 0 });
-    write();
-    await stream.sync(true);
-    expect(disk).toMatchObject({ syncs: 9, syncsInPlace: 1 });
-    await stream.sync(true);
-    expect(disk).toMatchObject({ syncs: 9, syncsInPlace: 1 });
-    write();
-    await stream.sync();
-    write();
-    const underWay = stream.sync();
-    write();
-    await Promise.all([underWay, stream.sync(true)]);
-    expect(disk).toMatchObject({ syncs: 12, syncsInPlace: 1 });
-  });
-
-  it('hands the wait to a thread where the disk takes its time', async () => {
-    const clock = manualClock();
-    const { disk, io } = smallDisk(Number.POSITIVE_INFINITY);
-    const slow: SegmentIo = {
-      ...io,
-      async syncData(descriptor) {
-        await io.syncData(descriptor);
-        clock.advance(2);
-      },
-    };
-    const stream = open({ io: slow, clock });
-    for (let i = 0; i < 20; i++) {
-      stream.append('command.received', '"i":0');
-      await stream.sync(true);
-    }
-    expect(disk).toMatchObject({ syncs: 20, syncsInPlace: 0 });
-  });
-
-  it('refuses when a sync in place fails, gives the segment up, and goes on in a new one', async () => {
-    const clock = manualClock();
-    const { disk, io } = smallDisk(Number.POSITIVE_INFINITY);
-    const stream = open({ io, clock });
-    const write = (i: number) => stream.append('command.received', `"i":${i}`);
-    for (let i = 0; i < 9; i++) {
-      write(i);
-      await stream.sync(true);
-    }
-    disk.syncFails = 'EIO';
-    write(9);
-    await expect(stream.sync(true)).rejects.toMatchObject({ code: 'SPR003' });
-    expect(disk.syncsInPlace).toBe(1);
-    expect(recorder?.healthy).toBe(false);
-    write(10);
-    await expect(stream.sync(true)).rejects.toMatchObject({ code: 'SPR003' });
-    disk.syncFails = undefined;
-    clock.advance(200);
-    write(11);
-    await stream.sync(true);
-    expect(recorder?.healthy).toBe(true);
-    expect(await files()).toHaveLength(2);
-    expect((await events()).at(-1)).toMatchObject({ e: 'recorder.resumed', reason: 'SPR003' });
   });
 
   it('makes durable by itself what nobody waits for', async () => {

@@ -2,8 +2,8 @@ import { expect, test } from 'vitest';
 import { randomPart } from './random.ts';
 
 test('no part is given out twice, and each is as long as asked for, over many draws', () => {
-  const parts = Array.from({ length: 5_000 }, (_, index) => randomPart(index % 2 === 0 ? 8 : 18));
-  expect(new Set(parts.map((part) => part.subarray(0, 8).toString('hex'))).size).toBe(5_000);
+  const parts = Array.from({ length: 500 }, (_, index) => randomPart(index % 2 === 0 ? 8 : 18));
+  expect(new Set(parts.map((part) => part.subarray(0, 8).toString('hex'))).size).toBe(500);
   for (const [index, part] of parts.entries()) expect(part).toHaveLength(index % 2 === 0 ? 8 : 18);
 });
 

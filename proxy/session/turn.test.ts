@@ -82,23 +82,21 @@ test('what is scheduled while a turn forwards is written again in the next one',
 /** A stream whose sync ends when the test says so. */
 function slowStream(name: string) {
   const synced = Promise.withResolvers<void>();
-  const asked: boolean[] = [];
   const recorded: RecordStream = {
     ...stream(name),
-    sync(inPlace = false) {
+    sync() {
       log.push(`sync ${name}`);
-      asked.push(inPlace);
       return synced.promise;
     },
   };
-  return { recorded, asked, synced };
+  return { recorded, synced };
 }
 
 test('what must be on disk is forwarded once it is there, and holds nobody else of its turn up', async () => {
   const { recorded, synced } = slowStream('A');
   const writing = { ...participant('1', recorded), needsSync: true };
   const order = await ofOneTurn(writing, participant('2', recorded), participant('3', stream('B')));
-  const before = ['write A', 'forward 2', 'write B', 'forward 3', 'hold 1', 'sync A'];
+  const before = ['write A', 'hold 1', 'sync A', 'forward 2', 'write B', 'forward 3'];
   expect(order).toEqual(before);
   synced.resolve();
   await nextTurn();
@@ -112,13 +110,4 @@ test('what could not be brought to the disk is refused, and not forwarded', asyn
   synced.reject(new Error('disk broken'));
   await nextTurn();
   expect(log.slice(-2)).toEqual(['1 refused: disk broken', '2 refused: disk broken']);
-});
-
-test('the disk is waited for in place only by a turn of one or two', async () => {
-  const { recorded, asked } = slowStream('A');
-  const writing = { ...participant('1', recorded), needsSync: true };
-  await ofOneTurn(writing);
-  await ofOneTurn(writing, participant('2', recorded));
-  await ofOneTurn(writing, participant('2', recorded), participant('3', recorded));
-  expect(asked).toEqual([true, true, false]);
 });

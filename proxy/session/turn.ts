@@ -21,9 +21,6 @@ export interface Turn {
   schedule(participant: TurnParticipant): void;
 }
 
-/** Sessions of one turn up to which the disk may be waited for in place: of a turn of more, others have work for the process meanwhile. */
-const FEW = 2;
-
 export function createTurn(): Turn {
   let pending: TurnParticipant[] = [];
   let spare: TurnParticipant[] = [];
@@ -53,9 +50,9 @@ export function createTurn(): Turn {
     return others.get(stream);
   }
 
-  function forwardWhenDurable(participant: TurnParticipant, inPlace: boolean): void {
+  function forwardWhenDurable(participant: TurnParticipant): void {
     participant.hold();
-    participant.stream.sync(inPlace).then(
+    participant.stream.sync().then(
       () => participant.forward(),
       (error: Error) => participant.recordFailed(error),
     );
@@ -69,17 +66,13 @@ export function createTurn(): Turn {
     first = undefined;
     firstFailure = undefined;
     if (others.size > 0) others.clear();
-    let waiting: TurnParticipant[] | undefined;
     try {
       for (const participant of batch) {
         const failure = flush(participant.stream);
         if (failure !== undefined) participant.recordFailed(failure);
-        else if (!participant.needsSync) participant.forward();
-        else if (waiting === undefined) waiting = [participant];
-        else waiting.push(participant);
+        else if (participant.needsSync) forwardWhenDurable(participant);
+        else participant.forward();
       }
-      // Last: what needs no disk is on its way meanwhile.
-      if (waiting !== undefined) for (const each of waiting) forwardWhenDurable(each, batch.length <= FEW);
     } finally {
       // Also of a turn that was cut short nothing is forwarded a second time. One by one: setting the length of an array leaves the compiled code.
       while (batch.pop() !== undefined);

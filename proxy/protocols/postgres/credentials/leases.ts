@@ -94,7 +94,7 @@ export function createPostgresLeases(options: LeasesOptions): PostgresLeases {
       'credential.used',
       members(request.session, { type: 'postgres', username: credential.username, reference }),
     );
-    await request.stream.sync(true);
+    await request.stream.sync();
     return {
       credential,
       expiresAt: undefined,
