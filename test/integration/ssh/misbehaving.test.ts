@@ -6,7 +6,13 @@ import { publicKeyOf } from '../../../certificate/openssh/public-key.ts';
 import { string, uint32 } from '../../../certificate/openssh/wire.ts';
 import { acceptWire, dialWire } from '../../../proxy/listener/wire.ts';
 import { createBridge } from '../../../proxy/protocols/ssh/bridge/bridge.ts';
-import { dataMessage, Message, numbers, openSession } from '../../../proxy/protocols/ssh/bridge/messages.ts';
+import {
+  dataMessage,
+  Message,
+  numbers,
+  openFailure,
+  openSession,
+} from '../../../proxy/protocols/ssh/bridge/messages.ts';
 import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
@@ -463,4 +469,108 @@ test('a client that speaks something else is told so', async () => {
   let said = '';
   for await (const chunk of client) said += String(chunk);
   expect(said).toMatch(/^SSH-2\.0-[^\r]+\r\nInvalid SSH identification string\.\r\n$/);
+});
+
+describe('a channel that stands by', () => {
+  interface Ground {
+    readonly client: Peer;
+    readonly target: Peer;
+  }
+
+  /** A program that ends, on a channel opened as ever. */
+  async function runOnce({ client, target }: Ground): Promise<void> {
+    const { atClient, atTarget } = await session({ client, target });
+    client.layer.send(exec(atClient, 'true'));
+    await target.next(Message.CHANNEL_REQUEST);
+    target.layer.send(numbers(Message.CHANNEL_SUCCESS, atTarget));
+    await client.next(Message.CHANNEL_SUCCESS);
+    target.layer.send(numbers(Message.CHANNEL_CLOSE, atTarget));
+    await client.next(Message.CHANNEL_CLOSE);
+    client.layer.send(numbers(Message.CHANNEL_CLOSE, atClient));
+    await target.next(Message.CHANNEL_CLOSE);
+  }
+
+  /** The target is asked for a session that no client has asked for yet. */
+  async function prepared(own: Partial<Gatekeeper> = {}) {
+    const ground = await between(own);
+    await runOnce(ground);
+    await runOnce(ground);
+    const open = await ground.target.next(Message.CHANNEL_OPEN);
+    return { ...ground, open, id: open.readUInt32BE(1 + 4 + 7) };
+  }
+
+  test('is given to the client with what the target said of it, and is like any other', async () => {
+    const asked: string[] = [];
+    const ground = await prepared({
+      openChannel(channel) {
+        asked.push(`${channel.serial} ${channel.type}`);
+        return { verdict: 'forward' };
+      },
+    });
+    const { client, target, id, open } = ground;
+    expect(asked).toEqual(['0 session', '1 session']);
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 70_000, 30_000));
+    target.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, id, 1000));
+    target.layer.send(globalRequest('keepalive@openssh.com', false));
+    await client.next(Message.GLOBAL_REQUEST);
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    const confirmation = await client.next(Message.CHANNEL_OPEN_CONFIRMATION);
+    expect([1, 9, 13].map((at) => confirmation.readUInt32BE(at))).toEqual([9, 71_000, 30_000]);
+    expect(open.readUInt32BE(1 + 4 + 7 + 4)).toBeLessThanOrEqual(1 << 20);
+    const atClient = confirmation.readUInt32BE(5);
+    client.layer.send(exec(atClient, 'cat'));
+    expect((await target.next(Message.CHANNEL_REQUEST)).readUInt32BE(1)).toBe(41);
+    client.layer.send(dataMessage(atClient, 'data', Buffer.alloc(30_000, 1)));
+    expect((await target.next(Message.CHANNEL_DATA)).readUInt32BE(1)).toBe(41);
+    target.layer.send(dataMessage(id, 'data', Buffer.alloc(20_000, 2)));
+    expect((await client.next(Message.CHANNEL_DATA)).readUInt32BE(1)).toBe(9);
+    expect(asked.at(-1)).toBe('2 session');
+    expect(ground.bridge.channels).toBe(1);
+    // Nobody opened it a second time.
+    expect(target.received.filter(([type]) => type === Message.CHANNEL_OPEN)).toEqual([]);
+    client.layer.send(dataMessage(atClient, 'data', Buffer.alloc(41_001)));
+    expect(await ground.bridge.ended).toMatchObject({ text: 'more data than the window of its channel allows' });
+  });
+
+  test('waits for the target where that has not answered, and its refusal is the client’s', async () => {
+    const { client, target, id } = await prepared();
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await target.next(Message.GLOBAL_REQUEST);
+    expect([...target.received, ...client.received]).toEqual([]);
+    target.layer.send(openFailure(id, 4, 'no more'));
+    expect((await client.next(Message.CHANNEL_OPEN_FAILURE)).readUInt32BE(1)).toBe(9);
+  });
+
+  test('is not given to what policy refuses, and not opened behind the last session', async () => {
+    let refuse = false;
+    const { client, target, id, bridge } = await prepared({
+      openChannel: () => (refuse ? { verdict: 'refuse', reason: 1, text: 'not any more' } : { verdict: 'forward' }),
+    });
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 0, 32_768));
+    refuse = true;
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    await client.next(Message.CHANNEL_OPEN_FAILURE);
+    client.layer.send(globalRequest('no-more-sessions@openssh.com', false));
+    expect((await target.next(Message.CHANNEL_CLOSE)).readUInt32BE(1)).toBe(41);
+    await target.next(Message.GLOBAL_REQUEST);
+    target.layer.send(numbers(Message.CHANNEL_CLOSE, id));
+    refuse = false;
+    await runOnce({ client, target });
+    await runOnce({ client, target });
+    client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await target.next(Message.GLOBAL_REQUEST);
+    expect(target.received).toEqual([]);
+    expect(bridge.channels).toBe(0);
+  });
+
+  test('is no place for a program that nobody started', async () => {
+    const { target, id, bridge } = await prepared();
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 0, 32_768));
+    target.layer.send(dataMessage(id, 'data', Buffer.alloc(1)));
+    expect(await bridge.ended).toMatchObject({
+      by: 'gateway',
+      text: 'a message about a channel on which nothing runs',
+    });
+  });
 });
