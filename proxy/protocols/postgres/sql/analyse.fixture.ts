@@ -23,6 +23,7 @@ export function environment(more: Partial<NameEnvironment> = {}): NameEnvironmen
   return {
     searchPath: ['public'],
     role: 'app',
+    movesNames: false,
     catalog: undefined,
     temporary: new Set(),
     prepared: () => undefined,
@@ -80,6 +81,7 @@ export function catalogOf(
     serverVersion: 180000,
     defaultSearchPath: 'public',
     role: 'app',
+    movesNames: false,
     hasSchema: (name) => all.some((relation) => relation.schema === name),
     canUseSchema: (name) => all.some((relation) => relation.schema === name),
     relation: (schema, name) => all.find((relation) => relation.schema === schema && relation.name === name),
