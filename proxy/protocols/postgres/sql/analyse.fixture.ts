@@ -23,7 +23,6 @@ export function environment(more: Partial<NameEnvironment> = {}): NameEnvironmen
   return {
     searchPath: ['public'],
     role: 'app',
-    movesNames: false,
     catalog: undefined,
     temporary: new Set(),
     prepared: () => undefined,
