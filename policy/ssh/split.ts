@@ -214,8 +214,8 @@ class Splitter {
         quoted = true;
         this.#at += 2;
       } else if (PLAIN.test(char)) {
-        // zsh puts the path of a program in place of =name.
-        if (char === '=' && this.#at === start) throw new Unsure('a word begins with =');
+        // zsh puts the path of a program in place of =name, also of ''=name.
+        if (char === '=' && text === '') throw new Unsure('a word begins with =');
         text += char;
         this.#at++;
       } else throw new Unsure(`it has ${nameOf(this.#text, this.#at)}`);

@@ -44,6 +44,16 @@ test.each([
   'vim.basic',
   'run-parts',
   'x86_64',
+  'x86_64-linux-gnu-gcc-12',
+  'mksh-static',
+  'rzsh',
+  'ldd',
+  'rpcgen',
+  'cowsay',
+  'diff3',
+  'iptables-legacy',
+  'dpkg-architecture',
+  'yt-dlp',
 ])('%s runs what its words say', (program) => {
   expect(isWrapper(program, [])).toBe(true);
 });
@@ -89,6 +99,10 @@ test.each([
   'mv',
   'ln',
   'sha1sum',
+  'diff',
+  'dpkg-query',
+  'apt-cache',
+  'nm',
 ])('%s does not', (program) => {
   expect(isWrapper(program, [])).toBe(false);
 });
@@ -104,6 +118,7 @@ test.each([
   ['sort --comp=sh', ['sort', '--comp=sh']],
   ['install --strip-program=sh', ['install', '--strip-program=sh']],
   ['split --filter=sh', ['split', '--filter=sh']],
+  ['nm --plugin=/tmp/x.so', ['nm', '--plugin=/tmp/x.so']],
 ])('%s may run what its words say', (_, [program = '', ...words]) => {
   expect(isWrapper(program, words)).toBe(true);
 });

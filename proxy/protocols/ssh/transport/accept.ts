@@ -189,6 +189,7 @@ export async function acceptClient(wire: Wire, options: AcceptOptions): Promise<
             open();
             transport.send(message(Message.USERAUTH_SUCCESS));
           },
+          banner: (text) => sendBanner(transport, text),
           refuse(text) {
             sendBanner(transport, text);
             transport.disconnect(DisconnectReason.BY_APPLICATION, text.split('\n', 1)[0] ?? '');

@@ -34,6 +34,8 @@ const Message = {
 
 /** EXT_INFO is the only message that a target may send unasked here. */
 const MAX_EARLY = 16;
+/** Of all that a target shows to who signs in; the rest is left out. */
+const MAX_BANNER = 128 * 1024;
 
 const ALL_HOST_ALGORITHMS = [
   'ssh-ed25519',
@@ -128,11 +130,17 @@ export async function connectTarget(wire: Wire, options: ConnectOptions): Promis
       settle();
       reject(closedFailure(error, problem));
     };
+    let shown = '';
     const events: Events = {
       failed: (text) => fail(new TargetFailure('authentication', text)),
       violation: (text) => fail(new TargetFailure('protocol', text)),
+      banner(text) {
+        const left = MAX_BANNER - shown.length;
+        shown += text.slice(0, left);
+      },
       accepted() {
         settle();
+        if (shown !== '') options.onBanner?.(shown);
         const { layer, open, ended } = createLayer(transport, () => transport.unimplemented());
         transport.onClose = ended;
         open();
@@ -188,6 +196,7 @@ function closedFailure(error: Error | undefined, problem: string | undefined): T
 interface Events {
   failed(text: string): void;
   violation(text: string): void;
+  banner(text: string): void;
   accepted(): void;
 }
 
@@ -283,6 +292,7 @@ function createSignIn(transport: Transport, credential: SshCredential, events: E
         transport.send(start());
         return;
       case Message.USERAUTH_BANNER:
+        events.banner(sshReader(payload.subarray(1)).string().toString('utf8'));
         return;
       case Message.USERAUTH_FAILURE:
         failure(payload);
