@@ -6,7 +6,7 @@ import { publicKeyOf } from '../../../certificate/openssh/public-key.ts';
 import { string, uint32 } from '../../../certificate/openssh/wire.ts';
 import { acceptWire, dialWire } from '../../../proxy/listener/wire.ts';
 import { createBridge } from '../../../proxy/protocols/ssh/bridge/bridge.ts';
-import { dataMessage, Message, numbers, openSession } from '../../../proxy/protocols/ssh/bridge/messages.ts';
+import { dataMessage, Message, numbers, openSession, readOpen } from '../../../proxy/protocols/ssh/bridge/messages.ts';
 import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
@@ -124,6 +124,33 @@ async function session({ client, target }: { client: Peer; target: Peer }, windo
 
 afterEach(() => {
   for (const close of closings.splice(0)) close();
+});
+
+test('who resets the connection before it has signed in went away, and has broken no rule', async () => {
+  const failure = Promise.withResolvers<unknown>();
+  const port = await listen((socket) => {
+    accept(socket).then(() => failure.reject(new Error('it was let in')), failure.resolve);
+  });
+  const socket = net.connect(port, '127.0.0.1');
+  await once(socket, 'data');
+  socket.resetAndDestroy();
+  expect(await failure.promise).toMatchObject({ name: 'ClientFailure', code: 'closed' });
+});
+
+test.each([
+  [65_535, 'direct-tcpip'],
+  [65_536 + 22, 'other'],
+])('a channel to port %i is %s', (port, type) => {
+  const place = [string('db.internal'), uint32(port), string('127.0.0.1'), uint32(1)];
+  const open = [
+    Buffer.of(Message.CHANNEL_OPEN),
+    string('direct-tcpip'),
+    uint32(0),
+    uint32(0),
+    uint32(32_768),
+    ...place,
+  ];
+  expect(readOpen(Buffer.concat(open)).purpose.type).toBe(type);
 });
 
 describe('peers that break the rules of the connection protocol', () => {

@@ -200,6 +200,12 @@ interface Events {
   accepted(): void;
 }
 
+/** It may be longer than any key; what is cut off is none. */
+function bannerOf(payload: Buffer): string {
+  const length = payload.length < 5 ? 0 : payload.readUInt32BE(1);
+  return length > payload.length - 5 ? '' : payload.toString('utf8', 5, 5 + length);
+}
+
 /** Shows the credential once; a password also as the answer to keyboard-interactive, which many targets ask for in its place. */
 function createSignIn(transport: Transport, credential: SshCredential, events: Events): (payload: Buffer) => void {
   /** Of EXT_INFO; undefined: the target does not say. */
@@ -292,7 +298,7 @@ function createSignIn(transport: Transport, credential: SshCredential, events: E
         transport.send(start());
         return;
       case Message.USERAUTH_BANNER:
-        events.banner(sshReader(payload.subarray(1)).string().toString('utf8'));
+        events.banner(bannerOf(payload));
         return;
       case Message.USERAUTH_FAILURE:
         failure(payload);

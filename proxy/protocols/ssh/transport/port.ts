@@ -84,7 +84,7 @@ export interface AcceptedClient {
   readonly clientVersion: string;
   /** Tells the client that it is in: after the target's sign-in. Before it nothing reaches the layer's listener. */
   finish(): void;
-  /** Before `finish`: shows a text of the target's (RFC 4252, section 5.4). */
+  /** Before `finish`: shows a text of the target's as it is (RFC 4252, section 5.4). */
   banner(text: string): void;
   /** Instead of `finish`: shows the text (several lines are fine) and ends the connection. */
   refuse(text: string): void;
