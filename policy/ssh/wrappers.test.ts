@@ -54,6 +54,11 @@ test.each([
   'iptables-legacy',
   'dpkg-architecture',
   'yt-dlp',
+  '/proc/self/exe',
+  '/usr/../proc/thread-self/exe',
+  '/dev/fd/9',
+  '/dev/stdin',
+  'run-help',
 ])('%s runs what its words say', (program) => {
   expect(isWrapper(program, [])).toBe(true);
 });

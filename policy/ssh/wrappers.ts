@@ -4,7 +4,7 @@
  */
 const LISTS: readonly string[] = [
   // Shells
-  'ash bash busybox csh dash elvish fish ksh ksh93 lksh mksh nu oil osh pdksh posh powershell pwsh rbash rc rksh sash sh slsh tcsh toybox xonsh yash ysh zsh hush rlksh rmksh rzsh sulogin sushell ksshell lshell',
+  'ash bash busybox csh dash elvish fish ksh ksh93 lksh mksh nu oil osh pdksh posh powershell pwsh rbash rc rksh sash sh slsh tcsh toybox xonsh yash ysh zsh hush exe run-help rlksh rmksh rzsh sulogin sushell ksshell lshell',
   // Built-ins of bash, dash, zsh and ksh: all but those below and echo, cd, pwd, true, false, kill, type, umask and their like
   '. source eval exec command builtin trap alias unalias set unset shopt enable export declare typeset local readonly integer float nameref let [ [[ print read mapfile readarray getopts logout bye bind complete compgen compopt fc history hist r coproc time times function select bg fg jobs disown suspend ulimit limit unlimit hash rehash unhash setopt unsetopt emulate autoload zmodload zle zcompile zstyle zformat zparseopts zregexparse bindkey sched vared noglob nocorrect repeat functions private pushln getln print log ttyctl sysread syswrite sysopen ztcp zsocket zpty zsystem zftp zprof unfunction disable - caller dirs pushd popd help redirect compound enum global stop mknod',
   // Other identities, namespaces, limits, sessions
@@ -46,6 +46,9 @@ const WITH: ReadonlyMap<string, (words: readonly string[]) => boolean> = new Map
 const FAMILIES =
   /^(git|python|perl|ruby|php|lua|node|pip|java|ld-linux|ld-musl|qemu|ansible|docker|systemd|ssh|zsh|bash|dash|ksh|mksh|busybox|fakeroot|lxc|llvm|xdg|cargo|gpg|xtables|ip6?tables|ebtables|arptables)-|-(gcc|g\+\+|cc|c\+\+|cpp|clang|clang\+\+|gfortran|ld|ld\.[a-z]+|gdb|python)(-?[0-9.]+)?$/;
 
+/** An open file in /proc or /dev, such as a shell that is read from; the shell itself is `/proc/self/exe`. */
+const OPEN_FILE = /^([0-9]+|stdin)$/;
+
 /**
  * Whether a program is one of them, by the last part of its path, without its version (`python3.11`, `bash-5.2`, `perl5.36-x86_64`), in
  * any case: there are file systems that do not tell `SUDO` from `sudo`.
@@ -55,7 +58,7 @@ export function isWrapper(program: string, words: readonly string[]): boolean {
   const base = program.slice(program.lastIndexOf('/') + 1).toLowerCase();
   const sometimes = WITH.get(base);
   if (sometimes !== undefined) return sometimes(words);
-  if (WRAPPERS.has(base) || FAMILIES.test(base)) return true;
+  if (WRAPPERS.has(base) || FAMILIES.test(base) || OPEN_FILE.test(base)) return true;
   const plain = base.replace(/\.(exe|sh|py|pl|rb)$/, '').replace(/[-.]?[0-9]+([.-][0-9]+)*[a-z]?$/, '');
   return WRAPPERS.has(plain) || WRAPPERS.has(/^[a-z+]+(?=[0-9.])/.exec(base)?.[0] ?? '');
 }
