@@ -185,7 +185,7 @@ class Splitter {
     this.#count();
     if (text === '/dev/null') return;
     // bash opens connections here, and others a file of that name.
-    if (/^\/dev\/(tcp|udp)(\/|$)/.test(text)) throw new Unsure(`it redirects to ${text}`);
+    if (/^\/dev\/(tcp|udp|sctp)(\/|$)/.test(text)) throw new Unsure(`it redirects to ${text}`);
     const normal = normalisePath(text);
     if ('reason' in normal) throw new Unsure(`it redirects, and ${normal.reason}`);
     if (normal.climbs) throw new Unsure(`it redirects to ${text}, which has ..`);
