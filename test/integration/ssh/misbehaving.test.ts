@@ -336,6 +336,30 @@ describe('behind an owner that is busy', () => {
     return { ...ground, atClient, pieces, free, ended };
   }
 
+  test.each([0, 300])('a client with a window of %i bytes gets everything, as fast as it opens it', async (window) => {
+    const own: OwnChannel = (outlet) => ({
+      data: (piece, from, stream) => outlet.send(from === 'target' ? 'client' : 'target', stream, piece),
+    });
+    const ground = await between({ request: () => ({ verdict: 'forward', own }) });
+    const { atClient, atTarget } = await session(ground, window);
+    ground.client.layer.send(exec(atClient, 'much'));
+    await ground.target.next(Message.CHANNEL_REQUEST);
+    const granted = (await ground.target.next(Message.CHANNEL_WINDOW_ADJUST)).readUInt32BE(5);
+    const sent = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251));
+    expect(granted).toBeGreaterThan(sent.length);
+    ground.target.layer.send(dataMessage(atTarget, 'data', sent));
+    if (window === 0) ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, 100));
+    const received: Buffer[] = [];
+    while (Buffer.concat(received).length < sent.length) {
+      const piece = (await ground.client.next(Message.CHANNEL_DATA)).subarray(9);
+      received.push(piece);
+      ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, piece.length));
+    }
+    expect(Buffer.concat(received)).toEqual(sent);
+    ground.bridge.end('the test is over');
+    await ground.bridge.ended;
+  });
+
   test('only so many requests wait, and of a window that is dragged the last size', async () => {
     const ground = await busy();
     for (let i = 0; i < 5000; i++) ground.client.layer.send(resize(ground.atClient, i));

@@ -210,6 +210,8 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
 
   // What the client may send so far comes from the target's window, which is not passed on any more.
   give('client', Math.max(0, WINDOW - channel.client.allowance), true);
+  // And the target's from the client's window: a small one would never be given back, since credit is given in larger pieces.
+  give('target', Math.max(0, WINDOW - channel.target.allowance), true);
   return {
     data: (from, piece, stream) => take(from, { type: 'data', piece, stream }),
     request: (from, payload, request) => take(from, { type: 'request', payload, request }),
