@@ -53,22 +53,14 @@ function progress(text: string): void {
   process.stderr.write(`bench: ssh, ${text}\n`);
 }
 
-/** @param less milliseconds that do not count */
-async function timed(peer: SshPeer, row: Row, amount: number, work: () => Promise<void>, less = 0): Promise<void> {
+async function timed(peer: SshPeer, row: Row, amount: number, work: () => Promise<void>): Promise<void> {
   const before = peer.pid === undefined ? undefined : cpuSeconds(peer.pid);
   const start = performance.now();
   await work();
-  const seconds = (performance.now() - start - less) / 1000;
+  const seconds = (performance.now() - start) / 1000;
   row.values[peer.name].push(row.rate ? amount / seconds : (seconds * 1000) / amount);
   if (peer.pid !== undefined && before !== undefined)
     row.cpu[peer.name].push(((cpuSeconds(peer.pid) - before) * 1000) / amount);
-}
-
-/** A transfer without the connection that it needs: the time of one that moves nothing is taken off. */
-async function timedTransfer(peer: SshPeer, row: Row, megabytes: number, work: () => Promise<void>): Promise<void> {
-  const begun = performance.now();
-  await shell('exec ssh "$@"', [...peer.parameters, 'true']);
-  await timed(peer, row, megabytes, work, performance.now() - begun);
 }
 
 /** Stock ssh, with its input or output fed or drained by another program. */
@@ -76,6 +68,24 @@ async function shell(script: string, parameters: readonly string[]): Promise<voi
   const child = spawn('/bin/sh', ['-c', script, 'sh', ...parameters], { stdio: ['ignore', 'ignore', 'inherit'] });
   const [status] = (await once(child, 'exit')) as [number | null];
   if (status !== 0) throw new Error(`ssh ended with ${status}`);
+}
+
+/** One transfer over a connection that is open already, by stock ssh with a master: how long that took to set up is another measurement. */
+async function timedTransfer(
+  bench: SshBench,
+  peer: SshPeer,
+  row: Row,
+  work: (parameters: readonly string[], megabytes: number) => Promise<void>,
+): Promise<void> {
+  const megabytes = amountFor(peer);
+  const parameters = ['-o', `ControlPath=${bench.ground.folder}/master`, ...peer.parameters];
+  // It goes to the background once it is signed in.
+  await shell('exec ssh -f -N -M "$@"', parameters);
+  try {
+    await timed(peer, row, megabytes, () => work(parameters, megabytes));
+  } finally {
+    await shell('exec ssh -q -O exit "$@"', parameters);
+  }
 }
 
 async function measureRow(bench: SshBench, row: Row, rounds: number, work: (peer: SshPeer) => Promise<void>) {
@@ -173,22 +183,20 @@ const amountFor = ({ name }: SshPeer): number => (name === 'masking' ? MASKED_ME
 
 function bulkDown(bench: SshBench): Promise<Row> {
   const result = row('bulk down', 'MB/s', true, 0);
-  return measureRow(bench, result, ROUNDS, (peer) => {
-    const amount = amountFor(peer);
-    return timedTransfer(peer, result, amount, () =>
-      shell('exec ssh "$@" >/dev/null', [...peer.parameters, `cat ${bench.file(amount)}`]),
-    );
-  });
+  return measureRow(bench, result, ROUNDS, (peer) =>
+    timedTransfer(bench, peer, result, (parameters, megabytes) =>
+      shell('exec ssh "$@" >/dev/null', [...parameters, `cat ${bench.file(megabytes)}`]),
+    ),
+  );
 }
 
 function bulkUp(bench: SshBench): Promise<Row> {
   const result = row('bulk up', 'MB/s', true, 0);
-  return measureRow(bench, result, ROUNDS, (peer) => {
-    const amount = amountFor(peer);
-    return timedTransfer(peer, result, amount, () =>
-      shell(`ssh "$@" <${bench.file(amount)}`, [...peer.parameters, 'wc -c']),
-    );
-  });
+  return measureRow(bench, result, ROUNDS, (peer) =>
+    timedTransfer(bench, peer, result, (parameters, megabytes) =>
+      shell(`ssh "$@" <${bench.file(megabytes)}`, [...parameters, 'wc -c']),
+    ),
+  );
 }
 
 function newConnections(bench: SshBench): Promise<Row> {
