@@ -12,6 +12,7 @@ import {
   numbers,
   openFailure,
   openSession,
+  readOpen,
 } from '../../../proxy/protocols/ssh/bridge/messages.ts';
 import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
@@ -130,6 +131,33 @@ async function session({ client, target }: { client: Peer; target: Peer }, windo
 
 afterEach(() => {
   for (const close of closings.splice(0)) close();
+});
+
+test('who resets the connection before it has signed in went away, and has broken no rule', async () => {
+  const failure = Promise.withResolvers<unknown>();
+  const port = await listen((socket) => {
+    accept(socket).then(() => failure.reject(new Error('it was let in')), failure.resolve);
+  });
+  const socket = net.connect(port, '127.0.0.1');
+  await once(socket, 'data');
+  socket.resetAndDestroy();
+  expect(await failure.promise).toMatchObject({ name: 'ClientFailure', code: 'closed' });
+});
+
+test.each([
+  [65_535, 'direct-tcpip'],
+  [65_536 + 22, 'other'],
+])('a channel to port %i is %s', (port, type) => {
+  const place = [string('db.internal'), uint32(port), string('127.0.0.1'), uint32(1)];
+  const open = [
+    Buffer.of(Message.CHANNEL_OPEN),
+    string('direct-tcpip'),
+    uint32(0),
+    uint32(0),
+    uint32(32_768),
+    ...place,
+  ];
+  expect(readOpen(Buffer.concat(open)).purpose.type).toBe(type);
 });
 
 describe('peers that break the rules of the connection protocol', () => {
@@ -314,6 +342,30 @@ describe('behind an owner that is busy', () => {
     ground.client.layer.send(dataMessage(atClient, 'data', Buffer.from('first')));
     return { ...ground, atClient, pieces, free, ended };
   }
+
+  test.each([0, 300])('a client with a window of %i bytes gets everything, as fast as it opens it', async (window) => {
+    const own: OwnChannel = (outlet) => ({
+      data: (piece, from, stream) => outlet.send(from === 'target' ? 'client' : 'target', stream, piece),
+    });
+    const ground = await between({ request: () => ({ verdict: 'forward', own }) });
+    const { atClient, atTarget } = await session(ground, window);
+    ground.client.layer.send(exec(atClient, 'much'));
+    await ground.target.next(Message.CHANNEL_REQUEST);
+    const granted = (await ground.target.next(Message.CHANNEL_WINDOW_ADJUST)).readUInt32BE(5);
+    const sent = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251));
+    expect(granted).toBeGreaterThan(sent.length);
+    ground.target.layer.send(dataMessage(atTarget, 'data', sent));
+    if (window === 0) ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, 100));
+    const received: Buffer[] = [];
+    while (Buffer.concat(received).length < sent.length) {
+      const piece = (await ground.client.next(Message.CHANNEL_DATA)).subarray(9);
+      received.push(piece);
+      ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, piece.length));
+    }
+    expect(Buffer.concat(received)).toEqual(sent);
+    ground.bridge.end('the test is over');
+    await ground.bridge.ended;
+  });
 
   test('only so many requests wait, and of a window that is dragged the last size', async () => {
     const ground = await busy();
