@@ -114,7 +114,7 @@ export function createStandby(context: StandbyContext): Standby {
   return {
     take(offer) {
       note(offer);
-      if (state === undefined || state.is === 'closing' || (state.is === 'opening' && state.unwanted)) return undefined;
+      if (state === undefined || state.is === 'closing') return undefined;
       if (state.offer.window !== offer.window || state.offer.maxPacket !== offer.maxPacket) {
         retire();
         return undefined;
