@@ -14,7 +14,7 @@ import {
   openSession,
   readOpen,
 } from '../../../proxy/protocols/ssh/bridge/messages.ts';
-import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
+import type { Bridge, ChannelOutlet, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
 import type { ConnectionLayer } from '../../../proxy/protocols/ssh/transport/port.ts';
@@ -363,6 +363,28 @@ describe('behind an owner that is busy', () => {
       ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, piece.length));
     }
     expect(Buffer.concat(received)).toEqual(sent);
+    ground.bridge.end('the test is over');
+    await ground.bridge.ended;
+  });
+
+  test('a program that is ended by its owner ends though its client takes nothing', async () => {
+    const outlet = Promise.withResolvers<ChannelOutlet>();
+    const own: OwnChannel = (given) => {
+      outlet.resolve(given);
+      return { data: (piece, _from, stream) => given.send('client', stream, piece) };
+    };
+    const ground = await between({ request: () => ({ verdict: 'forward', own }) });
+    const { atClient, atTarget } = await session(ground, 0);
+    ground.client.layer.send(exec(atClient, 'sleep'));
+    await ground.target.next(Message.CHANNEL_WINDOW_ADJUST);
+    ground.target.layer.send(dataMessage(atTarget, 'data', Buffer.from('never taken')));
+    (await outlet.promise).abort('its time is over\n', 126);
+    await ground.target.next(Message.CHANNEL_CLOSE);
+    ground.target.layer.send(numbers(Message.CHANNEL_CLOSE, atTarget));
+    ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, 1000));
+    const data = await ground.client.next(Message.CHANNEL_EXTENDED_DATA);
+    expect(data.toString('latin1')).toContain('its time is over');
+    await ground.client.next(Message.CHANNEL_CLOSE);
     ground.bridge.end('the test is over');
     await ground.bridge.ended;
   });

@@ -19,10 +19,28 @@ const QUICK = [
   'dynamic-forward',
   'forwarding',
   'sftp-uri',
+  'sftp-batch',
   'scp3',
 ];
-/** They sleep for the most part of a minute. */
-const SLOW = ['exit-status', 'stderr-data', 'multiplex'];
+/** They sleep for the most part of a minute, or move files for as long. */
+const SLOW = [
+  'exit-status',
+  'stderr-data',
+  'multiplex',
+  'forward-control',
+  'allow-deny-users',
+  'authinfo',
+  'percent',
+  'channel-timeout',
+  'connection-timeout',
+  'login-timeout',
+  'sftp',
+  'sftp-cmds',
+  'sftp-glob',
+  'sftp-badcmds',
+  'scp',
+  'scp-uri',
+];
 const ALL = process.env.SSH_REGRESSION === 'all';
 
 /** What a script says when it is not content, and why that is as it should be (docs/compatibility.md). */
@@ -38,13 +56,17 @@ describeWith([...sshServer, regressionSuite], "OpenSSH's regression suite", () =
   });
   afterAll(() => suite?.[Symbol.asyncDispose]());
 
-  test.each(ALL ? [...QUICK, ...SLOW] : QUICK)('%s', async (script) => {
-    const before = suite.passed;
-    const { passed, output } = await suite.through(script);
-    const expected = DIFFERENT[script];
-    if (expected === undefined) expect(passed, output).toBe(true);
-    else expect(output.split('\n').filter((line) => line !== '' && !line.startsWith('test '))).toEqual(expected);
-    // A script whose clients took another way would show nothing.
-    expect(suite.passed).toBeGreaterThan(before);
-  });
+  test.each(ALL ? [...QUICK, ...SLOW] : QUICK)(
+    '%s',
+    async (script) => {
+      const before = suite.passed;
+      const { passed, output } = await suite.through(script);
+      const expected = DIFFERENT[script];
+      if (expected === undefined) expect(passed, output).toBe(true);
+      else expect(output.split('\n').filter((line) => line !== '' && !line.startsWith('test '))).toEqual(expected);
+      // A script whose clients took another way would show nothing.
+      expect(suite.passed).toBeGreaterThan(before);
+    },
+    200_000,
+  );
 });

@@ -71,7 +71,8 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
   const give = (side: Side, count: number, atOnce = false): void => {
     credit[side] += count;
     const end = endOf(side);
-    if (end.closeReceived || end.eof || (credit[side] < CREDIT && !atOnce) || credit[side] === 0) return;
+    if (end.closeReceived || end.closeSent || end.eof || (credit[side] < CREDIT && !atOnce) || credit[side] === 0)
+      return;
     const granted = credit[side];
     credit[side] = 0;
     end.allowance += granted;
@@ -132,6 +133,8 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
     abort(text, status) {
       if (dropped) return;
       const { client } = channel;
+      // The program ends now, and does not wait for a client that takes nothing.
+      context.passClose('client');
       void outlet.send('client', 'stderr', Buffer.from(text, 'utf8'));
       behind('client', () => {
         context.send('client', exitStatus(client.peer, status));

@@ -15,6 +15,17 @@ import { findProgram } from '../../../support/server-binaries.ts';
 
 const run = promisify(execFile);
 const SOURCE = '/usr/lib/openssh/regress';
+const SFTP_SERVER = '/usr/lib/openssh/sftp-server';
+/** Scripts that run an sftp-server or a scp beside their client, without ssh: through the gateway they are given ssh in its place. */
+const LOCAL: ReadonlySet<string> = new Set([
+  'scp',
+  'scp-uri',
+  'sftp',
+  'sftp-badcmds',
+  'sftp-batch',
+  'sftp-cmds',
+  'sftp-glob',
+]);
 
 export const regressionSuite: Need = () =>
   existsSync(path.join(SOURCE, 'test-exec.sh')) ? undefined : 'the suite: apt-get install openssh-tests';
@@ -110,6 +121,18 @@ async function startTarget(
   return { port, count: () => count, close: () => server.close() };
 }
 
+/** @returns what scripts take for an sftp-server: the subsystem, by the way that their clients take. At the target it is one. */
+async function sendFilesBySsh(suite: string): Promise<string> {
+  const ssh = `exec ${findProgram('ssh') ?? 'ssh'} -q -F ${suite}/ssh_proxy somehost`;
+  const server = path.join(suite, 'sftp-subsystem');
+  const lines = ['#!/bin/sh', `[ -n "$REGRESS_GATEWAY" ] || exec ${SFTP_SERVER} "$@"`, `${ssh} -s sftp`, ''];
+  await writeFile(server, lines.join('\n'), { mode: 0o755 });
+  const wrapper = path.join(suite, 'scp-ssh-wrapper.sh');
+  const text = await readFile(wrapper, 'utf8');
+  await writeFile(wrapper, text.replace(/set -- \$arg\n\s*shift\n\s*exec \$SCP "\$@"/, `${ssh} "$arg"`));
+  return server;
+}
+
 export async function startSuite(): Promise<Suite> {
   await using cleanup = new AsyncDisposableStack();
   const folder = await mkdtemp(path.join(os.tmpdir(), 'sallyport-regress-'));
@@ -130,7 +153,7 @@ export async function startSuite(): Promise<Suite> {
       TEST_SSH_SSHADD: findProgram('ssh-add'),
       TEST_SSH_SSHKEYGEN: findProgram('ssh-keygen'),
       TEST_SSH_SSHKEYSCAN: findProgram('ssh-keyscan'),
-      TEST_SSH_SFTPSERVER: '/usr/lib/openssh/sftp-server',
+      TEST_SSH_SFTPSERVER: SFTP_SERVER,
       TEST_SSH_UNSAFE_PERMISSIONS: '1',
       TEST_SSH_PORT: String(await freePorts()),
       ...environment,
@@ -178,6 +201,7 @@ export async function startSuite(): Promise<Suite> {
   const knownHosts = path.join(folder, 'known_hosts');
   const gatewayKey = (await readFile(path.join(state, 'ssh', 'ssh_host_ed25519_key.pub'), 'utf8')).trim();
   await writeFile(knownHosts, `* ${gatewayKey}\n`);
+  const fileServer = await sendFilesBySsh(suite);
   const owned = cleanup.move();
   return {
     through: (name) =>
@@ -189,6 +213,7 @@ export async function startSuite(): Promise<Suite> {
         REGRESS_TARGET: argumentsFile,
         REGRESS_RELAY: path.join(import.meta.dirname, 'relay.ts'),
         REGRESS_NODE: process.execPath,
+        ...(LOCAL.has(name) ? { TEST_SSH_SFTPSERVER: fileServer } : {}),
       }),
     get passed() {
       return target.count();
