@@ -60,3 +60,26 @@ export function rsyncServer(argv: readonly string[]): Transfer<readonly FileAcce
   }
   return files;
 }
+
+const COMPARES: ReadonlySet<string> = new Set([
+  '--checksum',
+  '--append',
+  '--append-verify',
+  '--fuzzy',
+  '--no-whole-file',
+  '--no-W',
+]);
+
+/**
+ * Whether the far end of a transfer sends its client checksums of what stands in the files that it writes, or says whether they are equal to what
+ * the client has: a guess at their contents can be proved by it, without an end. With `--whole-file` and nothing that compares, it does not.
+ */
+export function comparesContents(argv: readonly string[]): boolean {
+  const transfer = rsyncServer(argv);
+  if (transfer === undefined || 'reason' in transfer || argv.includes('--sender')) return false;
+  const words = argv.slice(2, argv.indexOf('.'));
+  // Behind the `e` stands what the client can do, in the same letters.
+  const letters = words.filter((word) => !word.startsWith('--')).map((word) => word.slice(1).replace(/e.*$/, ''));
+  const whole = letters.some((some) => some.includes('W')) || words.includes('--whole-file');
+  return !whole || letters.some((some) => /[cy]/.test(some)) || words.some((word) => COMPARES.has(word));
+}

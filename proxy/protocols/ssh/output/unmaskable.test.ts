@@ -34,6 +34,28 @@ describe('under masks', () => {
     expect(whyUnmaskable(exec('rsync --server --sender -logDtpre.iLsfxC . /home/'), files)).toBeUndefined();
   });
 
+  it.each([
+    'rsync --server -logDtpre.iLsfxCIvu . /srv/customers/',
+    'rsync --server -logDtpre.iLsfxCIvuW . /srv/customers/',
+    'rsync --server -logDtprWce.iLsfxCIvu . /srv/customers/',
+    'rsync --server -logDtprWye.iLsfxCIvu . /srv/customers/',
+    'rsync --server -logDtprWe.iLsfxCIvu --append-verify . /srv/customers/',
+    'rsync --server -logDtprWe.iLsfxCIvu --no-W . /srv/customers/',
+    'true; rsync --server -r . /srv/customers/',
+  ])('%s tells what is in the files that it writes', (text) => {
+    expect(whyUnmaskable(exec(text), content)).toContain('--whole-file');
+    expect(whyUnmaskable(exec(text), files)).toContain('--whole-file');
+  });
+
+  it('rsync writes whole files, and compares where nothing is masked', () => {
+    for (const text of [
+      'rsync --server -logDtprWe.iLsfxCIvu . /srv/customers/',
+      'rsync --server -r --whole-file . /srv/customers',
+    ])
+      for (const masks of [content, files]) expect(whyUnmaskable(exec(text), masks)).toBeUndefined();
+    expect(whyUnmaskable(exec('rsync --server -re.iLsfxCIvu . /var/spool/'), files)).toBeUndefined();
+  });
+
   it('a mask token is not written back', () => {
     expect(whyUnmaskable(exec(`echo sptok_${'a2'.repeat(13)}`), content)).toContain('mask token');
   });

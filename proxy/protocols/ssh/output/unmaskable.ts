@@ -1,5 +1,6 @@
 import type { SshCommand } from '../../../../policy/command.ts';
 import type { MaskPlan } from '../../../../policy/masking.ts';
+import { comparesContents } from '../../../../policy/ssh/rsync.ts';
 import { isMaskToken } from '../../../masking/token-format.ts';
 
 /**
@@ -33,8 +34,14 @@ export function whyUnmaskable(command: SshCommand, masks: MaskPlan): string | un
       return `the subsystem ${tuple.name} speaks a protocol in which nothing can be masked, and masking rules are in force here${rules}`;
     if (tuple.type === 'exec' && OWN_PROTOCOL.test(tuple.argv[0] ?? ''))
       return `${tuple.argv[0]} speaks a protocol in which nothing can be masked, and masking rules are in force here${rules}`;
-    if (tuple.type !== 'file' || tuple.operation !== 'ReadFile') continue;
+    if (tuple.type !== 'file') continue;
     const of = masks.file(tuple.path, tuple.tree);
+    if (tuple.operation === 'WriteFile') {
+      const argv = command.statements[tuple.statement]?.argv ?? [];
+      if ((looks || of !== undefined) && comparesContents(argv))
+        return `rsync would tell checksums of what is in ${tuple.path}, and masking rules are in force here${rules}; with --whole-file, and without options that compare contents, it does not`;
+      continue;
+    }
     if (of?.action === 'Deny') return protectedFile(tuple.path, of.rules);
     if (isMachineProtocol(command) && (looks || of !== undefined))
       return `what is read of ${tuple.path} cannot be masked in this protocol, and masking rules are in force here${rules}; sftp can be used instead`;
