@@ -1,6 +1,6 @@
 import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bundle.ts';
 import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
-import type { RecordingSink, RecordStream } from '../../../record/port.ts';
+import type { CommandStream, RecordingSink } from '../../../record/port.ts';
 import type { Lane, LaneObserver } from '../../lane.ts';
 import type { LeaseRequest, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import { admit, type NotAdmitted } from '../../session/admission.ts';
@@ -121,7 +121,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     client: AuthenticatedClient,
     id: string,
     connection: CompiledConnection,
-    stream: RecordStream,
+    stream: CommandStream,
     signal: AbortSignal,
   ): Promise<void> {
     const { identity, wire } = client;

@@ -9,6 +9,7 @@ import {
   redecide,
   type Verdict,
 } from '../judge.ts';
+import { isUserCode, mayMoveNames } from '../sql/hidden-code.ts';
 import { shapeKey } from '../sql/shape.ts';
 import type { Analysis } from '../sql/types.ts';
 import { STATUS } from '../wire/messages.ts';
@@ -146,11 +147,10 @@ export class Obtainer {
   fences(verdict: Verdict): boolean {
     const { analysis } = verdict;
     const sensitive = this.#session.judgement.scope.nameSensitive;
-    const userCode = analysis.command.tuples.some((tuple) =>
-      tuple.type === 'function'
-        ? tuple.judgement === 'user' || tuple.judgement === 'unknown'
-        : tuple.kind === 'Opaque' || tuple.kind === 'Unknown',
-    );
+    const { tuples } = analysis.command;
+    const userCode =
+      tuples.some(isUserCode) ||
+      analysis.statements.some(({ effects }) => mayMoveNames(tuples, effects, verdict.environment.catalog));
     if (userCode && sensitive) {
       this.#session.namesMoved = true;
       this.#session.namesMovedInTransaction = true;
