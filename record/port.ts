@@ -65,6 +65,8 @@ export interface CommandStream extends RecordStream {
   begin(head: EventHead): LineWriter;
   /** Ends the event that was begun. Returns `n`. Never throws. */
   end(): number;
+  /** For whoever has nothing to do for the moment: does what `flush` would have to do for the events that are there, but for the write. Never throws. */
+  settle(): void;
 }
 
 /** What was signed once everything up to it was on disk. Whoever keeps it elsewhere can prove later that nothing before it was changed. */

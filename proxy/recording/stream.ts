@@ -106,6 +106,12 @@ export class SegmentedStream implements CommandStream {
     return n;
   }
 
+  settle(): void {
+    const pending = this.#pending;
+    if (pending.length === 0 || this.#failure !== undefined || pending.toBeSigned) return;
+    this.#chain.linkInPlace(pending.bytes, pending.starts, pending.length, pending.size);
+  }
+
   #hasRoom(): boolean {
     return (this.#dropped === 0 && this.#pending.size <= TURN_BYTES) || this.#makeRoom();
   }
