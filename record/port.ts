@@ -3,7 +3,6 @@
  * event-loop turn (`flush`), and only then is the command forwarded. See docs/record.md.
  */
 
-import type { EventHead } from './format.ts';
 import type { LineWriter } from './line-writer.ts';
 
 /** Names of events. One stream holds events of one proxy process and one AccessConnection. */
@@ -51,6 +50,12 @@ export interface RecordStream {
   flush(): void;
   /** Resolves once everything appended so far is flushed and on disk (group commit, fdatasync). @throws RecorderError */
   sync(): Promise<void>;
+}
+
+/** What is the same in each event of a type, and of a session: see `eventHead` in format.ts. */
+export interface EventHead {
+  /** From the end of the time on. */
+  readonly bytes: Buffer;
 }
 
 /** A stream that also takes events in pieces. */
