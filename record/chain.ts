@@ -51,6 +51,7 @@ export interface Chain {
   link(lines: readonly PendingLine[], into?: Buffer): Buffer;
   /**
    * The same for lines that stand in `bytes` already, one after another up to `end`, with room for their links, which are filled in.
+   * Asked for again before `written`, those that were there already are left as they are.
    * @param starts where each of them begins; of them the first `count`
    */
   linkInPlace(bytes: Buffer, starts: readonly number[], count: number, end: number): void;
@@ -75,6 +76,8 @@ function roomier(bytes: Buffer, filled: number, needed: number): Buffer {
 export function createChain(origin: string, signer: NoteSigner | undefined, last = firstLink(origin)): Chain {
   let linked = last;
   let next = last;
+  /** So many lines are linked in place: `next` is the hash of the last of them. */
+  let ready = 0;
   let signed: { readonly index: number; readonly checkpoint: WrittenCheckpoint }[] = [];
 
   function signedLine(line: Exclude<PendingLine, string>, prev: string, index: number): string {
@@ -88,6 +91,7 @@ export function createChain(origin: string, signer: NoteSigner | undefined, last
   return {
     link(lines, into = NO_ROOM) {
       next = linked;
+      ready = 0;
       if (signed.length > 0) signed = [];
       let bytes = into;
       let end = 0;
@@ -104,16 +108,18 @@ export function createChain(origin: string, signer: NoteSigner | undefined, last
       return bytes.subarray(0, end);
     },
     linkInPlace(bytes, starts, count, end) {
-      next = linked;
+      if (ready === 0) next = linked;
       if (signed.length > 0) signed = [];
-      for (let index = 0; index < count; index++) {
+      for (let index = ready; index < count; index++) {
         const start = starts[index]!;
         const stop = index + 1 < count ? starts[index + 1]! : end;
         bytes.write(next, stop - LINK_FROM_END, 'utf8');
         next = linkOf(bytes.subarray(start, stop));
       }
+      ready = count;
     },
     written(count, lastLine) {
+      ready = 0;
       if (lastLine === undefined) linked = next;
       else if (count > 0) linked = linkOf(lastLine);
       if (signed.length === 0) return [];

@@ -1,5 +1,5 @@
 import type { LineWriter } from './line-writer.ts';
-import type { RecordEventType } from './port.ts';
+import type { EventHead, RecordEventType } from './port.ts';
 import type { Timestamps } from './timestamp.ts';
 
 /** Version of the line format, `v` of every event. A reader refuses none that it can parse: members are only ever added. */
@@ -31,12 +31,6 @@ export const TAIL_LENGTH = BEFORE_LINK.length + LINK_LENGTH + BEHIND_LINK.length
 export const LINK_FROM_END = LINK_LENGTH + BEHIND_LINK.length;
 const BEFORE_NUMBER = Buffer.from(`{"v":${RECORD_VERSION},"n":`);
 const BEFORE_TIME = Buffer.from(',"t":"');
-
-/** What is the same in each event of a type, and of a session: see `eventHead`. */
-export interface EventHead {
-  /** From the end of the time on. */
-  readonly bytes: Buffer;
-}
 
 /** @param members the first ones, and the name of the next: `"session":"s1","seq":`, or nothing */
 export function eventHead(event: RecordEventType, members: string): EventHead {

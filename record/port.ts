@@ -3,7 +3,6 @@
  * event-loop turn (`flush`), and only then is the command forwarded. See docs/record.md.
  */
 
-import type { EventHead } from './format.ts';
 import type { LineWriter } from './line-writer.ts';
 
 /** Names of events. One stream holds events of one proxy process and one AccessConnection. */
@@ -53,6 +52,12 @@ export interface RecordStream {
   sync(): Promise<void>;
 }
 
+/** What is the same in each event of a type, and of a session: see `eventHead` in format.ts. */
+export interface EventHead {
+  /** From the end of the time on. */
+  readonly bytes: Buffer;
+}
+
 /** A stream that also takes events in pieces. */
 export interface CommandStream extends RecordStream {
   /** When the last event was taken: milliseconds of a clock that never jumps, as `performance.now` gives them. Asking for the time costs as much as a short line. */
@@ -65,6 +70,8 @@ export interface CommandStream extends RecordStream {
   begin(head: EventHead): LineWriter;
   /** Ends the event that was begun. Returns `n`. Never throws. */
   end(): number;
+  /** For whoever has nothing to do for the moment: does what `flush` would have to do for the events that are there, but for the write. Never throws. */
+  settle(): void;
 }
 
 /** What was signed once everything up to it was on disk. Whoever keeps it elsewhere can prove later that nothing before it was changed. */

@@ -1,7 +1,7 @@
 import type { PendingLine } from '../../record/chain.ts';
-import { beginLine, type EventHead, endLine, eventHead, TAIL_LENGTH } from '../../record/format.ts';
+import { beginLine, endLine, eventHead, TAIL_LENGTH } from '../../record/format.ts';
 import { LineWriter } from '../../record/line-writer.ts';
-import type { RecordEventType } from '../../record/port.ts';
+import type { EventHead, RecordEventType } from '../../record/port.ts';
 import type { Timestamps } from '../../record/timestamp.ts';
 
 /** A turn of one client fits. A stream holds it for as long as it is open. */

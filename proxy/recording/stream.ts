@@ -1,9 +1,9 @@
 import { join } from 'node:path';
 import { type Chain, createChain, originOf, type WrittenCheckpoint } from '../../record/chain.ts';
 import { describeCause, RecorderError, type RecorderErrorCode } from '../../record/errors.ts';
-import { type EventHead, eventBody } from '../../record/format.ts';
+import { eventBody } from '../../record/format.ts';
 import type { LineWriter } from '../../record/line-writer.ts';
-import type { CommandStream, RecordEventType } from '../../record/port.ts';
+import type { CommandStream, EventHead, RecordEventType } from '../../record/port.ts';
 import { segmentFileName } from '../../record/segment.ts';
 import { Timestamps } from '../../record/timestamp.ts';
 import { createOpenSessions } from './open-sessions.ts';
@@ -104,6 +104,12 @@ export class SegmentedStream implements CommandStream {
       this.#timer ??= this.#arm();
     } else this.#drop();
     return n;
+  }
+
+  settle(): void {
+    const pending = this.#pending;
+    if (pending.length === 0 || this.#failure !== undefined || pending.toBeSigned) return;
+    this.#chain.linkInPlace(pending.bytes, pending.starts, pending.length, pending.size);
   }
 
   #hasRoom(): boolean {

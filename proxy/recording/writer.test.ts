@@ -264,20 +264,40 @@ describe('the chain', () => {
     expect(piece(1)).toBe(2);
     expect(stream.append('command.received', '"session":"s1","seq":2,"text":"\ud800"')).toBe(3);
     stream.begin(head).text('never ended');
+    stream.settle();
     expect(piece(3)).toBe(4);
     stream.flush();
-    for (let seq = 4; seq < 400; seq++) piece(seq);
+    stream.settle();
+    for (let seq = 4; seq < 400; seq++) {
+      piece(seq);
+      if (seq % 3 === 0) stream.settle();
+    }
     disk.room = 20_000;
     expect(thrownBy(() => stream.flush())).toBeInstanceOf(RecorderError);
+    stream.settle();
     disk.room = Number.POSITIVE_INFINITY;
     piece(400);
+    stream.settle();
     clock.advance(1_000);
     piece(401);
+    stream.flush();
+    for (let seq = 402; seq < 410; seq++) {
+      piece(seq);
+      stream.settle();
+    }
+    // Written into the old segment, and followed by a new one.
+    clock.advance(86_400_000);
+    piece(410);
+    stream.settle();
+    stream.flush();
+    piece(411);
+    stream.settle();
     await recorder?.close();
+    expect(await files()).toHaveLength(2);
     const list = await events();
     const seen = list.filter(({ e }) => e === 'command.executed').map(({ seq }) => seq);
-    expect(seen).toEqual(upTo(401).filter((seq) => seq !== 2));
-    expect(numbers(list)).toEqual(upTo(list.length - 1));
+    expect(seen).toEqual(upTo(411).filter((seq) => seq !== 2));
+    expect(numbers(list)).toEqual(upTo(numbers(list).length));
     expect(list.some(({ e }) => e === 'recorder.resumed')).toBe(true);
     for await (const report of verifyRecord({ paths: [root], verifiers: [signer] }))
       expect(report.finding).toBeUndefined();

@@ -52,7 +52,12 @@ export function firstEnvironment(judgement: Judgement, catalog: Catalog | undefi
 export function wireTogether(session: LaneSession, frontend: Frontend, backend: Backend): void {
   const { client, upstream } = session;
   client.onBytes = (chunk) => frontend.feed(chunk);
-  upstream.onBytes = (chunk) => backend.feed(chunk);
+  const { stream } = session.record;
+  upstream.onBytes = (chunk) => {
+    backend.feed(chunk);
+    // The client has its answer: while it reads that, its outcome is hashed.
+    stream.settle();
+  };
   client.onDrain = () => upstream.resume();
   upstream.onDrain = () => frontend.resumeClient();
   client.onEnd = () => {

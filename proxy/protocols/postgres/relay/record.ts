@@ -15,8 +15,8 @@ import {
   writeParameters,
   writeText,
 } from '../../../../record/events.ts';
-import { type EventHead, eventHead } from '../../../../record/format.ts';
-import type { CommandStream, RecordEventType } from '../../../../record/port.ts';
+import { eventHead } from '../../../../record/format.ts';
+import type { CommandStream, EventHead, RecordEventType } from '../../../../record/port.ts';
 import type { ApprovalTicket } from '../../../ports.ts';
 import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
 import type { LaneReport } from '../errors.ts';
