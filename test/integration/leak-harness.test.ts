@@ -8,6 +8,7 @@ import path from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { MASK_TOKEN } from '../../proxy/masking/token-format.ts';
+import { MOVER, MOVER_ATTACKS } from '../leak/attacks-unseen.ts';
 import { BYPASSES } from '../leak/bypasses.ts';
 import { findCanaries } from '../leak/canaries.ts';
 import { BENIGN, CORPUS } from '../leak/corpus.ts';
@@ -115,6 +116,19 @@ for (const version of VERSIONS) {
       expect(leaked.join('\n')).toBe('');
       expect(findCanaries(await printedAndRecorded())).toEqual([]);
       run.channels = summaries;
+    });
+
+    test('gets nothing out where functions of the owner move search_path', async () => {
+      await server.sql(MOVER, undefined, DATABASE);
+      await refreshCatalog(port, writer);
+      const leaked: string[] = [];
+      for (const { steps } of MOVER_ATTACKS) {
+        const { leaks } = await attack(port, writer, steps);
+        leaked.push(...[...leaks, ...(await ground.settle())].map((leak) => `${shown(steps)}\n    ${leak}`));
+      }
+      await server.sql('DROP SCHEMA tools CASCADE', undefined, DATABASE);
+      await refreshCatalog(port, writer);
+      expect(leaked.join('\n')).toBe('');
     });
 
     test('cannot write a mask back, or look one up, wherever it stands', async () => {

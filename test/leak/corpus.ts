@@ -5,6 +5,7 @@ import { NAME_ATTACKS } from './attacks-names.ts';
 import { ORACLES, ROW_ATTACKS } from './attacks-rows.ts';
 import { SIDE_ATTACKS } from './attacks-side.ts';
 import { STATE_ATTACKS } from './attacks-state.ts';
+import { UNSEEN_ATTACKS } from './attacks-unseen.ts';
 
 export const CORPUS: readonly Attack[] = [
   ...STATE_ATTACKS,
@@ -12,6 +13,7 @@ export const CORPUS: readonly Attack[] = [
   ...ORACLES,
   ...SIDE_ATTACKS,
   ...NAME_ATTACKS,
+  ...UNSEEN_ATTACKS,
   ...sessions('those that layer A is tested with', ATTACKS),
 ];
 

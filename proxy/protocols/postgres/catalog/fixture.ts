@@ -32,6 +32,7 @@ const FIRST_USER_OID = 16_384;
 export function sketchCatalog(
   relations: readonly RelationSketch[],
   functions: readonly FunctionSketch[] = [],
+  movesNames = false,
 ): Catalog {
   const oid = (name: string): number => {
     const index = relations.findIndex((relation) => relation.name === name);
@@ -77,6 +78,7 @@ export function sketchCatalog(
       serverVersion: 180_000,
       defaultSearchPath: '"$user", public',
       role: 'agent',
+      movesNames,
       schemas: [...new Set(made.map((relation) => relation.schema)), 'pg_catalog'],
       unusableSchemas: [],
       relations: made,

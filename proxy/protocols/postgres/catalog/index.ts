@@ -7,6 +7,7 @@ export interface CatalogContent {
   readonly serverVersion: number;
   readonly defaultSearchPath: string;
   readonly role: string;
+  readonly movesNames: boolean;
   readonly schemas: readonly string[];
   /** Those of `schemas` that `role` may not look names up in. */
   readonly unusableSchemas: readonly string[];
@@ -47,6 +48,7 @@ export function createCatalog(content: CatalogContent, generation: number): Cata
     serverVersion: content.serverVersion,
     defaultSearchPath: content.defaultSearchPath,
     role: content.role,
+    movesNames: content.movesNames,
     hasSchema: (name) => schemas.has(name),
     canUseSchema: (name) => schemas.has(name) && !unusable.has(name),
     relation: (schema, name) => relationNames.get(schema)?.get(name),

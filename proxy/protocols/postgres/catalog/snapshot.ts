@@ -1,5 +1,5 @@
 /**
- * Reads the system catalog over a control connection: ten queries in one read-only transaction, whose search_path is empty, so
+ * Reads the system catalog over a control connection: eleven queries in one read-only transaction, whose search_path is empty, so
  * that view definitions come with every name written out. PostgreSQL 13 to 18.
  */
 import type { CatalogContent } from './index.ts';
@@ -82,6 +82,14 @@ const FUNCTIONS = `SELECT p.oid, n.nspname, p.proname, l.lanname, p.provolatile,
   JOIN pg_catalog.pg_language l ON l.oid = p.prolang
   JOIN pg_catalog.pg_type t ON t.oid = p.prorettype ORDER BY p.oid`;
 
+// What stands in the source of a function that sets search_path or the role for its session. A SET clause ends with the function and is not
+// source. An SQL body has no source, but a tree in which set_config is 2078. Extensions put back what they change.
+const MOVERS = `SELECT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+    AND (p.prosrc ~* 'search_path|session_authorization|set_config[[:space:]]*[(][[:space:]]*[^''[:space:]]|set[[:space:]]+(session[[:space:]]+|local[[:space:]]+)?(session|role|schema)'
+      OR pg_catalog.to_json(p)->>'prosqlbody' LIKE '%:funcid 2078 %')
+    AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
+      AND d.objid = p.oid AND d.deptype = 'e'))`;
+
 const OPERATORS = `SELECT o.oprname, pg_catalog.string_agg(o.oprcode::pg_catalog.oid::pg_catalog.text, ',')
   FROM pg_catalog.pg_operator o JOIN pg_catalog.pg_proc p ON p.oid = o.oprcode::pg_catalog.oid
   WHERE p.pronamespace <> 'pg_catalog'::pg_catalog.regnamespace GROUP BY o.oprname`;
@@ -129,6 +137,7 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogContent> 
     const rules = new Map((await query(RULES)).map(([oid = '', list = '']) => [oid, numbers(list)]));
     const functions = await query(FUNCTIONS);
     const operators = await query(OPERATORS);
+    const [[movers] = []] = await query(MOVERS);
     await query('COMMIT');
     const isOpenView = ([oid = '', schema = '', , kind]: string[]): boolean =>
       (kind === 'v' || kind === 'm') && !SYSTEM_SCHEMAS.has(schema) && (definitions.get(oid) ?? '') === '';
@@ -137,6 +146,7 @@ export async function readCatalog(query: CatalogQuery): Promise<CatalogContent> 
       serverVersion: Number(settings[0]),
       defaultSearchPath: settings[1] ?? '',
       role: settings[2] ?? '',
+      movesNames: movers !== 'f',
       schemas: schemas.map((row) => row[0] ?? ''),
       unusableSchemas: schemas.filter((row) => row[1] !== 't').map((row) => row[0] ?? ''),
       relations: relations.map((row) => toRelation(row, parents, definitions, dependencies, rules, generated)),

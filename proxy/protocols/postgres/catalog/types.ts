@@ -60,6 +60,8 @@ export interface Catalog {
   readonly defaultSearchPath: string;
   /** current_user of the control connection. */
   readonly role: string;
+  /** Some function of users may set search_path or the role: any statement that runs code of the catalog may call it. */
+  readonly movesNames: boolean;
   hasSchema(name: string): boolean;
   /** Whether it exists and `role` has USAGE on it: without, the server leaves it out of a search_path. */
   canUseSchema(name: string): boolean;

@@ -9,6 +9,7 @@ import {
   redecide,
   type Verdict,
 } from '../judge.ts';
+import { isUserCode, mayMoveNames } from '../sql/hidden-code.ts';
 import { shapeKey } from '../sql/shape.ts';
 import type { Analysis } from '../sql/types.ts';
 import { STATUS } from '../wire/messages.ts';
@@ -146,11 +147,10 @@ export class Obtainer {
   fences(verdict: Verdict): boolean {
     const { analysis } = verdict;
     const sensitive = this.#session.judgement.scope.nameSensitive;
-    const userCode = analysis.command.tuples.some((tuple) =>
-      tuple.type === 'function'
-        ? tuple.judgement === 'user' || tuple.judgement === 'unknown'
-        : tuple.kind === 'Opaque' || tuple.kind === 'Unknown',
-    );
+    const { tuples } = analysis.command;
+    const userCode =
+      tuples.some(isUserCode) ||
+      analysis.statements.some(({ effects }) => mayMoveNames(tuples, effects, verdict.environment.catalog));
     if (userCode && sensitive) {
       this.#session.namesMoved = true;
       this.#session.namesMovedInTransaction = true;
@@ -237,11 +237,7 @@ export class Obtainer {
   async #probe(): Promise<void> {
     const session = this.#session;
     // SHOW takes no snapshot and starts nothing.
-    const [path = '', shownRole = '', login = ''] = await askServer(session, [
-      'SHOW search_path',
-      'SHOW role',
-      SHOW_LOGIN,
-    ]);
+    const [path = '', shownRole = '', login = ''] = await askServer(session, PROBE);
     if (session.ended) return;
     const catalog = session.catalogs.current() ?? (await session.catalogs.refresh());
     const own = login === session.login ? roleOfLogin(login, catalog) : login;
@@ -285,6 +281,7 @@ function preparedIn(whole: Analysis, name: string): Analysis | undefined {
 
 /** Of SET SESSION AUTHORIZATION, which SHOW role does not tell. */
 const SHOW_LOGIN = 'SHOW session_authorization';
+const PROBE = ['SHOW search_path', 'SHOW role', SHOW_LOGIN] as const;
 
 const EFFECTIVE_SCHEMAS = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))';
 

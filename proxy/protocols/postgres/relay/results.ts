@@ -310,6 +310,8 @@ export class Results {
     if (head?.kind !== 'execute') throw new ProtocolViolation('PortalSuspended that nothing asked for');
     const masked = this.#masked();
     this.#endResult();
+    // Each part of its rows has run the functions of it again.
+    applyCompleted(session, head);
     session.record.executed(head, head.rows, masked);
     this.#expect('execute');
   }
@@ -372,6 +374,8 @@ export class Results {
     const wrong =
       (name === 'client_encoding' && value !== 'UTF8') || (name === 'standard_conforming_strings' && value !== 'on');
     if (wrong) this.#session.fail(laneError('SPG019'));
+    // Reported since PostgreSQL 18, whatever has changed it.
+    if (name === 'search_path') this.#session.namesMoved = true;
     return 'pass';
   }
 }

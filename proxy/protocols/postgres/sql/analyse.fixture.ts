@@ -80,6 +80,7 @@ export function catalogOf(
     serverVersion: 180000,
     defaultSearchPath: 'public',
     role: 'app',
+    movesNames: false,
     hasSchema: (name) => all.some((relation) => relation.schema === name),
     canUseSchema: (name) => all.some((relation) => relation.schema === name),
     relation: (schema, name) => all.find((relation) => relation.schema === schema && relation.name === name),

@@ -326,6 +326,17 @@ describe('effects', () => {
     "SET search_path = 'a', 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
     "ALTER ROLE r SET session_preload_libraries = 'auto_explain'",
     "ALTER DATABASE d SET local_preload_libraries TO 'x'",
+    "CREATE VIEW v AS SELECT set_config('search_path', 'a', false)",
+    "CREATE MATERIALIZED VIEW v AS SELECT set_config('search_path', 'a', false)",
+    "CREATE TABLE d (a text DEFAULT set_config('role', 'a', false))",
+    "CREATE SCHEMA s CREATE TABLE d (a text DEFAULT set_config('search_path', 'a', false))",
+    "CREATE RULE r AS ON UPDATE TO t DO ALSO SELECT set_config('search_path', 'a', false)",
+    "CREATE FUNCTION f() RETURNS text LANGUAGE sql RETURN set_config('search_path', 'a', false)",
+    "DECLARE c CURSOR FOR SELECT set_config('SEARCH_PATH', 'a', false)",
+    "UPDATE pg_settings SET setting = 'a' WHERE name = 'search_path'",
+    "UPDATE pg_catalog.pg_settings SET setting = 'a'",
+    "WITH u AS (UPDATE pg_settings SET setting = 'a') SELECT 1",
+    "EXPLAIN ANALYZE UPDATE pg_settings SET setting = 'a'",
   ])('refused: %s', (sql) => {
     expect(run(sql).refusal?.code).toBe('SPG019');
   });
@@ -339,6 +350,18 @@ describe('effects', () => {
     expect(run(sql).refusal).toBeUndefined();
     expect(tuples(sql)).toBe('Set~');
   });
+});
+
+test.each([
+  "CREATE VIEW v AS SELECT set_config('app.tenant', 'a', false)",
+  "PREPARE p AS SELECT set_config('search_path', 'a', false)",
+  "CREATE TABLE d AS SELECT set_config('search_path', 'a', false)",
+  "EXPLAIN ANALYZE SELECT set_config('search_path', 'a', false)",
+  "COPY (SELECT set_config('search_path', 'a', false)) TO STDOUT",
+  "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = a AS 'SELECT 1'",
+  "EXPLAIN UPDATE pg_settings SET setting = 'a'",
+])('a setting that changes with its statement, or changes no name, is not refused: %s', (sql) => {
+  expect(run(sql).refusal).toBeUndefined();
 });
 
 test('a harmless setting may be put back by a parameter', () => {

@@ -8,6 +8,7 @@ import { type AstNode, isNode, tagged } from './ast.ts';
 import { Collector, type Scope } from './collector.ts';
 import { indexColumns } from './columns.ts';
 import { type GuardResult, guard } from './guard.ts';
+import { mayMoveNames } from './hidden-code.ts';
 import { nestedWalk } from './nested.ts';
 import { type ParseOutcome, parse } from './parse.ts';
 import { parseInWorker } from './parse-pool.ts';
@@ -104,6 +105,12 @@ function analyseStatements(
       into.namesUncertain ?? (changed && guarding !== undefined ? 'the catalog changes in the same text' : undefined);
     analysed.push(analyseStatement(raw, into, guarding));
     if (uncertain !== undefined && environment.catalog !== undefined) refuseUncertain(uncertain, tuplesBefore, into);
+    const effects = analysed.at(-1)?.effects ?? [];
+    if (
+      environment.relationsAlike !== true &&
+      mayMoveNames(into.tuples.slice(tuplesBefore), effects, environment.catalog)
+    )
+      into.namesUncertain ??= 'functions of this database change search_path or the role';
     changed ||= analysed.at(-1)?.effects.some((effect) => effect.type === 'ddl') === true;
   }
   if (statements.length === 0) {

@@ -30,6 +30,8 @@ export interface Scope {
   readonly path: readonly string[];
   /** Inside COPY (query) TO: relations that are read are copied out as well. */
   readonly copied: boolean;
+  /** In a definition or a cursor: its functions run later, maybe in another session, when nobody looks at this text. */
+  readonly later?: boolean;
   /** The parameter that `name` is in this SELECT FROM pg_settings WHERE name = '…': pg_dump sets one in that way. */
   readonly settingRow?: string | undefined;
 }

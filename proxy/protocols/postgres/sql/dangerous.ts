@@ -39,7 +39,7 @@ const ANYWHERE = new RegExp(
     'postgres_fdw_.*',
     'pg_background_.*',
     'table_import_from_s3|query_export_to_s3|aws_.*',
-    // Raw pages and tuples, whatever the rights on the table.
+    // Raw pages and tuples, whatever the rights on the table; pg_get_wal_* of pg_walinspect below.
     'get_raw_page.*|heap_page_.*|bt_page_.*|tuple_data_split|page_header|fsm_page_contents|brin_(?:page|revmap|meta).*|gin_(?:leaf|page|meta).*|hash_(?:page|bitmap|meta).*|gist_page.*',
     'pg_truncate_visibility_map|heap_force_.*|pg_surgery.*|verify_heapam|bt_index_.*check',
     // Other sessions, their statements, and the server as a whole.
@@ -64,7 +64,7 @@ const ANYWHERE = new RegExp(
     'pg_event_trigger.*',
     'pg_control_.*',
     'pg_config',
-    'pg_get_(?:shmem.*|backend_memory.*|aios|wal_summarizer.*)',
+    'pg_get_(?:shmem.*|backend_memory.*|aios|wal_.*)',
     'binary_upgrade_.*',
     'brin_(?:de)?summarize.*|gin_clean_pending_list',
     'pg_prewarm|autoprewarm.*|pg_buffercache_evict.*',

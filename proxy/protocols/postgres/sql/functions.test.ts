@@ -108,6 +108,14 @@ test.each([
   ['SELECT x FROM pg_stat_activity a (x)', 'Select pg_catalog.pg_stat_activity'],
   ['SELECT 1 FROM pg_stat_activity NATURAL JOIN t', 'Select pg_catalog.pg_stat_activity, Select public.t'],
   [
+    'SELECT row_to_json(r) FROM (SELECT pid FROM pg_stat_ssl) r',
+    'pg_catalog.row_to_json() safe, Select pg_catalog.pg_stat_ssl~',
+  ],
+  ['SELECT r FROM (SELECT * FROM pg_stat_ssl) r', 'Select pg_catalog.pg_stat_ssl'],
+  ['SELECT r FROM (SELECT s FROM pg_stat_ssl s) r', 'Select pg_catalog.pg_stat_ssl'],
+  ['SELECT client_dn FROM (SELECT pid FROM pg_stat_ssl) r (client_dn)', 'Select pg_catalog.pg_stat_ssl'],
+  ['SELECT principal FROM pg_stat_gssapi', 'Select pg_catalog.pg_stat_gssapi'],
+  [
     'SELECT count(*) FROM pg_subscription WHERE subdbid = 1',
     'pg_catalog.count() safe, Select pg_catalog.pg_subscription~',
   ],

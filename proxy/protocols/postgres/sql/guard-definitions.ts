@@ -173,6 +173,14 @@ const HARMLESS_CHANGES: ReadonlySet<string> = new Set([
   ...['AT_EnableRowSecurity', 'AT_ForceRowSecurity', 'AT_ReplicaIdentity', 'AT_DropCluster', 'AT_SetAccessMethod'],
 ]);
 
+function withoutForeignKeys(definition: AstNode | undefined): AstNode | undefined {
+  if (definition === undefined) return undefined;
+  const others = list(definition, 'constraints').filter(
+    (node) => child(child(node, 'Constraint') ?? {}, 'pktable') === undefined,
+  );
+  return { ...definition, constraints: others };
+}
+
 export function alterTable(walk: Walk, body: AstNode): void {
   const { inspection } = walk;
   const range = child(body, 'relation') ?? {};
@@ -183,14 +191,14 @@ export function alterTable(walk: Walk, body: AstNode): void {
     const command = child(node, 'AlterTableCmd') ?? {};
     const subtype = text(command, 'subtype') ?? '';
     const definition = tagged(child(command, 'def'));
-    // A parent shows the rows of a child: neither side of INHERIT and ATTACH may be protected.
-    for (const other of protectedRelations(
-      inspection,
-      definition?.tag === 'Constraint' ? undefined : definition?.body,
-    )) {
+    // A parent shows the rows of a child: neither side of INHERIT and ATTACH may be protected. Foreign keys are judged by their columns.
+    const column = subtype === 'AT_AddColumn' ? definition?.body : undefined;
+    const named = definition?.tag === 'Constraint' ? undefined : withoutForeignKeys(definition?.body);
+    for (const other of protectedRelations(inspection, named)) {
       inspection.violation('SPG407', 'ALTER TABLE', relationTitle(other));
     }
     if (definition?.tag === 'Constraint') constraint(walk, definition.body, owner, scope, '');
+    else if (column !== undefined) columnDefinition(walk, column, owner, scope);
     else if (owner !== undefined) alterProtected(walk, owner, scope, command, subtype, definition?.body ?? {});
   }
 }
@@ -206,9 +214,6 @@ function alterProtected(
   if (HARMLESS_CHANGES.has(subtype)) return;
   const name = text(command, 'name') ?? '';
   switch (subtype) {
-    case 'AT_AddColumn':
-      columnDefinition(walk, definition, owner, scope);
-      return;
     case 'AT_ColumnDefault':
       walk.expressions.walk(command.def, scope, 'a default');
       return;

@@ -7,7 +7,7 @@ import { fromItem, fromItems, tableItem } from './guard-from.ts';
 import { columnTitle, isProtectedRelation, type QueryScope } from './guard-inspection.ts';
 import { closeWith, inspectSelect, openWith, outputList, type Walk } from './guard-select.ts';
 import { refuseCopy } from './guard-targets.ts';
-import type { ColumnSet, FromItem, RangeEntry } from './scope.ts';
+import type { ColumnSet, FromItem, Origin, RangeEntry } from './scope.ts';
 import { findRelation, relationTitle } from './scope-relations.ts';
 import type { ProtectedColumn } from './types.ts';
 
@@ -126,12 +126,15 @@ function insert(walk: Walk, body: AstNode, scope: QueryScope, target: FromItem):
 function onConflict(walk: Walk, clause: AstNode, scope: QueryScope, target: FromItem): void {
   const infer = child(clause, 'infer');
   if (infer !== undefined) {
+    // Which columns a constraint has, the snapshot does not tell.
+    const untold =
+      text(infer, 'conname') === undefined ? undefined : target.columns.find(({ origin }) => !allowsEquality(origin));
+    walk.inspection.use(untold?.origin, 'ON CONFLICT ON CONSTRAINT');
     for (const node of list(infer, 'indexElems')) {
       const element = child(node, 'IndexElem') ?? {};
-      const column = protectedTarget(target, text(element, 'name') ?? '');
+      const column = target.columns.find(({ name }) => name === text(element, 'name'));
       // Whether a value exists already is what "allowEquality" gives away, and nothing less does.
-      if (column !== undefined && !column.mask.allowEquality)
-        walk.inspection.use({ column, bare: true }, 'ON CONFLICT');
+      if (!allowsEquality(column?.origin)) walk.inspection.use(column?.origin, 'ON CONFLICT');
       walk.expressions.walk(element.expr, scope, 'ON CONFLICT');
     }
     walk.expressions.walk(infer.whereClause, scope, 'ON CONFLICT');
@@ -140,6 +143,9 @@ function onConflict(walk: Walk, clause: AstNode, scope: QueryScope, target: From
   assignments(walk, list(clause, 'targetList'), inner, target, 'ON CONFLICT DO UPDATE');
   condition(walk, child(clause, 'whereClause'), inner);
 }
+
+const allowsEquality = (origin: Origin | undefined): boolean =>
+  origin === undefined || origin.column.mask.allowEquality;
 
 /** SET lists. A protected column takes values that the agent brings, never stored ones. */
 function assignments(

@@ -15,6 +15,13 @@ export function reachesColumns(root: AstNode, secret: ReadonlySet<string>): bool
       return;
     }
     if (!isNode(value)) return;
+    const derived = child(value, 'RangeSubselect');
+    if (derived !== undefined) {
+      // Its row is what its own output list says, which is looked at all the same.
+      if (list(child(derived, 'alias') ?? {}, 'colnames').length > 0) open = true;
+      visit(derived['subquery']);
+      return;
+    }
     if (isRangeVar(value)) rows.add(text(value, 'relname') ?? '');
     const alias = text(value, 'aliasname');
     if (alias !== undefined) rows.add(alias);

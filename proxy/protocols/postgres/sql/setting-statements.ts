@@ -2,7 +2,7 @@
 import type { StatementKind } from '../../../../policy/command.ts';
 import { type AstNode, child, flag, list, literal, text } from './ast.ts';
 import type { Collector, Scope } from './collector.ts';
-import { isHarmlessSetting, refuseSetting, settingName, splitSearchPath } from './settings.ts';
+import { isHarmlessSetting, refuseLater, refuseSetting, settingName, splitSearchPath } from './settings.ts';
 
 interface SettingMode {
   /** False when the value is an expression. */
@@ -20,6 +20,7 @@ export function recordSetting(
 ): void {
   const key = settingName(name);
   into.refuse(refuseSetting(key, value, mode.known));
+  if (scope.later === true && into.environment.relationsAlike !== true) into.refuse(refuseLater(key));
   into.effects.push({ type: 'set', name: key, value, local: mode.local });
   into.kind('Set', scope.statement, mode.known && isHarmlessSetting(key, value));
   noteNames(key, value, into);

@@ -1,4 +1,6 @@
 /** What SET, RESET and set_config may change (manual, chapter 19). Names are compared without case, as the server does. */
+import type { Catalog, CatalogRelation } from '../catalog/types.ts';
+import type { ResolvedName } from './names.ts';
 import type { GuardRefusal } from './types.ts';
 
 /**
@@ -86,6 +88,16 @@ export function refuseSetting(name: string, value: string | undefined, known: bo
   };
 }
 
+/** What names mean would change whenever the definition is used, or the cursor moved: nothing in that text would show it. */
+export function refuseLater(key: string): GuardRefusal | undefined {
+  if (key !== 'search_path' && key !== 'role' && key !== 'session_authorization') return undefined;
+  return {
+    code: 'SPG019',
+    reason: `"${key}" would be set by a definition or a cursor, so it is not known when`,
+    hint: `Use SET ${key}, in a statement of its own.`,
+  };
+}
+
 function refuseSearchPath(value: string | undefined, known: boolean): GuardRefusal | undefined {
   if (!known || value === undefined || splitSearchPath(value) !== undefined) return undefined;
   return {
@@ -117,4 +129,26 @@ export function splitSearchPath(value: string): readonly string[] | undefined {
     path.push(name);
     if (match[3] === '') return path;
   }
+}
+
+/** An UPDATE of pg_settings is a call of set_config for each row (system_views.sql), also through views of users upon it. */
+export function refuseSettingsView(
+  names: readonly ResolvedName[],
+  catalog: Catalog | undefined,
+): GuardRefusal | undefined {
+  const reaches = ({ schema, name }: ResolvedName): boolean =>
+    (schema === 'pg_catalog' && name === 'pg_settings') || showsSettings(catalog?.relation(schema, name), catalog);
+  if (!names.some(reaches)) return undefined;
+  return {
+    code: 'SPG019',
+    reason: 'an UPDATE of pg_settings sets parameters by a condition, so what it sets cannot be judged',
+    hint: 'Use SET.',
+  };
+}
+
+/** A view that selects from pg_settings, at any depth. Dependencies on the system catalog are not recorded by initdb. */
+function showsSettings(view: CatalogRelation | undefined, catalog: Catalog | undefined): boolean {
+  if (view?.kind !== 'v') return false;
+  if (view.definition?.includes('pg_settings') === true) return true;
+  return view.dependsOn?.some((oid) => showsSettings(catalog?.relationByOid(oid), catalog)) === true;
 }

@@ -17,8 +17,13 @@ const HARMLESS: ReadonlySet<string> = new Set(
     'pg_parameter_acl pg_partitioned_table pg_policies pg_policy pg_prepared_statements pg_proc pg_publication ' +
     'pg_publication_namespace pg_publication_rel pg_publication_tables pg_range pg_replication_origin pg_rewrite pg_roles ' +
     'pg_rules pg_seclabel pg_seclabels pg_sequence pg_sequences pg_settings pg_shdepend pg_shdescription pg_shseclabel ' +
-    'pg_stat_all_indexes pg_stat_all_tables pg_stat_database pg_stat_user_indexes pg_stat_user_tables ' +
-    'pg_statio_all_tables pg_statio_user_tables pg_statistic_ext pg_subscription_rel pg_tables pg_tablespace ' +
+    'pg_stat_all_indexes pg_stat_all_tables pg_stat_archiver pg_stat_bgwriter pg_stat_checkpointer pg_stat_database ' +
+    'pg_stat_database_conflicts pg_stat_io pg_stat_progress_analyze pg_stat_progress_basebackup pg_stat_progress_cluster ' +
+    'pg_stat_progress_copy pg_stat_progress_create_index pg_stat_progress_vacuum pg_stat_slru pg_stat_sys_indexes ' +
+    'pg_stat_sys_tables pg_stat_user_functions pg_stat_user_indexes pg_stat_user_tables pg_stat_wal pg_stat_xact_all_tables ' +
+    'pg_stat_xact_sys_tables pg_stat_xact_user_functions pg_stat_xact_user_tables pg_statio_all_indexes ' +
+    'pg_statio_all_sequences pg_statio_all_tables pg_statio_sys_indexes pg_statio_sys_sequences pg_statio_sys_tables ' +
+    'pg_statio_user_indexes pg_statio_user_sequences pg_statio_user_tables pg_statistic_ext pg_subscription_rel pg_tables pg_tablespace ' +
     'pg_timezone_abbrevs pg_timezone_names pg_transform pg_trigger pg_ts_config pg_ts_config_map pg_ts_dict pg_ts_parser ' +
     'pg_ts_template pg_type pg_user pg_views'
   ).split(' '),
@@ -27,6 +32,8 @@ const HARMLESS: ReadonlySet<string> = new Set(
 /** Harmless apart from these columns: only where no part of the statement can reach them. */
 const PARTLY: Readonly<Record<string, ReadonlySet<string>>> = {
   pg_stat_activity: new Set(['query', 'application_name', 'client_addr', 'client_hostname', 'client_port']),
+  pg_stat_gssapi: new Set(['principal']),
+  pg_stat_ssl: new Set(['client_dn', 'client_serial', 'issuer_dn']),
   pg_subscription: new Set(['subconninfo']),
 };
 

@@ -44,9 +44,18 @@ export interface Outcome {
 
 const outcome = (kind: StatementKind, returnsRows = false): Outcome => ({ kind, returnsRows });
 
-/** Walks a statement that is not a query. `scope.statement` is open already; its kind is set here. */
-export function walkUtility(tag: string, node: AstNode, scope: Scope, into: Collector, nested: NestedWalk): Outcome {
+/** Their expressions run with them; PREPARE is analysed as what it prepares. All others keep theirs for later, or have none. */
+const RUN_AT_ONCE: ReadonlySet<string> = new Set(['ExplainStmt', 'ExecuteStmt', 'CopyStmt', 'CallStmt']);
+
+function runsAtOnce(tag: string, node: AstNode): boolean {
+  return RUN_AT_ONCE.has(tag) || (tag === 'CreateTableAsStmt' && text(node, 'objtype') !== 'OBJECT_MATVIEW');
+}
+
+/** Walks a statement that is not a query. `given.statement` is open already; its kind is set here. */
+export function walkUtility(tag: string, node: AstNode, given: Scope, into: Collector, nested: NestedWalk): Outcome {
   into.literalsMatter = true;
+  const settings = tag === 'VariableSetStmt' || tag === 'DiscardStmt';
+  const scope = settings || runsAtOnce(tag, node) ? given : { ...given, later: true };
   const settle = (kind: StatementKind, returnsRows = false): Outcome => {
     into.fact(scope).kind = kind;
     if (changesCatalog(kind)) into.effects.push({ type: 'ddl' });

@@ -22,7 +22,7 @@ import type { Collector, CteScope, Scope } from './collector.ts';
 import { functionalNotation, operatorCandidates, SYNTAX_FUNCTIONS, syntaxCandidates } from './functions.ts';
 import { lockedRelations } from './locking.ts';
 import { recordSetting } from './setting-statements.ts';
-import { isHarmlessAtAnyValue, settingName } from './settings.ts';
+import { isHarmlessAtAnyValue, refuseSettingsView, settingName } from './settings.ts';
 
 const COLUMN: ReadonlySet<string> = new Set(['ColumnRef']);
 
@@ -321,7 +321,10 @@ function walkModifying(tag: string, node: AstNode, scope: Scope, into: Collector
   // The target of a modifying statement is never a CTE, whatever its name.
   if (target !== undefined) {
     if (inner.executed) {
-      for (const kind of writtenKinds(tag, node)) into.rangeVar(kind, target, inner);
+      for (const kind of writtenKinds(tag, node)) {
+        const names = into.rangeVar(kind, target, inner);
+        if (kind === 'Update') into.refuse(refuseSettingsView(names, into.environment.catalog));
+      }
       into.writes = true;
       into.modifiesRows = true;
     }
