@@ -219,7 +219,8 @@ class DataRowMasker implements RowMasker {
   }
 
   #counts(): Map<string, number> {
-    const counts = new Map(this.#found);
+    const counts = new Map<string, number>();
+    for (const [name, count] of this.#found) counts.set(name, count);
     for (const column of this.#columns) {
       if (column.protect === undefined || column.replaced === 0) continue;
       for (const rule of column.rules) counts.set(rule, (counts.get(rule) ?? 0) + column.replaced);
