@@ -100,7 +100,7 @@ const SETTINGS_VIEW: readonly (readonly Step[])[] = [
   ],
 ];
 
-const GUESS = `'zqxjkvwpfy/4417829301@zqxjkvwpfy5'`;
+const GUESS = `'guess'`;
 
 const BY_NAME = [
   `INSERT INTO customers (id, ssn) VALUES (100, ${GUESS}) ON CONFLICT ON CONSTRAINT customers_ssn_key DO UPDATE SET region = 'hit' RETURNING id`,
