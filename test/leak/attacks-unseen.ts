@@ -113,6 +113,21 @@ const BY_NAME = [
   'ALTER TABLE orders ADD c text REFERENCES customers',
 ];
 
+/** Rows of the system catalog are names and definitions: written there, they pass by ALTER TABLE and all that judges it. */
+const REWRITTEN = [
+  `UPDATE pg_class SET relname = 'open' WHERE oid = 'public.customers'::regclass`,
+  `UPDATE pg_catalog.pg_attribute SET attname = 'open' WHERE attname = 'ssn'`,
+  `UPDATE pg_namespace SET nspname = 'open' WHERE nspname = 'public'`,
+  `UPDATE pg_proc SET provolatile = 'i', proname = 'open' WHERE proname = 'query_to_xml'`,
+  'DELETE FROM pg_inherits',
+  'INSERT INTO pg_depend SELECT * FROM pg_depend',
+  'TRUNCATE pg_rewrite',
+  'COPY pg_rewrite FROM STDIN',
+  `MERGE INTO pg_class c USING pg_class d ON c.oid = d.oid AND c.relname = 'kept' WHEN MATCHED THEN UPDATE SET relname = 'open'`,
+  `WITH u AS (UPDATE pg_class SET relname = 'open' WHERE relname = 'kept') SELECT 1`,
+  `EXPLAIN ANALYZE UPDATE pg_class SET relname = 'open' WHERE relname = 'kept'`,
+];
+
 /** From one protected column into another with a weaker mask. */
 const WEAKER = [
   'UPDATE customers SET email = ssn WHERE id = 1',
@@ -125,6 +140,7 @@ const WEAKER = [
 export const UNSEEN_ATTACKS: readonly Attack[] = [
   ...sessions('settings changed unseen', [...hidden(MOVE), ...NOT_SET, ...SETTINGS_VIEW]),
   ...oracles('constraints as oracles', BY_NAME),
+  ...oracles('the system catalog written to', REWRITTEN),
   ...each('into a weaker mask', WEAKER),
 ];
 

@@ -36,6 +36,15 @@ export interface Scope {
   readonly settingRow?: string | undefined;
 }
 
+const WRITES_ROWS: ReadonlySet<StatementKind> = new Set([
+  'Insert',
+  'Update',
+  'Delete',
+  'Merge',
+  'Truncate',
+  'CopyFrom',
+]);
+
 interface MutableFacts {
   kind: StatementKind;
   hasWhere: boolean;
@@ -157,6 +166,8 @@ export class Collector {
     // Columns with secrets: analyse.ts settles it when the whole statement is known.
     const tuple = access === 'harmless' ? { ...base, harmlessCatalog: true } : base;
     this.#add(`r ${scope.statement} ${kind} ${JSON.stringify([schema, name])}`, tuple);
+    // Rows of the system catalog are definitions: a name or a function written there passes by every rule about renaming and making it.
+    if (schema === 'pg_catalog' && WRITES_ROWS.has(kind)) this.kind('Opaque', scope.statement);
     this.fact(scope).relations.add(`${schema}.${name}`);
   }
 
