@@ -141,6 +141,17 @@ export const UNSEEN_ATTACKS: readonly Attack[] = [
   ...sessions('settings changed unseen', [...hidden(MOVE), ...NOT_SET, ...SETTINGS_VIEW]),
   ...oracles('constraints as oracles', BY_NAME),
   ...oracles('the system catalog written to', REWRITTEN),
+  ...sessions('the system catalog written to', [
+    [
+      ...['CREATE VIEW names AS SELECT oid, relname FROM pg_class', 'CREATE VIEW names2 AS TABLE names'],
+      ...[`UPDATE names2 SET relname = 'open' WHERE oid = 'customers'::regclass`, 'SELECT ssn FROM open'],
+    ],
+    [
+      'CREATE RULE r AS ON UPDATE TO orders DO ALSO UPDATE pg_class SET relname = $$open$$ WHERE relname = $$kept$$',
+      'UPDATE orders SET note = note',
+      'SELECT upper(ssn) FROM open',
+    ],
+  ]),
   ...each('into a weaker mask', WEAKER),
 ];
 

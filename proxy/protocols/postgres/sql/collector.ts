@@ -13,6 +13,7 @@ import { type FunctionCandidate, functionCandidates } from './functions.ts';
 import { creationTarget, type ResolvedName, resolveRelation } from './names.ts';
 import { systemRelation } from './system-relations.ts';
 import type { Analysis, GuardRefusal, NameEnvironment, StatementEffect } from './types.ts';
+import { reachesCatalog } from './written-catalog.ts';
 
 /** Names of CTEs that are in sight, innermost first. */
 export interface CteScope {
@@ -167,7 +168,8 @@ export class Collector {
     const tuple = access === 'harmless' ? { ...base, harmlessCatalog: true } : base;
     this.#add(`r ${scope.statement} ${kind} ${JSON.stringify([schema, name])}`, tuple);
     // Rows of the system catalog are definitions: a name or a function written there passes by every rule about renaming and making it.
-    if (schema === 'pg_catalog' && WRITES_ROWS.has(kind)) this.kind('Opaque', scope.statement);
+    if (WRITES_ROWS.has(kind) && reachesCatalog(resolved, this.environment.catalog, (below) => below.startsWith('pg_')))
+      this.kind('Opaque', scope.statement);
     this.fact(scope).relations.add(`${schema}.${name}`);
   }
 
