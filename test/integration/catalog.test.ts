@@ -108,6 +108,7 @@ for (const version of [15, 17, 18] as const) {
       for (const definition of [
         `LANGUAGE sql SET search_path = public AS $$SELECT 'a'$$`,
         `LANGUAGE sql AS $$SELECT set_config('app.tenant', 'a', false)$$`,
+        `LANGUAGE plpgsql AS $$BEGIN SET session_replication_role = replica; RETURN ''; END$$`,
         `LANGUAGE sql RETURN upper('a')`,
       ])
         expect(await moves(definition), definition).toBe(false);
