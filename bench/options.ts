@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { PEER_NAMES, type PeerName } from './peers.ts';
+import { DEFAULT_PEERS, PEER_NAMES, type PeerName } from './peers.ts';
 
 export interface BenchOptions {
   readonly quick: boolean;
@@ -18,7 +18,7 @@ export interface BenchOptions {
 export const USAGE = `Usage: node bench/main.ts [--quick] [--rounds N] [--seconds N] [--only REGEX] [--peers A,B] [--publish]
   --quick     one short round of a few scenarios, for development
   --only      scenarios whose name matches
-  --peers     of ${PEER_NAMES.join(', ')}; default all
+  --peers     of ${PEER_NAMES.join(', ')}; default the first ${DEFAULT_PEERS.length}
   --publish   also write docs/benchmarks.md`;
 
 /** @throws TypeError for arguments that are not in USAGE */
@@ -34,7 +34,7 @@ export function parseOptions(parameters: readonly string[]): BenchOptions {
       publish: { type: 'boolean', default: false },
     },
   });
-  const peers = values.peers?.split(',') ?? PEER_NAMES;
+  const peers: readonly string[] = values.peers?.split(',') ?? DEFAULT_PEERS;
   for (const peer of peers) {
     if (!PEER_NAMES.some((name) => name === peer)) throw new TypeError(`there is no peer ${peer}`);
   }

@@ -1,4 +1,4 @@
-/** What is compared: the server itself, pgbouncer in front of it, and Sallyport in front of it. */
+/** What is compared: the server itself, pgbouncer in front of it, and Sallyport in front of it; and on demand what Node alone costs there. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chown, copyFile, mkdir, writeFile } from 'node:fs/promises';
@@ -12,7 +12,9 @@ import { findProgram } from '../test/support/server-binaries.ts';
 import { writeBenchResources } from './resources.ts';
 
 /** `sallyport-2` has two worker processes. */
-export const PEER_NAMES = ['postgres', 'pgbouncer', 'sallyport', 'sallyport-2'] as const;
+export const DEFAULT_PEERS = ['postgres', 'pgbouncer', 'sallyport', 'sallyport-2'] as const;
+/** `pipe` relays bytes with Node's sockets and looks at none; `pipe-write` makes one write to a file for each turn besides. */
+export const PEER_NAMES = [...DEFAULT_PEERS, 'pipe', 'pipe-write'] as const;
 export type PeerName = (typeof PEER_NAMES)[number];
 
 export interface Peer extends AsyncDisposable {
@@ -142,6 +144,27 @@ async function pgbouncer(bench: BenchServer): Promise<Peer> {
   };
 }
 
+/** The floor under whatever is made with Node. */
+async function pipe(bench: BenchServer, name: PeerName, recording: boolean): Promise<Peer> {
+  const program = path.join(import.meta.dirname, 'pipe.ts');
+  const file = nextFolder(bench, name);
+  const child = spawn(process.execPath, [program, String(bench.server.port), ...(recording ? [file] : [])], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const [port] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
+  const { username: user, password } = bench;
+  return {
+    ...{ name, host: '127.0.0.1', port: Number(port), user, password, database: 'bench' },
+    pid: child.pid,
+    metrics: undefined,
+    async [Symbol.asyncDispose]() {
+      const closed = once(child, 'close');
+      child.kill('SIGKILL');
+      await closed;
+    },
+  };
+}
+
 /** With policy, record and masking on, as `sallyport run` is by default. */
 async function sallyport(bench: BenchServer, name: PeerName, workers: number): Promise<Peer> {
   const folder = nextFolder(bench, name);
@@ -189,5 +212,9 @@ export function startPeer(name: PeerName, bench: BenchServer): Promise<Peer> {
       return sallyport(bench, name, 1);
     case 'sallyport-2':
       return sallyport(bench, name, 2);
+    case 'pipe':
+      return pipe(bench, name, false);
+    case 'pipe-write':
+      return pipe(bench, name, true);
   }
 }

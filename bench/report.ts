@@ -97,6 +97,25 @@ function costs(report: Report): string {
   );
 }
 
+/** What Node alone costs, where it was measured. */
+function floor(report: Report): readonly string[] {
+  const measured = report.scenarios.filter(
+    ({ peers }) => peers.pipe !== undefined || peers['pipe-write'] !== undefined,
+  );
+  if (measured.length === 0) return [];
+  const rows = measured.map(({ scenario, peers }) => {
+    const compared = [peers.pipe, peers['pipe-write'], peers.sallyport];
+    return [
+      scenario.name,
+      ...compared.map((peer) => figure(rate(peer) / rate(peers.pgbouncer), 2)),
+      ...[peers.pgbouncer, ...compared].map((peer) => figure(cpu(peer), 1)),
+    ];
+  });
+  const ratios = ['pipe / pgbouncer', 'with a write a turn', 'Sallyport'];
+  const micros = ['CPU in µs, pgbouncer', 'pipe', 'with a write a turn', 'Sallyport'];
+  return ['', '## The floor: a pipe made with Node', '', table(['rate', ...ratios, ...micros], rows)];
+}
+
 function credentials(costs: CredentialCosts | undefined): readonly string[] {
   if (costs === undefined) return [];
   const rows = (values: Readonly<Record<string, number>>): string[][] =>
@@ -137,6 +156,7 @@ export function markdown(report: Report): string {
     '## CPU and latency',
     '',
     costs(report),
+    ...floor(report),
     '',
     `## Memory per idle session, ${report.idleSessions} sessions`,
     '',

@@ -53,14 +53,22 @@ function progress(text: string): void {
   process.stderr.write(`bench: ssh, ${text}\n`);
 }
 
-async function timed(peer: SshPeer, row: Row, amount: number, work: () => Promise<void>): Promise<void> {
+/** @param less milliseconds that do not count */
+async function timed(peer: SshPeer, row: Row, amount: number, work: () => Promise<void>, less = 0): Promise<void> {
   const before = peer.pid === undefined ? undefined : cpuSeconds(peer.pid);
   const start = performance.now();
   await work();
-  const seconds = (performance.now() - start) / 1000;
+  const seconds = (performance.now() - start - less) / 1000;
   row.values[peer.name].push(row.rate ? amount / seconds : (seconds * 1000) / amount);
   if (peer.pid !== undefined && before !== undefined)
     row.cpu[peer.name].push(((cpuSeconds(peer.pid) - before) * 1000) / amount);
+}
+
+/** A transfer without the connection that it needs: the time of one that moves nothing is taken off. */
+async function timedTransfer(peer: SshPeer, row: Row, megabytes: number, work: () => Promise<void>): Promise<void> {
+  const begun = performance.now();
+  await shell('exec ssh "$@"', [...peer.parameters, 'true']);
+  await timed(peer, row, megabytes, work, performance.now() - begun);
 }
 
 /** Stock ssh, with its input or output fed or drained by another program. */
@@ -167,7 +175,7 @@ function bulkDown(bench: SshBench): Promise<Row> {
   const result = row('bulk down', 'MB/s', true, 0);
   return measureRow(bench, result, ROUNDS, (peer) => {
     const amount = amountFor(peer);
-    return timed(peer, result, amount, () =>
+    return timedTransfer(peer, result, amount, () =>
       shell('exec ssh "$@" >/dev/null', [...peer.parameters, `cat ${bench.file(amount)}`]),
     );
   });
@@ -177,7 +185,9 @@ function bulkUp(bench: SshBench): Promise<Row> {
   const result = row('bulk up', 'MB/s', true, 0);
   return measureRow(bench, result, ROUNDS, (peer) => {
     const amount = amountFor(peer);
-    return timed(peer, result, amount, () => shell(`ssh "$@" <${bench.file(amount)}`, [...peer.parameters, 'wc -c']));
+    return timedTransfer(peer, result, amount, () =>
+      shell(`ssh "$@" <${bench.file(amount)}`, [...peer.parameters, 'wc -c']),
+    );
   });
 }
 

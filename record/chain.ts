@@ -1,5 +1,5 @@
 import { hash } from 'node:crypto';
-import { linkedLine } from './format.ts';
+import { LINK_FROM_END, linkedLine } from './format.ts';
 import { type NoteSigner, signNote } from './note.ts';
 
 /**
@@ -50,6 +50,11 @@ export interface Chain {
    */
   link(lines: readonly PendingLine[], into?: Buffer): Buffer;
   /**
+   * The same for lines that stand in `bytes` already, one after another up to `end`, with room for their links, which are filled in.
+   * @param starts where each of them begins; of them the first `count`
+   */
+  linkInPlace(bytes: Buffer, starts: readonly number[], count: number, end: number): void;
+  /**
    * The first `count` of the lines linked last are in the file now, and `last` is the bytes of the last of them where these are not all.
    * Returns the checkpoints among them.
    */
@@ -97,6 +102,16 @@ export function createChain(origin: string, signer: NoteSigner | undefined, last
         next = linkOf(bytes.subarray(start, end));
       }
       return bytes.subarray(0, end);
+    },
+    linkInPlace(bytes, starts, count, end) {
+      next = linked;
+      if (signed.length > 0) signed = [];
+      for (let index = 0; index < count; index++) {
+        const start = starts[index]!;
+        const stop = index + 1 < count ? starts[index + 1]! : end;
+        bytes.write(next, stop - LINK_FROM_END, 'utf8');
+        next = linkOf(bytes.subarray(start, stop));
+      }
     },
     written(count, lastLine) {
       if (lastLine === undefined) linked = next;

@@ -119,6 +119,37 @@ export function createCommandViews(): CommandViews {
   };
 }
 
+/** Commands that ended before an earlier one are kept so long, and no longer than there are so many of them. */
+const MOST_KEPT = 10_000;
+
+/**
+ * Puts commands of one session in the order in which they were asked for; views give them in the order in which they end.
+ * @param print gets each command once, as soon as all before it have ended
+ */
+export function inOrderOfSeq(views: CommandViews, print: (command: CommandView) => void) {
+  const kept: CommandView[] = [];
+  const release = (before: number): void => {
+    kept.sort((a, b) => a.seq - b.seq);
+    for (let next = kept[0]; next !== undefined && (next.seq < before || kept.length > MOST_KEPT); next = kept[0]) {
+      kept.shift();
+      print(next);
+    }
+  };
+  return {
+    enter(event: RecordedEvent): void {
+      const command = views.enter(event);
+      if (command === undefined) return;
+      kept.push(command);
+      release(Math.min(...views.open().map(({ seq }) => seq)));
+    },
+    /** The record has no more. */
+    end(): void {
+      kept.push(...views.open());
+      release(Number.POSITIVE_INFINITY);
+    },
+  };
+}
+
 function outcomeOf(type: string): CommandView['outcome'] | undefined {
   switch (type) {
     case 'command.executed':

@@ -2,6 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { CompiledConnection } from '../policy/bundle.ts';
 import type { ApprovalRequirement, Decision, RuleRef } from '../policy/decision.ts';
 import type { Subject } from '../policy/subject.ts';
+import type { LineWriter } from './line-writer.ts';
 
 /**
  * Builders of event members: strings for `RecordStream.append`, without braces. What repeats (a session, a decision, a cached
@@ -127,6 +128,15 @@ export function textFragment(text: string, level: AuditLevel, redact: Redact): s
   }
 }
 
+/** Writes what `textFragment` returns. */
+export function writeText(line: LineWriter, text: string, level: AuditLevel, redact: Redact): void {
+  if (level === 'Metadata') return;
+  line.copy(TEXT);
+  line.text(JSON.stringify(redact(text)));
+}
+
+const TEXT = Buffer.from(',"text":');
+
 /** What was decided, by which rules, with which limits and masking rules. Depends on the decision alone. */
 export function decisionFragment(decision: Decision, masks: readonly string[] = []): string {
   const limits = Object.keys(decision.limits).length === 0 ? undefined : decision.limits;
@@ -153,7 +163,7 @@ export function receivedFragment(
 /**
  * Members of `command.received`; with an Allow, also the decision.
  * @param seq the command's number in the session, from 1
- * @param received `receivedFragment`, or `textFragment` + `decisionFragment`, and `parametersFragment` if there are any
+ * @param received `receivedFragment`, or `textFragment` + `decisionFragment`
  */
 export function commandReceived(session: string, seq: number, received: string): string {
   return `${session},"seq":${seq}${received}`;
@@ -172,25 +182,30 @@ export interface BoundValues {
  * Bound parameters: text where they are valid UTF-8 in text format, else base64; beyond `maxBytes` in all, their length alone.
  * Nothing at `Metadata`.
  */
-export function parametersFragment(values: BoundValues, level: AuditLevel, maxBytes: number): string {
+export function writeParameters(line: LineWriter, values: BoundValues, level: AuditLevel, maxBytes: number): void {
   const { bytes, origin, places } = values;
-  if (level === 'Metadata' || places.length === 0) return '';
+  if (level === 'Metadata' || places.length === 0) return;
   let room = maxBytes;
-  let shown = '';
+  line.copy(PARAMETERS);
   for (let i = 0; i < places.length; i++) {
     const { start, length, format } = places[i]!;
-    if (i > 0) shown += ',';
+    if (i > 0) line.copy(COMMA);
     if (length < 0) {
-      shown += 'null';
+      line.text('null');
       continue;
     }
     room -= length;
     const from = start - origin;
-    if (room < 0) shown += `{"bytes":${length}}`;
-    else shown += format === 1 ? binaryValue(bytes, from, from + length) : textValue(bytes, from, from + length);
+    if (room < 0) line.text(`{"bytes":${length}}`);
+    else if (format === 1) line.text(binaryValue(bytes, from, from + length));
+    else writeTextValue(line, bytes, from, from + length);
   }
-  return `,"parameters":[${shown}]`;
+  line.copy(BRACKET);
 }
+
+const PARAMETERS = Buffer.from(',"parameters":[');
+const COMMA = Buffer.from(',');
+const BRACKET = Buffer.from(']');
 
 function binaryValue(bytes: Buffer, start: number, end: number): string {
   return `{"base64":"${bytes.toString('base64', start, end)}"}`;
@@ -199,20 +214,11 @@ function binaryValue(bytes: Buffer, start: number, end: number): string {
 /** Up to here looking at each byte is faster than having the engine do it. */
 const SHORT_VALUE = 64;
 
-function textValue(bytes: Buffer, start: number, end: number): string {
-  if (end - start <= SHORT_VALUE && isPlain(bytes, start, end)) return `"${bytes.toString('latin1', start, end)}"`;
+function writeTextValue(line: LineWriter, bytes: Buffer, start: number, end: number): void {
+  if (end - start <= SHORT_VALUE && line.plain(bytes, start, end)) return;
   // Not text after all, such as SQL_ASCII bytes: shown as bytes.
-  if (!isUtf8(bytes.subarray(start, end))) return binaryValue(bytes, start, end);
-  return JSON.stringify(bytes.toString('utf8', start, end));
-}
-
-/** Printable ASCII that JSON writes as it is. */
-function isPlain(bytes: Buffer, start: number, end: number): boolean {
-  for (let at = start; at < end; at++) {
-    const byte = bytes[at]!;
-    if (byte < 0x20 || byte > 0x7e || byte === 0x22 || byte === 0x5c) return false;
-  }
-  return true;
+  if (!isUtf8(bytes.subarray(start, end))) line.text(binaryValue(bytes, start, end));
+  else line.text(JSON.stringify(bytes.toString('utf8', start, end)));
 }
 
 export interface CommandDenied {
@@ -274,19 +280,34 @@ export interface Outcome {
 /** Members of `command.executed`. */
 export function commandExecuted(session: string, seq: number, outcome: Outcome): string {
   const { rows, bytes, durationMicros, masked } = outcome;
-  return `${session},"seq":${seq}${executedFragment(rows, bytes, durationMicros, masked)}`;
+  const counts = maskedFragment(masked);
+  return `${session},"seq":${seq},"rows":${rows},"bytes":${bytes},"us":${Math.round(durationMicros)}${counts}`;
 }
 
-/** The members of `Outcome` alone, for a lane to which an object for each command is too dear. */
-export function executedFragment(
+/** The members of `Outcome` alone, for a lane to which strings and an object for each command are too dear. */
+export function writeExecuted(
+  line: LineWriter,
   rows: number,
   bytes: number,
   durationMicros: number,
   masked: Outcome['masked'] | undefined,
-): string {
-  const counts =
-    masked === undefined || masked.size === 0 ? '' : `,"masked":${JSON.stringify(Object.fromEntries(masked))}`;
-  return `,"rows":${rows},"bytes":${bytes},"us":${Math.round(durationMicros)}${counts}`;
+): void {
+  line.copy(ROWS);
+  line.integer(rows);
+  line.copy(BYTES);
+  line.integer(bytes);
+  line.copy(MICROS);
+  line.integer(Math.round(durationMicros));
+  const counts = maskedFragment(masked);
+  if (counts !== '') line.text(counts);
+}
+
+const ROWS = Buffer.from(',"rows":');
+const BYTES = Buffer.from(',"bytes":');
+const MICROS = Buffer.from(',"us":');
+
+function maskedFragment(masked: Outcome['masked'] | undefined): string {
+  return masked === undefined || masked.size === 0 ? '' : `,"masked":${JSON.stringify(Object.fromEntries(masked))}`;
 }
 
 export interface CommandFailed extends Partial<Outcome> {

@@ -1,4 +1,6 @@
+import type { LineWriter } from './line-writer.ts';
 import type { RecordEventType } from './port.ts';
+import type { Timestamps } from './timestamp.ts';
 
 /** Version of the line format, `v` of every event. A reader refuses none that it can parse: members are only ever added. */
 export const RECORD_VERSION = 1;
@@ -16,6 +18,46 @@ export function eventBody(n: number, time: string, event: RecordEventType, membe
 /** The whole line, its line feed included. @param prev hash of the line before, see chain.ts */
 export function linkedLine(body: string, prev: string): string {
   return `${body},"prev":"${prev}"}\n`;
+}
+
+/** Characters of a hash in `prev`. */
+export const LINK_LENGTH = 43;
+/** Of a line, what stands between its body and the hash of the line before, and behind that. */
+const BEFORE_LINK = Buffer.from(',"prev":"');
+const BEHIND_LINK = Buffer.from('"}\n');
+/** Bytes of a line behind its body. */
+export const TAIL_LENGTH = BEFORE_LINK.length + LINK_LENGTH + BEHIND_LINK.length;
+/** From the end of a line back to where its hash begins. */
+export const LINK_FROM_END = LINK_LENGTH + BEHIND_LINK.length;
+const BEFORE_NUMBER = Buffer.from(`{"v":${RECORD_VERSION},"n":`);
+const BEFORE_TIME = Buffer.from(',"t":"');
+
+/** What is the same in each event of a type, and of a session: see `eventHead`. */
+export interface EventHead {
+  /** From the end of the time on. */
+  readonly bytes: Buffer;
+}
+
+/** @param members the first ones, and the name of the next: `"session":"s1","seq":`, or nothing */
+export function eventHead(event: RecordEventType, members: string): EventHead {
+  return { bytes: Buffer.from(`","e":"${event}",${members}`) };
+}
+
+/** Begins a line as `eventBody` does. */
+export function beginLine(line: LineWriter, n: number, times: Timestamps, head: EventHead): void {
+  line.copy(BEFORE_NUMBER);
+  line.integer(n);
+  line.copy(BEFORE_TIME);
+  times.write(line);
+  line.copy(head.bytes);
+}
+
+/** Ends a line as `linkedLine` does, with room for the hash. */
+export function endLine(line: LineWriter): void {
+  line.copy(BEFORE_LINK);
+  line.reserve(LINK_FROM_END);
+  line.length += LINK_LENGTH;
+  line.copy(BEHIND_LINK);
 }
 
 /** An event as read back. Members beside the four that every event has depend on `e`. */

@@ -3,6 +3,9 @@
  * event-loop turn (`flush`), and only then is the command forwarded. See docs/record.md.
  */
 
+import type { EventHead } from './format.ts';
+import type { LineWriter } from './line-writer.ts';
+
 /** Names of events. One stream holds events of one proxy process and one AccessConnection. */
 export type RecordEventType =
   | 'segment.start'
@@ -50,6 +53,20 @@ export interface RecordStream {
   sync(): Promise<void>;
 }
 
+/** A stream that also takes events in pieces. */
+export interface CommandStream extends RecordStream {
+  /** When the last event was taken: milliseconds of a clock that never jumps, as `performance.now` gives them. Asking for the time costs as much as a short line. */
+  readonly takenAt: number;
+  /**
+   * As `append`, for lanes to which strings for each command are too dear: what is returned takes the members behind those of the head,
+   * piece by piece, until `end`. Nothing else is done with the stream between the two. Never throws. Not for events that begin or end a session.
+   * @param head as `eventHead` gives it
+   */
+  begin(head: EventHead): LineWriter;
+  /** Ends the event that was begun. Returns `n`. Never throws. */
+  end(): number;
+}
+
 /** What was signed once everything up to it was on disk. Whoever keeps it elsewhere can prove later that nothing before it was changed. */
 export interface Checkpoint {
   readonly namespace: string;
@@ -65,7 +82,7 @@ export interface Checkpoint {
 
 export interface RecordingSink {
   /** The stream of a connection, opened at first use. @throws RecorderError when it cannot be. */
-  stream(namespace: string, name: string): RecordStream;
+  stream(namespace: string, name: string): CommandStream;
   /** False once a write failed; true again after one succeeded. Read for /readyz. */
   readonly healthy: boolean;
   /** Called with each checkpoint of any stream, once it is on disk. Returns the unsubscribe function. */

@@ -12,7 +12,6 @@ import {
   commandExecuted,
   commandFailed,
   commandReceived,
-  parametersFragment,
   receivedFragment,
   sessionAuthenticated,
   sessionEnd,
@@ -20,7 +19,10 @@ import {
   sessionRefused,
   sessionStart,
   textFragment,
+  writeParameters,
+  writeText,
 } from './events.ts';
+import { LineWriter } from './line-writer.ts';
 import type { RecordStream } from './port.ts';
 import { keepRetention, removeExpiredSegments } from './retention.ts';
 import { listSegments } from './segment.ts';
@@ -43,6 +45,14 @@ const reporter: Subject = {
   onBehalfOf: 'ada@example.org',
 };
 const plain = (text: string) => text;
+
+function parametersOf(
+  ...given: Parameters<typeof writeParameters> extends [unknown, ...infer Rest] ? Rest : never
+): string {
+  const line = new LineWriter(1);
+  writeParameters(line, ...given);
+  return line.bytes.toString('utf8', 0, line.length);
+}
 
 let root = '';
 let recorder: Recorder;
@@ -213,13 +223,20 @@ describe('what an audit level keeps', () => {
 
   it('no text and no parameters with Metadata', () => {
     expect(receivedFragment('SELECT 1', allow, 'Metadata', plain)).not.toContain('SELECT');
-    expect(parametersFragment(bound, 'Metadata', 10)).toBe('');
+    expect(parametersOf(bound, 'Metadata', 10)).toBe('');
   });
 
   it('text without its secrets, and parameters up to a limit, with Commands', () => {
     const text = textFragment("ALTER ROLE a PASSWORD 'canary'", 'Commands', (sql) => sql.replace("'canary'", '***'));
     expect(text).toBe(',"text":"ALTER ROLE a PASSWORD ***"');
-    expect(parametersFragment(bound, 'Commands', 10)).toBe(
+    const line = new LineWriter(1);
+    for (const level of ['Metadata', 'Commands', 'Full'] as const) {
+      line.length = 0;
+      writeText(line, 'SELECT \'canary\' AS "ä\\"', level, (sql) => sql.replace("'canary'", '***'));
+      const expected = textFragment('SELECT *** AS "ä\\"', level, plain);
+      expect(line.bytes.toString('utf8', 0, line.length)).toBe(expected);
+    }
+    expect(parametersOf(bound, 'Commands', 10)).toBe(
       ',"parameters":["a\\"b",null,{"base64":"/wA="},{"base64":"AQI="},{"bytes":8}]',
     );
   });
@@ -237,7 +254,7 @@ describe('a bound value in the record', () => {
     for (const text of ['', 'plain', 'quote " and \\', 'line\nfeed', 'ü', 'x'.repeat(64), 'x'.repeat(65), '\u007f']) {
       const bytes = Buffer.from(text);
       const values = { bytes, origin: 0, places: [{ start: 0, length: bytes.length, format: 0 }] } as const;
-      expect(JSON.parse(`{${parametersFragment(values, 'Full', 1000).slice(1)}}`)).toEqual({ parameters: [text] });
+      expect(JSON.parse(`{${parametersOf(values, 'Full', 1000).slice(1)}}`)).toEqual({ parameters: [text] });
     }
   });
 });

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import type { LineWriter } from './line-writer.ts';
 
 /** Time for the record, handed in so that tests can move it. */
 export interface RecordClock {
@@ -19,12 +20,15 @@ const DIGITS = Array.from({ length: 1000 }, (_, value) => String(value).padStart
  * the second is made once per second. Between two steps of the wall clock the times never go backwards.
  */
 export class Timestamps {
+  /** The monotonic clock at the time given last, in milliseconds: whoever needs both asks the clock once. */
+  monotonic = 0;
   /** Days since 1970 of the time given last: segments rotate when it changes. */
   day = 0;
   readonly #clock: RecordClock;
   #offset: number;
   #second = Number.NaN;
   #prefix = '';
+  #prefixBytes = Buffer.alloc(0);
 
   constructor(clock: RecordClock = systemClock) {
     this.#clock = clock;
@@ -32,7 +36,30 @@ export class Timestamps {
   }
 
   now(): string {
-    let time = this.#offset + this.#clock.monotonic();
+    const micros = this.#micros();
+    return `${this.#prefix}${DIGITS[Math.floor(micros / 1000)]}${DIGITS[micros % 1000]}Z`;
+  }
+
+  /** Writes what `now` returns. */
+  write(line: LineWriter): void {
+    const micros = this.#micros();
+    line.copy(this.#prefixBytes);
+    line.reserve(7);
+    const { bytes } = line;
+    let rest = micros;
+    for (let at = line.length + 5; at >= line.length; at--) {
+      const tens = (rest / 10) | 0;
+      bytes[at] = 0x30 + rest - tens * 10;
+      rest = tens;
+    }
+    bytes[line.length + 6] = 0x5a;
+    line.length += 7;
+  }
+
+  /** Of the second that the prefix says. */
+  #micros(): number {
+    this.monotonic = this.#clock.monotonic();
+    let time = this.#offset + this.monotonic;
     let second = Math.floor(time / 1000);
     if (second !== this.#second) {
       const wall = this.#clock.wall();
@@ -44,8 +71,8 @@ export class Timestamps {
       this.#second = second;
       this.day = Math.floor(second / 86_400);
       this.#prefix = `${new Date(second * 1000).toISOString().slice(0, 19)}.`;
+      this.#prefixBytes = Buffer.from(this.#prefix);
     }
-    const micros = Math.floor((time - second * 1000) * 1000);
-    return `${this.#prefix}${DIGITS[Math.floor(micros / 1000)]}${DIGITS[micros % 1000]}Z`;
+    return Math.floor((time - second * 1000) * 1000);
   }
 }

@@ -440,7 +440,7 @@ export interface AccessConnection {
      */
     limits?: {
       /**
-       * Sessions at one time, all subjects and proxies together.
+       * Sessions at one time, all subjects together; each process of each proxy counts its own.
        */
       maxSessions?: number;
       /**
@@ -456,7 +456,7 @@ export interface AccessConnection {
        */
       idleTimeout?: string;
       /**
-       * Commands of one subject in a minute; more are denied.
+       * Commands of one subject in a minute; more are denied. Each process of each proxy counts its own.
        */
       commandsPerMinute?: number;
       /**

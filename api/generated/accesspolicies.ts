@@ -407,7 +407,7 @@ export interface AccessPolicy {
        */
       limits?: {
         /**
-         * Commands of one subject in a minute; more are denied.
+         * Commands of one subject in a minute; more are denied. Each process of each proxy counts its own.
          */
         commandsPerMinute?: number;
         /**

@@ -164,6 +164,27 @@ describe('sessions show', () => {
     ]);
   });
 
+  it('shows them in the order in which they were asked for, whichever ends first', async () => {
+    const connection = { namespace: 'shop', name: 'db', uid: 'u', protocol: 'SSH', mode: 'Enforce' } as const;
+    const begun = { session: 's1', connection, client: '10.0.0.7:1', bundle: 'b', subject: subject('ci:deploy') };
+    stream.append('session.start', sessionStart(begun));
+    const session = sessionFragment('s1');
+    for (const seq of [1, 2, 3])
+      stream.append(
+        'command.received',
+        commandReceived(
+          session,
+          seq,
+          textFragment('sleep', 'Full', (text) => text),
+        ),
+      );
+    for (const seq of [2, 1])
+      stream.append('command.executed', commandExecuted(session, seq, { rows: 0, bytes: 0, durationMicros: 1 }));
+    stream.flush();
+    const shown = json(await run(['sessions', 'show', 's1', '-o', 'json'])) as { seq?: number }[];
+    expect(shown.flatMap(({ seq }) => seq ?? [])).toEqual([1, 2, 3]);
+  });
+
   it('lets no text act on the terminal', async () => {
     record('s1', 'ci:\u001b[31mdeploy', "SELECT '\u001b]0;owned\u0007\u202e'\nFROM a", false);
     for (const format of ['text', 'json']) {

@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander';
 import type { CommandFilter } from '../../record/command-filter.ts';
-import { type CommandView, createCommandViews } from '../../record/commands.ts';
+import { type CommandView, createCommandViews, inOrderOfSeq } from '../../record/commands.ts';
 import { neutralise, safeJson } from '../../record/display.ts';
 import type { FollowedEvent } from '../../record/follow.ts';
 import type { SessionFilter, SessionSummary } from '../../record/sessions.ts';
@@ -119,12 +119,9 @@ async function show(place: RecordPlace, id: string, options: FilterOptions, io: 
     io.stdout.write(options.output === 'text' ? commandLines(command) : `${safeJson(command)}\n`);
   };
   io.stdout.write(options.output === 'text' ? `${sessionHead(session)}\n` : `${safeJson(session)}\n`);
-  const views = createCommandViews();
-  for await (const event of reader.events(id)) {
-    const command = views.enter(event);
-    if (command !== undefined) print(command);
-  }
-  for (const command of views.open()) print(command);
+  const commands = inOrderOfSeq(createCommandViews(), print);
+  for await (const event of reader.events(id)) commands.enter(event);
+  commands.end();
 }
 
 async function follow(place: RecordPlace, options: FilterOptions, io: CliIo): Promise<void> {

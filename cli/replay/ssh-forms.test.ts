@@ -84,6 +84,25 @@ describe('its terminal', () => {
     expect(file).not.toContain('owned');
   });
 
+  test('of a shell that was held and given up says that it was not run', () => {
+    const cast = createTerminalCast(terminal, { version: 3, idleSeconds: 2 });
+    const denied = {
+      kind: 'denied',
+      seq: terminal.seq,
+      code: 'SPS013',
+      message: 'withdrawn \u001b[2J',
+      rules: [],
+    } as const;
+    const lines = cast
+      .step({ time: '', atMicros: terminal.atMicros + 2_000_000, ...denied })
+      .trimEnd()
+      .split('\n');
+    expect(lines.map((line) => JSON.parse(line))).toEqual([
+      [2, 'o', '── it was not run: withdrawn \\u001b[2J ──\r\n'],
+      [0, 'x', '126'],
+    ]);
+  });
+
   test('is played as it looked, what else happens comes after it, and the terminal is as it was', () => {
     const { step, stop } = createTerminalPlayer(renderer());
     const played = steps().map(step).join('') + stop();

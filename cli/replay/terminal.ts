@@ -82,6 +82,9 @@ export function createTerminalPlayer({ render }: TextRenderer): TerminalPlayer {
   return { step: play, stop };
 }
 
+/** What the client gets as the exit status of what was denied. */
+const NOT_RUN = '126';
+
 /** One terminal as asciicast: what it showed, filtered as on a terminal, since whoever plays the file plays it on one. */
 export function createTerminalCast(
   { seq, atMicros: begun, terminal, text }: TerminalCommand,
@@ -100,6 +103,11 @@ export function createTerminalCast(
     step(step: ReplayStep): string {
       if (!('seq' in step) || step.seq !== seq) return '';
       const at = step.atMicros - begun;
+      // Held, and then denied or given up: nothing was ever shown on it.
+      if (step.kind === 'denied') {
+        const why = step.message === undefined ? '' : `: ${neutralise(step.message)}`;
+        return cast.output(at, `── it was not run${why} ──\n`) + cast.event(at, 'x', NOT_RUN);
+      }
       if (step.kind === 'executed' || step.kind === 'failed') return cast.event(at, 'x', String(step.exit ?? 255));
       if (step.kind !== 'output' || typeof step.data !== 'string') return '';
       if (step.code === 'r') return cast.event(at, 'r', step.data);

@@ -282,6 +282,8 @@ describe('files', () => {
     ['rsync --server -s', 'Deny'],
     ['rsync --server --daemon . /srv/up', 'Deny'],
     ['rsync --server --config=/tmp/x --daemon .', 'Deny'],
+    ['rsync --server -logDtpre.iLsfxCIvu -B1 . /srv/up', 'Deny'],
+    ['rsync --server -logDtpre.iLsfxCIvu --block-size=1 . /srv/up', 'Deny'],
     ['rsync --server -logDtpre.iLsfxCIvu --files-from=/etc/x . /srv/up', 'Deny'],
     ['rsync --server -logDtpre.iLsfxCIvu --log-file=/etc/x . /srv/up', 'Deny'],
     ['rsync --server -logDtpre.iLsfxCIvu --backup-dir=/etc . /srv/up', 'Deny'],

@@ -15,9 +15,12 @@ const FLAGS: ReadonlySet<string> = new Set(
   open-noatime partial perms preallocate prune-empty-dirs recursive relative remove-sent-files remove-source-files safe-links
   size-only sparse specials stats times update use-qsort whole-file zc zl`.split(/\s+/),
 );
-/** Values that are numbers or plain words, never paths. */
+/**
+ * Values that are numbers or plain words, never paths. Without `block-size`: who writes a file is sent the checksum of each block of what
+ * is there already, and that of a block of one byte is the byte.
+ */
 const VALUES =
-  /^--(block-size|bwlimit|checksum-choice|checksum-seed|cc|compress-choice|compress-level|debug|info|log-format|max-alloc|max-delete|max-size|min-size|modify-window|skip-compress|stop-after|stop-at|suffix|timeout|zc|zl)=[A-Za-z0-9,.%+:~_-]*$/;
+  /^--(bwlimit|checksum-choice|checksum-seed|cc|compress-choice|compress-level|debug|info|log-format|max-alloc|max-delete|max-size|min-size|modify-window|skip-compress|stop-after|stop-at|suffix|timeout|zc|zl)=[A-Za-z0-9,.%+:~_-]*$/;
 
 /**
  * The far end of an rsync: `rsync --server [--sender] OPTIONS . PATH...`. All that it touches is below its paths, since every option
@@ -38,7 +41,7 @@ export function rsyncServer(argv: readonly string[]): Transfer<readonly FileAcce
         return { reason: `rsync has the option ${word}` };
       }
       if (name === 'remove-source-files' || name === 'remove-sent-files') removes = true;
-    } else if (!SHORT.test(word) && !/^-B[0-9]+$/.test(word)) return { reason: `rsync has the option ${word}` };
+    } else if (!SHORT.test(word)) return { reason: `rsync has the option ${word}` };
   }
   // The options end with a dot that stands for the folder of the other side.
   if (argv[at] !== '.') return { reason: 'rsync --server has no "." before its paths' };

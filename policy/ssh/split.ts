@@ -185,7 +185,7 @@ class Splitter {
     this.#count();
     if (text === '/dev/null') return;
     // bash opens connections here, and others a file of that name.
-    if (/^\/dev\/(tcp|udp)(\/|$)/.test(text)) throw new Unsure(`it redirects to ${text}`);
+    if (/^\/dev\/(tcp|udp|sctp)(\/|$)/.test(text)) throw new Unsure(`it redirects to ${text}`);
     const normal = normalisePath(text);
     if ('reason' in normal) throw new Unsure(`it redirects, and ${normal.reason}`);
     if (normal.climbs) throw new Unsure(`it redirects to ${text}, which has ..`);
@@ -214,8 +214,8 @@ class Splitter {
         quoted = true;
         this.#at += 2;
       } else if (PLAIN.test(char)) {
-        // zsh puts the path of a program in place of =name.
-        if (char === '=' && this.#at === start) throw new Unsure('a word begins with =');
+        // zsh puts the path of a program in place of =name, also of ''=name.
+        if (char === '=' && text === '') throw new Unsure('a word begins with =');
         text += char;
         this.#at++;
       } else throw new Unsure(`it has ${nameOf(this.#text, this.#at)}`);

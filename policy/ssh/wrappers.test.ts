@@ -44,6 +44,23 @@ test.each([
   'vim.basic',
   'run-parts',
   'x86_64',
+  'x86_64-linux-gnu-gcc-12',
+  'mksh-static',
+  'rzsh',
+  'ldd',
+  'rpcgen',
+  'cowsay',
+  'diff3',
+  'iptables-legacy',
+  'dpkg-architecture',
+  'yt-dlp',
+  '/proc/self/exe',
+  '/usr/../proc/thread-self/exe',
+  '/dev/fd/9',
+  '/dev/stdin',
+  '/lib/x86_64-linux-gnu/ld-2.31.so',
+  '/lib/libc.musl-x86_64.so.1',
+  'run-help',
 ])('%s runs what its words say', (program) => {
   expect(isWrapper(program, [])).toBe(true);
 });
@@ -89,6 +106,10 @@ test.each([
   'mv',
   'ln',
   'sha1sum',
+  'diff',
+  'dpkg-query',
+  'apt-cache',
+  'nm',
 ])('%s does not', (program) => {
   expect(isWrapper(program, [])).toBe(false);
 });
@@ -104,6 +125,10 @@ test.each([
   ['sort --comp=sh', ['sort', '--comp=sh']],
   ['install --strip-program=sh', ['install', '--strip-program=sh']],
   ['split --filter=sh', ['split', '--filter=sh']],
+  ['curl -sK /tmp/x', ['curl', '-sK', '/tmp/x']],
+  ['curl --engine /tmp/x.so', ['curl', '--engine', '/tmp/x.so']],
+  ['rg --pre sh', ['rg', '--pre', 'sh']],
+  ['nm --plugin=/tmp/x.so', ['nm', '--plugin=/tmp/x.so']],
 ])('%s may run what its words say', (_, [program = '', ...words]) => {
   expect(isWrapper(program, words)).toBe(true);
 });
@@ -116,6 +141,7 @@ test.each([
   ['printf', ['%s [$x]\n', 'a', '-b']],
   ['sort', ['-u', '-k2']],
   ['split', ['-b', '10']],
+  ['curl', ['-sS', '--connect-timeout', '5', 'http://127.0.0.1/']],
 ])('%s %j does not', (program, words) => {
   expect(isWrapper(program, words)).toBe(false);
 });

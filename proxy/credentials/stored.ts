@@ -1,4 +1,5 @@
 import { type KeyObject, X509Certificate } from 'node:crypto';
+import { statSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { ApiError } from '../../api/errors.ts';
 import { OpenSshError } from '../../certificate/openssh/errors.ts';
@@ -29,6 +30,8 @@ export function isSafeReference(namespace: string, name: string, key: string): b
 /** @throws ApiError SPA001 when it is there and cannot be read */
 export async function fileOrUndefined(path: string): Promise<Buffer | undefined> {
   try {
+    // Most looks are for keys that a Secret has not: a call into the kernel tells, in place of a thread and an error with its stack.
+    if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
     return await readFile(path);
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;

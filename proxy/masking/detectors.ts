@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer';
 import type { RE2JS as Pattern } from 're2js';
 import { RE2JS } from 're2js';
 import type { ContentMask, Detector } from '../../policy/masking.ts';
@@ -111,6 +112,8 @@ const BUILT_IN: Readonly<Record<Detector, BuiltIn>> = {
 interface CompiledMask extends ReadyMask {
   readonly builtIn: BuiltIn | undefined;
   readonly pattern: Pattern | undefined;
+  /** What every match of the pattern begins with, where there is such a text. */
+  readonly prefix: Buffer | undefined;
 }
 
 function compilePattern(pattern: string, rule: string): Pattern {
@@ -125,6 +128,16 @@ function compilePattern(pattern: string, rule: string): Pattern {
   return compiled;
 }
 
+/**
+ * The literal that RE2 itself has found every match to begin with. ASCII only: such bytes stand in no other character of UTF-8.
+ */
+function prefixOf(pattern: Pattern): Buffer | undefined {
+  const prefix: unknown = pattern.re2Input.prefix;
+  if (typeof prefix !== 'string' || prefix === '') return undefined;
+  const bytes = Buffer.from(prefix);
+  return isAscii(bytes) ? bytes : undefined;
+}
+
 function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
   const apply = compileTransform(mask.transform, tokenKeyFor(mask.transform, keys, mask.rule), mask.rule);
   return 'detector' in mask.source
@@ -135,15 +148,14 @@ function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
         byPattern: false,
         builtIn: BUILT_IN[mask.source.detector],
         pattern: undefined,
+        prefix: undefined,
       }
-    : {
-        name: mask.rule,
-        transform: mask.transform,
-        apply,
-        byPattern: true,
-        builtIn: undefined,
-        pattern: compilePattern(mask.source.pattern, mask.rule),
-      };
+    : byPattern(mask.rule, compilePattern(mask.source.pattern, mask.rule));
+
+  function byPattern(name: string, pattern: Pattern): CompiledMask {
+    const prefix = prefixOf(pattern);
+    return { name, transform: mask.transform, apply, byPattern: true, builtIn: undefined, pattern, prefix };
+  }
 }
 
 /** What all detectors of numbers find, in one walk over the runs of digits. */
@@ -194,10 +206,13 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
     const view = source.subarray(start, end);
     let budget = PATTERN_BUDGET;
     for (const mask of patterns) {
-      if (!mask.pattern!.test(view)) continue;
+      const { prefix } = mask;
+      // No match begins before the first place of what all of them begin with: the engine need not walk there.
+      let next = prefix === undefined ? 0 : view.indexOf(prefix);
+      if (next < 0 || !mask.pattern!.test(next === 0 ? view : view.subarray(next))) continue;
       const matcher = mask.pattern!.matcher(view);
       let from = 0;
-      while (matcher.find()) {
+      while (prefix === undefined ? matcher.find() : matcher.find(next)) {
         const at = matcher.start();
         const to = matcher.end();
         // An empty match names no value.
@@ -205,6 +220,9 @@ export function createContentDetectors(masks: readonly ContentMask[], keys: Toke
         budget -= view.length - from;
         from = to;
         if (budget < 0) return false;
+        if (prefix === undefined) continue;
+        next = view.indexOf(prefix, to);
+        if (next < 0) break;
       }
     }
     return true;

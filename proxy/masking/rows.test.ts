@@ -276,6 +276,82 @@ describe('rows', () => {
     );
   });
 
+  /** Rows of every kind: replaced and not, NULL, shorter and longer than what is shown, long enough for the engine's copy. */
+  const mixed: readonly (readonly Value[])[] = [
+    ['1', 'secret', 'plain'],
+    ['2', null, 'plain'],
+    ['3', '', null],
+    ['4', 'x'.repeat(300), 'ana@example.com'],
+    [null, null, null],
+    ['5', '***', 'y'.repeat(200)],
+    ['6', 'no', 'to bo@example.com'],
+  ];
+  const columns = [column(23, 0), column(25, 0, redact), column(25, 0)];
+
+  test('one behind the other come out as one by one', () => {
+    const run = Buffer.concat(mixed.map(message));
+    const email = detectors('Email');
+    const masker = createRowMasker(columns, email);
+    const together = createByteSink(8);
+    together.reserve(3);
+    together.length = 3;
+    const source = Buffer.concat([Buffer.from('99'), run, Buffer.from('99')]);
+    expect(masker.maskRun(source, 2, 2 + run.length, together)).toBe(2 + run.length);
+    expect(masker.ranRows).toBe(mixed.length);
+    const single = createRowMasker(columns, email);
+    const alone = createByteSink(8);
+    for (const row of mixed) {
+      if (single.mask(body(row), 0, body(row).length, alone)) continue;
+      const same = message(row);
+      alone.reserve(same.length);
+      same.copy(alone.bytes, alone.length);
+      alone.length += same.length;
+    }
+    expect(together.bytes.subarray(3, together.length)).toEqual(alone.bytes.subarray(0, alone.length));
+    const shown = mixed.map(([id, secret, text]): Value[] => {
+      const found = text?.toString().replace(/(ana|bo)@example.com/, '***');
+      return [id ?? null, secret === null ? null : '***', found ?? null];
+    });
+    expect(together.bytes.subarray(3, together.length)).toEqual(Buffer.concat(shown.map(message)));
+    expect(masker.takeCounts()).toEqual(single.takeCounts());
+  });
+
+  test('a run ends before a row that is not whole, wherever the bytes are cut', () => {
+    const run = Buffer.concat(mixed.map(message));
+    const masker = createRowMasker(columns, undefined);
+    const whole = createByteSink();
+    masker.maskRun(run, 0, run.length, whole);
+    for (let cut = 0; cut <= run.length; cut++) {
+      const sink = createByteSink();
+      const stop = masker.maskRun(run, 0, cut, sink);
+      expect(stop).toBeLessThanOrEqual(cut);
+      expect(masker.maskRun(run, stop, run.length, sink)).toBe(run.length);
+      if (sink.bytes.compare(whole.bytes, 0, whole.length, 0, sink.length) !== 0) expect.fail(`cut at ${cut}`);
+    }
+  });
+
+  test('a run ends before a message of another type and before an impossible length', () => {
+    const masker = createRowMasker(columns, undefined);
+    const row = message(['1', 'secret', 'x']);
+    for (const behind of [
+      Buffer.from('C\0\0\0\u0009SELECT'),
+      Buffer.from('D\0\0\0\u0003aaaaaaa'),
+      Buffer.from('D\u00ff\0\0\0'),
+    ]) {
+      const sink = createByteSink();
+      expect(masker.maskRun(Buffer.concat([row, behind]), 0, row.length + behind.length, sink)).toBe(row.length);
+      expect(sink.bytes.subarray(0, sink.length)).toEqual(message(['1', '***', 'x']));
+    }
+  });
+
+  test('of a run with a malformed row nothing is in the sink', () => {
+    const masker = createRowMasker(columns, undefined);
+    const sink = createByteSink();
+    const run = Buffer.concat([message(['1', 'secret', 'x']), message(['2', 'secret'])]);
+    expect(() => masker.maskRun(run, 0, run.length, sink)).toThrow(expect.objectContaining({ code: 'SPM002' }));
+    expect(sink.length).toBe(0);
+  });
+
   test('counts finds by detector', () => {
     const masker = createRowMasker([column(25, 0)], detectors('Email'));
     const row = body(['ana@example.com, bo@example.com']);

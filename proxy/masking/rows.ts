@@ -16,6 +16,15 @@ export interface RowMasker extends MaskCounts {
    * @throws MaskError SPM001, SPM002 when the row is not well-formed: nothing is written, and the session must end
    */
   mask(source: Buffer, bodyStart: number, bodyEnd: number, sink: ByteSink): boolean;
+  /**
+   * Takes whole DataRow messages, type and length included, that stand one behind the other from `start`, and writes them all to the
+   * sink, changed or not. Stops at `end`, at a message of another type, at one that is not whole, and at one of impossible length;
+   * returns where.
+   * @throws MaskError SPM001, SPM002 as `mask`: none of these rows is written
+   */
+  maskRun(source: Buffer, start: number, end: number, sink: ByteSink): number;
+  /** How many rows the last run had. */
+  readonly ranRows: number;
   /** The counts so far by name, set back to zero. */
   takeCounts(): Map<string, number>;
 }
@@ -41,8 +50,13 @@ function writeInt32(target: Buffer, at: number, value: number): void {
   target[at + 3] = value;
 }
 
+function readInt32(source: Buffer, at: number): number {
+  return (source[at]! << 24) | (source[at + 1]! << 16) | (source[at + 2]! << 8) | source[at + 3]!;
+}
+
 /** One column as the walk over a row sees it. */
 interface Column {
+  readonly treated: boolean;
   /** Exactly one of the two is set for a treated column, none for one that is passed over. */
   readonly protect: ColumnMask | undefined;
   readonly search: ValueMask | undefined;
@@ -62,18 +76,22 @@ function compileColumn(
   const { transform, typeOid, format, holdsText = false, rules = NO_RULES } = treatment;
   if (transform === undefined) {
     const search = contentMask({ content, fields }, typeOid, holdsText, format);
-    return { protect: undefined, search, fixed: undefined, rules, replaced: 0 };
+    return { treated: search !== undefined, protect: undefined, search, fixed: undefined, rules, replaced: 0 };
   }
   const apply = compileTransform(transform, treatment.tokenKey, rules[0] ?? 'the masking rule');
   const protect = columnMask(transform, apply, typeOid, holdsText, format);
   const empty = Buffer.alloc(0);
   const same = transform.type === 'redact' || transform.type === 'nullify';
-  return { protect, search: undefined, fixed: same ? protect(empty, 0, 0) : undefined, rules, replaced: 0 };
+  const fixed = same ? protect(empty, 0, 0) : undefined;
+  return { treated: true, protect, search: undefined, fixed, rules, replaced: 0 };
 }
 
 class DataRowMasker implements RowMasker {
   readonly active: boolean;
+  ranRows = 0;
   readonly #columns: readonly Column[];
+  /** Up to where the source stands in the sink. */
+  #copied = 0;
   readonly #found = new Map<string, number>();
   readonly #count: CountMask = (name) => {
     this.#found.set(name, (this.#found.get(name) ?? 0) + 1);
@@ -81,13 +99,24 @@ class DataRowMasker implements RowMasker {
 
   constructor(columns: readonly Column[]) {
     this.#columns = columns;
-    this.active = columns.some((column) => column.protect !== undefined || column.search !== undefined);
+    this.active = columns.some((column) => column.treated);
   }
 
   mask(source: Buffer, bodyStart: number, bodyEnd: number, sink: ByteSink): boolean {
     const began = sink.length;
     try {
-      return this.#mask(source, bodyStart, bodyEnd, sink);
+      sink.reserve(HEADER);
+      sink.bytes[began] = DATA_ROW;
+      sink.length += HEADER;
+      this.#copied = bodyStart;
+      this.#row(source, bodyStart, bodyEnd, sink);
+      if (this.#copied === bodyStart) {
+        sink.length = began;
+        return false;
+      }
+      this.#copyTo(source, bodyEnd, sink);
+      writeInt32(sink.bytes, began + 1, sink.length - began - 1);
+      return true;
     } catch (error) {
       // What was written of the row so far may hold values that were still to be masked.
       sink.length = began;
@@ -95,18 +124,47 @@ class DataRowMasker implements RowMasker {
     }
   }
 
-  #mask(source: Buffer, bodyStart: number, bodyEnd: number, sink: ByteSink): boolean {
+  maskRun(source: Buffer, start: number, end: number, sink: ByteSink): number {
+    const began = sink.length;
+    let at = start;
+    let rows = 0;
+    this.#copied = start;
+    try {
+      while (end - at >= HEADER && source[at] === DATA_ROW) {
+        const length = readInt32(source, at + 1);
+        if (length < 4 || length >= end - at) break;
+        const next = at + 1 + length;
+        // Where this row's header will be once what stands before its first replaced value is copied.
+        const header = sink.length + at - this.#copied;
+        const grown = this.#row(source, at + HEADER, next, sink);
+        if (grown !== 0) writeInt32(sink.bytes, header + 1, length + grown);
+        at = next;
+        rows++;
+      }
+      this.#copyTo(source, at, sink);
+    } catch (error) {
+      sink.length = began;
+      throw error;
+    }
+    this.ranRows = rows;
+    return at;
+  }
+
+  /**
+   * Writes what stands before each replaced value, from `#copied` on, and the replacement: what is not replaced is copied as late, and as much at
+   * once, as can be, over the ends of rows. Returns by how much the row has grown.
+   */
+  #row(source: Buffer, bodyStart: number, bodyEnd: number, sink: ByteSink): number {
     const columns = this.#columns;
     if (bodyEnd - bodyStart < 2) throw new MaskError('SPM001', 'DataRow');
     const announced = (source[bodyStart]! << 8) | source[bodyStart + 1]!;
     if (announced !== columns.length) throw new MaskError('SPM002', `${announced} instead of ${columns.length}`);
-    const began = sink.length;
-    let copied = bodyStart;
+    let grown = 0;
     let at = bodyStart + 2;
-    for (let i = 0; i < columns.length; i++) {
+    for (let i = 0; i < announced; i++) {
       const value = at + 4;
       if (value > bodyEnd) throw new MaskError('SPM001', 'DataRow');
-      const length = (source[at]! << 24) | (source[at + 1]! << 16) | (source[at + 2]! << 8) | source[at + 3]!;
+      const length = readInt32(source, at);
       if (length < 0) {
         if (length !== -1) throw new MaskError('SPM001', 'DataRow');
         at = value;
@@ -115,49 +173,52 @@ class DataRowMasker implements RowMasker {
       const end = value + length;
       if (end > bodyEnd) throw new MaskError('SPM001', 'DataRow');
       const column = columns[i]!;
-      let shown: Buffer | null | undefined = column.fixed;
-      if (shown === undefined) {
-        if (column.protect !== undefined) shown = column.protect(source, value, end);
-        else if (column.search !== undefined) shown = column.search(source, value, end, this.#count);
-      }
-      if (shown !== undefined) {
-        column.replaced++;
-        this.#write(source, copied, at, bodyStart, shown, sink);
-        copied = end;
+      if (column.treated) {
+        const shown = this.#shown(column, source, value, end);
+        if (shown !== undefined) {
+          column.replaced++;
+          this.#replace(source, at, end, shown, sink);
+          grown += (shown === null ? 0 : shown.length) - length;
+        }
       }
       at = end;
     }
     if (at !== bodyEnd) throw new MaskError('SPM001', 'DataRow');
-    if (copied === bodyStart) return false;
-    sink.reserve(bodyEnd - copied);
-    copyInto(sink.bytes, sink.length, source, copied, bodyEnd);
-    sink.length += bodyEnd - copied;
-    writeInt32(sink.bytes, began + 1, sink.length - began - 1);
-    return true;
+    return grown;
   }
 
-  /** Copies what stands before a replaced value, after the message's header if it is the first, and writes the replacement. */
-  #write(source: Buffer, from: number, to: number, bodyStart: number, shown: Buffer | null, sink: ByteSink): void {
+  #shown(column: Column, source: Buffer, start: number, end: number): Buffer | null | undefined {
+    if (column.fixed !== undefined) return column.fixed;
+    if (column.protect !== undefined) return column.protect(source, start, end);
+    return column.search?.(source, start, end, this.#count);
+  }
+
+  /** The value whose length stands at `at`, and that ends at `end`. */
+  #replace(source: Buffer, at: number, end: number, shown: Buffer | null, sink: ByteSink): void {
+    const from = this.#copied;
     const size = shown === null ? 0 : shown.length;
-    sink.reserve(HEADER + to - from + 4 + size);
+    sink.reserve(at - from + 4 + size);
     const target = sink.bytes;
-    let at = sink.length;
-    if (from === bodyStart) {
-      target[at] = DATA_ROW;
-      at += HEADER;
-    }
-    copyInto(target, at, source, from, to);
-    at += to - from;
-    writeInt32(target, at, shown === null ? -1 : size);
-    at += 4;
-    if (shown !== null) {
-      copyInto(target, at, shown, 0, size);
-      at += size;
-    }
-    sink.length = at;
+    copyInto(target, sink.length, source, from, at);
+    const into = sink.length + at - from;
+    writeInt32(target, into, shown === null ? -1 : size);
+    if (shown !== null) copyInto(target, into + 4, shown, 0, size);
+    sink.length = into + 4 + size;
+    this.#copied = end;
+  }
+
+  #copyTo(source: Buffer, to: number, sink: ByteSink): void {
+    const from = this.#copied;
+    sink.reserve(to - from);
+    copyInto(sink.bytes, sink.length, source, from, to);
+    sink.length += to - from;
   }
 
   get byName(): ReadonlyMap<string, number> {
+    return this.#counts();
+  }
+
+  #counts(): Map<string, number> {
     const counts = new Map(this.#found);
     for (const column of this.#columns) {
       if (column.protect === undefined || column.replaced === 0) continue;
@@ -167,7 +228,7 @@ class DataRowMasker implements RowMasker {
   }
 
   takeCounts(): Map<string, number> {
-    const counts = new Map(this.byName);
+    const counts = this.#counts();
     this.#found.clear();
     for (const column of this.#columns) column.replaced = 0;
     return counts;

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
+import { LineWriter } from '../../record/line-writer.ts';
 import { createResultCapture } from './result-capture.ts';
 
 interface Chunk {
@@ -52,6 +53,21 @@ describe('result capture', () => {
       [65_536, undefined],
       [0, [['id', 23]]],
     ]);
+  });
+
+  it('writes into an event what it would have returned', () => {
+    const given = [Buffer.from('abc'), Buffer.alloc(4096, 0xff), Buffer.alloc(0), Buffer.alloc(5000)];
+    const pieces = createResultCapture(() => {}, 'request');
+    const whole = createResultCapture(() => {}, 'request');
+    for (const bytes of [...given, ...given]) {
+      for (const capture of [pieces, whole]) {
+        capture.begin(1_000_000, 'test/"', ',"columns":[["ä",23]]');
+        capture.take(bytes, 0, bytes.length);
+      }
+      const line = new LineWriter(1);
+      if (pieces.finish()) pieces.write(line);
+      expect(line.bytes.toString('utf8', 0, line.length)).toBe(whole.end());
+    }
   });
 
   it('emits nothing for a response without bytes', () => {

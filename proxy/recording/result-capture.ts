@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import type { LineWriter } from '../../record/line-writer.ts';
 
 /** Bytes of one `result.chunk` event before base64: bounds what a response of any size holds in memory. */
 const CHUNK_BYTES = 64 * 1024;
@@ -26,9 +27,14 @@ export interface ResultCapture {
    * beginning with a comma: a line for itself would cost more than it holds. What is left of others is emitted.
    */
   end(): string;
+  /** As `end`, for an event that is written in pieces: true when the response is short and whole, and is to be written by `write`. */
+  finish(): boolean;
+  /** Writes what `end` would have returned, right after `finish` returned true. */
+  write(line: LineWriter): void;
 }
 
 const IDLE_SHORT_BUFFERS = 1024;
+const NOTHING: Buffer = Buffer.alloc(0);
 
 const idle: Buffer[] = [];
 /** Of `SHORT_BYTES`: as many responses as are under way at once begin with one, and most need no other. */
@@ -51,7 +57,10 @@ class Capture implements ResultCapture {
   #limit = 0;
   #encoding = '';
   #encodingMember = '';
+  #shortHead: Buffer = NOTHING;
   #reading = '';
+  /** In UTF-8: a command that runs again has the same. */
+  #readingBytes: Buffer | undefined;
   #buffer: Buffer | undefined;
   #filled = 0;
   /** Bytes of the response that stand in chunks emitted so far. */
@@ -70,8 +79,12 @@ class Capture implements ResultCapture {
     if (encoding !== this.#encoding) {
       this.#encoding = encoding;
       this.#encodingMember = encodingMember(encoding);
+      this.#shortHead = shortHead(this.#member, encoding);
     }
-    this.#reading = reading;
+    if (reading !== this.#reading) {
+      this.#reading = reading;
+      this.#readingBytes = undefined;
+    }
     this.#filled = 0;
     this.#emitted = 0;
     this.#total = 0;
@@ -94,20 +107,44 @@ class Capture implements ResultCapture {
   }
 
   end(): string {
+    if (!this.finish()) return '';
+    const short = this.#whole();
+    this.#release();
+    return short;
+  }
+
+  write(line: LineWriter): void {
+    line.copy(this.#shortHead);
+    line.base64(this.#buffer ?? NOTHING, 0, this.#filled);
+    line.copy(QUOTE);
+    if (this.#reading !== '') {
+      this.#readingBytes ??= Buffer.from(this.#reading);
+      line.copy(this.#readingBytes);
+    }
+    line.copy(BYTES);
+    line.integer(this.#total);
+    line.copy(BRACE);
+    this.#release();
+  }
+
+  finish(): boolean {
     const total = this.#total;
-    let short = '';
     if (total > this.#limit) {
       this.#drain(false);
       const sum = this.#hash?.digest('hex') ?? '';
       this.#emit(`${this.#encodingMember},"bytes":${total},"recorded":${this.#emitted},"sha256":"${sum}"`);
     } else if (this.#emitted === 0 && this.#filled === total && total <= SHORT_BYTES) {
-      short = this.#whole();
+      if (total > 0) return true;
     } else if (total > 0) {
       this.#emitChunk(`,"bytes":${total}`);
     }
+    this.#release();
+    return false;
+  }
+
+  #release(): void {
     if (this.#buffer !== undefined) release(this.#buffer);
     this.#buffer = undefined;
-    return short;
   }
 
   /** A buffer of a whole chunk, or the short one as long as that holds it all. */
@@ -159,8 +196,7 @@ class Capture implements ResultCapture {
   }
 
   #whole(): string {
-    if (this.#buffer === undefined || this.#total === 0) return '';
-    const data = this.#buffer.toString('base64', 0, this.#filled);
+    const data = (this.#buffer ?? NOTHING).toString('base64', 0, this.#filled);
     const encoding = this.#encodingMember.slice(1);
     return `,"${this.#member}":{${encoding},"offset":0,"data":"${data}"${this.#reading},"bytes":${this.#total}}`;
   }
@@ -174,6 +210,23 @@ class Capture implements ResultCapture {
     this.#hash ??= createHash('sha256');
     this.#hash.update(bytes.subarray(start, end));
   }
+}
+
+const QUOTE = Buffer.from('"');
+const BYTES = Buffer.from(',"bytes":');
+const BRACE = Buffer.from('}');
+
+/** Of a short response, up to its data. */
+const shortHeads = new Map<string, Buffer>();
+
+function shortHead(member: string, encoding: string): Buffer {
+  const key = `${member} ${encoding}`;
+  let head = shortHeads.get(key);
+  if (head === undefined) {
+    head = Buffer.from(`,"${member}":{${encodingMember(encoding).slice(1)},"offset":0,"data":"`);
+    shortHeads.set(key, head);
+  }
+  return head;
 }
 
 /** There are few encodings. */

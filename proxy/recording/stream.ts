@@ -1,21 +1,22 @@
 import { join } from 'node:path';
-import { type Chain, createChain, originOf, type PendingLine, type WrittenCheckpoint } from '../../record/chain.ts';
+import { type Chain, createChain, originOf, type WrittenCheckpoint } from '../../record/chain.ts';
 import { describeCause, RecorderError, type RecorderErrorCode } from '../../record/errors.ts';
-import { eventBody } from '../../record/format.ts';
-import type { RecordEventType, RecordStream } from '../../record/port.ts';
+import { type EventHead, eventBody } from '../../record/format.ts';
+import type { LineWriter } from '../../record/line-writer.ts';
+import type { CommandStream, RecordEventType } from '../../record/port.ts';
 import { segmentFileName } from '../../record/segment.ts';
 import { Timestamps } from '../../record/timestamp.ts';
 import { createOpenSessions } from './open-sessions.ts';
-import { createPendingLines, linesIn } from './pending-lines.ts';
+import { linesIn, PendingLines } from './pending-lines.ts';
 import { SegmentFile } from './segment-file.ts';
 import { recorderResumed, recorderStart, segmentHead } from './stream-events.ts';
 import type { StreamSettings } from './stream-settings.ts';
 import { createSyncQueue, type SyncQueue } from './sync-queue.ts';
 
 /** A turn that grows past this is written before the turn ends: bounds memory, changes no promise. */
-const TURN_CHARACTERS = 1 << 20;
+const TURN_BYTES = 1 << 20;
 /** Events kept while nothing can be written; later ones are counted and refused. */
-const KEPT_CHARACTERS = 8 << 20;
+const KEPT_BYTES = 8 << 20;
 /** A full disk is asked again this often at most, so that refused commands cost no more than accepted ones. */
 const RETRY_MS = 100;
 const SCRATCH_BYTES = 256 * 1024;
@@ -23,7 +24,7 @@ const SCRATCH_BYTES = 256 * 1024;
 const scratch = Buffer.allocUnsafeSlow(SCRATCH_BYTES);
 
 /** The events of one proxy process and one connection. See docs/record.md. */
-export class SegmentedStream implements RecordStream {
+export class SegmentedStream implements CommandStream {
   readonly #settings: StreamSettings;
   readonly #times: Timestamps;
   readonly #sync: SyncQueue;
@@ -33,10 +34,12 @@ export class SegmentedStream implements RecordStream {
   #writtenN = 0;
   /** Bytes handed to the kernel, over all segments. */
   #written = 0;
-  readonly #pending = createPendingLines();
+  readonly #pending = new PendingLines();
   /** Number of the last checkpoint asked for. */
   #checkpointN = 0;
   #dropped = 0;
+  /** The event that was begun is kept. */
+  #room = true;
   /** Events were lost to a lack of memory and no caller of `flush` was told yet. */
   #owesFailure = false;
   #file: SegmentFile | undefined;
@@ -73,16 +76,43 @@ export class SegmentedStream implements RecordStream {
     return this.#failure;
   }
 
+  get takenAt(): number {
+    return this.#times.monotonic;
+  }
+
   append(event: RecordEventType, members: string): number {
-    const room = (this.#dropped === 0 && this.#pending.characters <= TURN_CHARACTERS) || this.#makeRoom();
+    const room = this.#hasRoom();
     const n = ++this.#n;
     this.#sessions.note(event, members);
-    if (room) this.#push(eventBody(n, this.#times.now(), event, members));
-    else {
-      this.#dropped++;
-      this.#owesFailure = true;
-    }
+    if (room) {
+      this.#pending.push(n, this.#times, event, members);
+      this.#timer ??= this.#arm();
+    } else this.#drop();
     return n;
+  }
+
+  begin(head: EventHead): LineWriter {
+    this.#room = this.#hasRoom();
+    // The number is taken by `end`.
+    return this.#pending.begin(this.#n + 1, this.#times, head);
+  }
+
+  end(): number {
+    const n = ++this.#n;
+    if (this.#room) {
+      this.#pending.end();
+      this.#timer ??= this.#arm();
+    } else this.#drop();
+    return n;
+  }
+
+  #hasRoom(): boolean {
+    return (this.#dropped === 0 && this.#pending.size <= TURN_BYTES) || this.#makeRoom();
+  }
+
+  #drop(): void {
+    this.#dropped++;
+    this.#owesFailure = true;
   }
 
   flush(): void {
@@ -124,16 +154,20 @@ export class SegmentedStream implements RecordStream {
     const sessions = this.#sessions.ids;
     for (const session of sessions)
       this.append('session.interrupted', `"session":"${session}","reason":"the gateway stopped"`);
-    this.#push(this.#signed('recorder.stop', `"sessions":${JSON.stringify(sessions)}`));
+    this.#pushSigned('recorder.stop', `"sessions":${JSON.stringify(sessions)}`);
   }
 
-  #push(line: PendingLine): void {
-    this.#pending.push(line);
+  #pushSigned(event: RecordEventType, members: string): void {
+    const { n, time, body } = this.#signed(event, members);
+    this.#pending.pushSigned(n, time, body);
     this.#timer ??= this.#arm();
   }
 
   /** Takes a number for an event whose line vouches for itself and all before it. */
-  #signed(event: RecordEventType, members: string): Exclude<PendingLine, string> {
+  #signed(
+    event: RecordEventType,
+    members: string,
+  ): { readonly n: number; readonly time: string; readonly body: string } {
     const n = ++this.#n;
     const time = this.#times.now();
     this.#checkpointN = n;
@@ -143,7 +177,7 @@ export class SegmentedStream implements RecordStream {
   /** Once events were lost none is kept until `recorder.resumed` is written: the gap in the numbers stands right before it. */
   #makeRoom(): boolean {
     if (this.#write() === undefined) return true;
-    return this.#dropped === 0 && this.#pending.characters <= KEPT_CHARACTERS;
+    return this.#dropped === 0 && this.#pending.size <= KEPT_BYTES;
   }
 
   #arm(): NodeJS.Timeout {
@@ -166,7 +200,7 @@ export class SegmentedStream implements RecordStream {
 
   #checkpoint(): void {
     if (this.#settings.signer === undefined || this.#failure !== undefined || this.#n <= this.#checkpointN) return;
-    this.#push(this.#signed('recorder.checkpoint', ''));
+    this.#pushSigned('recorder.checkpoint', '');
   }
 
   /** Only what is on disk may be held against the record later: a power cut takes the rest away without anybody's doing. */
@@ -184,23 +218,33 @@ export class SegmentedStream implements RecordStream {
   /** One write of everything pending. Returns the failure in force, if any. */
   #write(): RecorderError | undefined {
     if (this.#closed) return new RecorderError('SPR005', { object: this.#object() });
-    const now = this.#settings.clock.monotonic();
+    // What is written was taken in this turn, or a timer ago; what a failure keeps may be older.
+    const now = this.#failure === undefined ? this.#times.monotonic : this.#settings.clock.monotonic();
     if (this.#failure !== undefined && now - this.#failedAt < RETRY_MS) return this.#failure;
     const file = this.#usable(now);
     if (file === undefined) return this.#failure;
     const failure = this.#failure;
-    const lines = failure === undefined ? this.#pending.lines : [...this.#pending.lines, this.#resumed(failure)];
-    const bytes = this.#chain.link(lines, scratch);
-    const taken = file.write(bytes, bytes.length);
+    const pending = this.#pending;
+    let { bytes, size } = pending;
+    if (failure === undefined && !pending.toBeSigned)
+      this.#chain.linkInPlace(bytes, pending.starts, pending.length, size);
+    else {
+      const lines = pending.lines();
+      if (failure !== undefined) lines.push(this.#resumed(failure));
+      bytes = this.#chain.link(lines, scratch);
+      size = bytes.length;
+    }
+    const taken = file.write(bytes, size);
     this.#written += taken;
-    if (taken < bytes.length) {
+    if (taken < size) {
       this.#keep(bytes, taken);
       return this.#fail('SPR001', file.error);
     }
     if (failure !== undefined) this.#n++;
     this.#writtenN = this.#n;
-    this.#pending.clear();
-    this.#announce(this.#chain.written(lines.length));
+    const count = pending.length;
+    pending.clear();
+    this.#announce(this.#chain.written(count));
     if (this.#failure !== undefined) {
       this.#failure = undefined;
       this.#dropped = 0;

@@ -4,10 +4,11 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { firstLink, linkOf, originOf } from '../../record/chain.ts';
 import { RecorderError } from '../../record/errors.ts';
-import { parseEvent, type RecordedEvent } from '../../record/format.ts';
+import { eventHead, parseEvent, type RecordedEvent } from '../../record/format.ts';
 import { openNote } from '../../record/note.ts';
-import type { Checkpoint, RecordStream } from '../../record/port.ts';
+import type { Checkpoint, CommandStream } from '../../record/port.ts';
 import { newSigner } from '../../record/verify/real-record.fixture.ts';
+import { verifyRecord } from '../../record/verify/verify.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
 import { createRecorder, type Recorder, type RecorderOptions } from './writer.ts';
 
@@ -25,7 +26,7 @@ afterEach(async () => {
   await rm(join(root, '..'), { recursive: true });
 });
 
-function open(options: Partial<RecorderOptions> = {}): RecordStream {
+function open(options: Partial<RecorderOptions> = {}): CommandStream {
   recorder = createRecorder({ root, pid: process.pid, ...options });
   return recorder.stream('shop', 'db');
 }
@@ -246,6 +247,40 @@ describe('the chain', () => {
         link = linkOf(line);
       }
     }
+  });
+
+  it('takes events in pieces among others, also where a line is signed, a note is due, and what was begun is not ended', async () => {
+    const signer = newSigner();
+    const { disk, io } = smallDisk(Number.POSITIVE_INFINITY);
+    const clock = manualClock();
+    const stream = open({ signer, io, clock });
+    const head = eventHead('command.executed', '"session":"s1","seq":');
+    const piece = (seq: number) => {
+      const line = stream.begin(head);
+      line.integer(seq);
+      line.text(`,"text":"ä😀${'x'.repeat(seq % 700)}"`);
+      return stream.end();
+    };
+    expect(piece(1)).toBe(2);
+    expect(stream.append('command.received', '"session":"s1","seq":2,"text":"\ud800"')).toBe(3);
+    stream.begin(head).text('never ended');
+    expect(piece(3)).toBe(4);
+    stream.flush();
+    for (let seq = 4; seq < 400; seq++) piece(seq);
+    disk.room = 20_000;
+    expect(thrownBy(() => stream.flush())).toBeInstanceOf(RecorderError);
+    disk.room = Number.POSITIVE_INFINITY;
+    piece(400);
+    clock.advance(1_000);
+    piece(401);
+    await recorder?.close();
+    const list = await events();
+    const seen = list.filter(({ e }) => e === 'command.executed').map(({ seq }) => seq);
+    expect(seen).toEqual(upTo(401).filter((seq) => seq !== 2));
+    expect(numbers(list)).toEqual(upTo(list.length - 1));
+    expect(list.some(({ e }) => e === 'recorder.resumed')).toBe(true);
+    for await (const report of verifyRecord({ paths: [root], verifiers: [signer] }))
+      expect(report.finding).toBeUndefined();
   });
 
   it('signs in intervals in which something was written, at the end of a segment, and at its own', async () => {

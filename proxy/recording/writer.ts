@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { RecorderError } from '../../record/errors.ts';
 import type { NoteSigner } from '../../record/note.ts';
 import { ownerOf } from '../../record/owner.ts';
-import type { Checkpoint, RecordEventType, RecordingSink, RecordStream } from '../../record/port.ts';
+import type { Checkpoint, CommandStream, RecordEventType, RecordingSink } from '../../record/port.ts';
 import { connectionFolder } from '../../record/segment.ts';
 import { type RecordClock, systemClock } from '../../record/timestamp.ts';
 import { fileSystem, type SegmentIo } from './segment-file.ts';
@@ -75,7 +75,7 @@ export function createRecorder(options: RecorderOptions): Recorder {
   }
 
   return {
-    stream(namespace, name): RecordStream {
+    stream(namespace, name): CommandStream {
       const key = `${namespace}/${name}`;
       const known = streams.get(key);
       if (known === undefined) return open(key, namespace, name);

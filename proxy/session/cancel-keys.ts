@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomPart } from './random.ts';
 
 /**
  * Cancel keys that the gateway gives to clients: the target's real process id (clients show it, and NOTIFY carries it) with a secret
@@ -20,7 +20,7 @@ export function createCancelKeys(worker: number): CancelKeys {
     `${processId}:${Buffer.from(secret).toString('hex')}`;
   return {
     issue(processId, bytes, cancel) {
-      const secret = randomBytes(bytes);
+      const secret = randomPart(bytes);
       secret[0] = worker;
       const key = keyOf(processId, secret);
       sessions.set(key, cancel);

@@ -78,3 +78,36 @@ test('what is scheduled while a turn forwards is written again in the next one',
   await nextTurn();
   expect(log).toEqual(['write A', 'forward 1', 'write A', 'forward 2']);
 });
+
+/** A stream whose sync ends when the test says so. */
+function slowStream(name: string) {
+  const synced = Promise.withResolvers<void>();
+  const recorded: RecordStream = {
+    ...stream(name),
+    sync() {
+      log.push(`sync ${name}`);
+      return synced.promise;
+    },
+  };
+  return { recorded, synced };
+}
+
+test('what must be on disk is forwarded once it is there, and holds nobody else of its turn up', async () => {
+  const { recorded, synced } = slowStream('A');
+  const writing = { ...participant('1', recorded), needsSync: true };
+  const order = await ofOneTurn(writing, participant('2', recorded), participant('3', stream('B')));
+  const before = ['write A', 'hold 1', 'sync A', 'forward 2', 'write B', 'forward 3'];
+  expect(order).toEqual(before);
+  synced.resolve();
+  await nextTurn();
+  expect(log).toEqual([...before, 'forward 1']);
+});
+
+test('what could not be brought to the disk is refused, and not forwarded', async () => {
+  const { recorded, synced } = slowStream('A');
+  const writing = ['1', '2'].map((name) => ({ ...participant(name, recorded), needsSync: true }));
+  await ofOneTurn(...writing);
+  synced.reject(new Error('disk broken'));
+  await nextTurn();
+  expect(log.slice(-2)).toEqual(['1 refused: disk broken', '2 refused: disk broken']);
+});

@@ -1,10 +1,22 @@
 /** The extended query protocol through Sallyport: every reply as the server itself gives it, in every order of messages. */
+import { once } from 'node:events';
+import net from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import * as encode from '../../proxy/protocols/postgres/wire/encode.ts';
+import { connectionYaml } from '../support/allow-everything.ts';
 import { type LaneGround, startLaneGround } from '../support/lane-ground.ts';
 import { describeWith, postgresServer } from '../support/requires.ts';
 import type { PostgresVersion } from '../support/server-binaries.ts';
-import { bind, fieldsOf, raw, rowOf, shapeOf, unnamed, type WireClient } from '../support/wire-client.ts';
+import {
+  bind,
+  fieldsOf,
+  raw,
+  rowOf,
+  shapeOf,
+  unnamed,
+  type WireClient,
+  type WireMessage,
+} from '../support/wire-client.ts';
 import { order, type Step, transcript } from '../support/wire-compare.ts';
 
 const { parse, describe: describing, execute, close, sync, flush, query } = encode;
@@ -386,6 +398,45 @@ for (const version of VERSIONS) {
       const messages = await client.until('Z');
       expect(Buffer.concat(messages.map(({ body }) => body)).toString('latin1')).not.toContain('example.com');
       expect(messages.filter(({ type }) => type === 'D').map(rowOf)).toEqual([['1', '***']]);
+    });
+
+    test('rows are masked alike wherever the bytes of the server are cut', async () => {
+      let cut = Number.POSITIVE_INFINITY;
+      let answered = 0;
+      const relay = net.createServer({ noDelay: true }, (socket) => {
+        const server = net.connect(ground.server.port, '127.0.0.1');
+        const end = (): void => {
+          socket.destroy();
+          server.destroy();
+        };
+        for (const one of [socket, server]) one.on('error', end).on('close', end);
+        socket.on('data', (chunk: Buffer) => server.write(chunk));
+        server.on('data', (chunk: Buffer) => {
+          answered = chunk.length;
+          socket.write(chunk.subarray(0, cut), () => {
+            if (cut < chunk.length) setImmediate(() => socket.write(chunk.subarray(cut)));
+          });
+        });
+      });
+      relay.listen(0, '127.0.0.1');
+      await once(relay, 'listening');
+      const target = { database: 'app', username: 'postgres', password: ground.server.password };
+      const yaml = (port: number): string => connectionYaml('reader', { ...target, port });
+      await ground.edit('connection-reader.yaml', yaml((relay.address() as net.AddressInfo).port));
+      try {
+        await using client = await ground.through('reader', 'reader');
+        const ask = (): Promise<WireMessage[]> =>
+          client.query('SELECT id, email, note FROM people WHERE id < 5 ORDER BY id');
+        const whole = await ask();
+        const length = answered;
+        expect(whole.filter(({ type }) => type === 'D').map(rowOf)).toEqual(
+          [1, 2, 3, 4].map((id) => [`${id}`, '***', `note ${id}`]),
+        );
+        for (cut = 1; cut < length; cut++) expect(await ask(), `cut at ${cut}`).toEqual(whole);
+      } finally {
+        relay.close();
+        await ground.edit('connection-reader.yaml', yaml(ground.server.port));
+      }
     });
 
     test('search_path moves: what is prepared is judged again at Bind and Execute', async () => {

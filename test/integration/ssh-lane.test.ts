@@ -179,6 +179,20 @@ describeWith(sshServer, 'the SSH lane with stock ssh', () => {
     });
     expect(result.stdout.toString()).toContain('LC_ALL=C.UTF-8');
     expect(result.stdout.toString()).not.toContain('evil');
+    // Files that the C library would load, and what shells compute: `test LC_TIME -eq 1` runs it in mksh.
+    const values = [
+      'LC_ALL=/tmp/evil',
+      'LC_CTYPE=../evil',
+      'LC_TIME=a[$(evil)]',
+      'LC_PAPER=PATH=0',
+      'LANG=en_GB.ISO-8859-15@euro',
+    ];
+    const odd = await g.ssh(['env'], {
+      connection: 'careful',
+      options: [`SetEnv=${values.map((v) => `"${v}"`).join(' ')}`],
+    });
+    expect(odd.stdout.toString()).toContain('LANG=en_GB.ISO-8859-15@euro');
+    expect(odd.stdout.toString()).not.toMatch(/evil|^LC_/m);
   });
 
   test('a command ends at its limits of time and output, and says so', async () => {

@@ -7,7 +7,7 @@ PART.fill(1, 0x30, 0x3a);
 
 /**
  * Hands out the runs of digits and separators that have at least `least` digits: a number stands in one of them as a whole. Most texts have
- * digits everywhere and no such run.
+ * digits everywhere and no such run, so most bytes are not looked at: a run that is long enough has one at every `least`-th place.
  */
 export function eachDigitRun(
   bytes: Buffer,
@@ -16,16 +16,22 @@ export function eachDigitRun(
   least: number,
   visit: (from: number, to: number, digits: number) => void,
 ): void {
-  let at = start;
-  while (at < end) {
-    while (at < end && PART[bytes[at]!] === 0) at++;
-    const from = at;
+  /** No run goes on from before it. */
+  let from = start;
+  while (from + least <= end) {
+    let at = from + least - 1;
+    while (at >= from && PART[bytes[at]!] !== 0) at--;
+    if (at >= from) {
+      from = at + 1;
+      continue;
+    }
     let digits = 0;
-    for (; at < end; at++) {
+    for (at = from; at < end; at++) {
       const part = PART[bytes[at]!]!;
       if (part === 0) break;
       digits += part & 1;
     }
     if (digits >= least) visit(from, at, digits);
+    from = at + 1;
   }
 }

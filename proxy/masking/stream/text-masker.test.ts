@@ -133,7 +133,7 @@ describe('the way a stream is cut', () => {
       '.',
     ),
     fc.string({ unit: 'grapheme', maxLength: 12 }),
-    fc.constantFrom('x'.repeat(40), '7'.repeat(30), ' '.repeat(50), 'bearer ', 'BEGIN'),
+    fc.constantFrom('x'.repeat(40), '7'.repeat(30), ' '.repeat(50), 'bearer ', 'BEGIN', 'EMP-12', 'EMP-', '4711\n'),
   );
   const bytes = fc
     .array(
@@ -149,6 +149,8 @@ describe('the way a stream is cut', () => {
     [detector('Email'), pattern('key=\\S+')],
     [pattern('BEGIN[\\s\\S]*?END'), detector('CreditCard', { type: 'partial', keepFirst: 0, keepLast: 4 })],
     [pattern('^x+$'), pattern('[^"]{3,20}"'), detector('PrivateKey', { type: 'nullify' })],
+    [pattern('EMP-[0-9]{2,4}'), pattern('[0-9]+[^\\n\\r]*|x*'), detector('CreditCard'), detector('PrivateKey')],
+    [pattern('EMP-\\s*[0-9]+'), pattern('EMP-1.'), detector('Email')],
     [pattern('é+|ß'), detector('BearerToken', { type: 'tokenize' }), pattern('(?i)K:\\s*\\d+')],
   );
 

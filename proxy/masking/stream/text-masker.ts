@@ -163,8 +163,7 @@ export function createTextMasker({ detectors, binary, count, limits = TEXT_LIMIT
     const to = ends[ends.length - 1]!;
     if (ends.length > 1 && isPlain(to)) {
       const found = detectors.find(store, start, to);
-      // A user's pattern may match something else in a text of more lines.
-      if (found !== 'withhold' && !found.some(({ mask }) => mask.byPattern)) {
+      if (found !== 'withhold') {
         replace(joinFindings(found));
         settle(to, to);
         return;
@@ -239,7 +238,7 @@ export function createTextMasker({ detectors, binary, count, limits = TEXT_LIMIT
       const to = scanned + lastEnd + 1;
       if (!isPlain(to)) return false;
       const found = detectors.find(store, start, to);
-      if (found === 'withhold' || found.some(({ mask }) => mask.byPattern)) return false;
+      if (found === 'withhold') return false;
       replace(joinFindings(found));
       settle(to, to);
     }

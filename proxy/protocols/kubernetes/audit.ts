@@ -1,3 +1,4 @@
+import { KUBERNETES_EXTRA } from '../../../api/cluster.ts';
 import { ruleName } from '../../../policy/rule.ts';
 import type { AuditLevel } from '../../../record/events.ts';
 import type { VerifiedIdentity } from '../../ports.ts';
@@ -114,7 +115,7 @@ export function auditReceived(request: AuditedRequest, level: AuditLevel, now: n
 function annotationsOf(session: string, verdict: Verdict | undefined): Readonly<Record<string, string>> {
   const rules = verdict?.decision.rules.map(ruleName).join(', ') ?? '';
   return {
-    'sallyport.dev/session': session,
+    [KUBERNETES_EXTRA.session]: session,
     'sallyport.dev/decision': verdict?.decision.verdict ?? 'Deny',
     ...(rules === '' ? {} : { 'sallyport.dev/rules': rules }),
   };

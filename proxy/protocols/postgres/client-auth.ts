@@ -3,6 +3,7 @@ import { isLoopback } from '../../listener/loopback.ts';
 import { acceptTls } from '../../listener/tls.ts';
 import type { Wire } from '../../listener/wire.ts';
 import type { Proof, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
+import { createDeadline } from '../../session/deadline.ts';
 import {
   bearerToken,
   errorResult,
@@ -100,11 +101,10 @@ export async function acceptClient(
   signal: AbortSignal,
 ): Promise<AuthenticatedClient | ClientCancel> {
   const timeoutMs = options.timeoutMs ?? TIMEOUT_MS;
-  const timeout = AbortSignal.timeout(timeoutMs);
-  const deadline = AbortSignal.any([signal, timeout]);
+  using deadline = createDeadline(signal, timeoutMs);
   const connection = { reader: startupReader(accepted), upgraded: false };
   try {
-    const first = await negotiate(connection, options, deadline);
+    const first = await negotiate(connection, options, deadline.signal);
     if (first.type === 'CancelRequest') {
       connection.reader.release();
       return { type: 'cancel', wire: connection.reader.wire, processId: first.processId, secret: first.secret };
@@ -124,8 +124,8 @@ export async function acceptClient(
     const asked = startup.authentication ?? options.authentication ?? 'password';
     const identity =
       proof === undefined
-        ? await authenticate(reader, asked, startup, options.verifier, deadline)
-        : await asClientSees(proof(deadline), startup, deadline);
+        ? await authenticate(reader, asked, startup, options.verifier, deadline.signal)
+        : await asClientSees(proof(deadline.signal), startup, deadline.signal);
     const residual = reader.release();
     const method = proof === undefined ? asked : 'connector';
     return {
@@ -141,7 +141,7 @@ export async function acceptClient(
     const { reader } = connection;
     reader.release();
     const reported =
-      timeout.aborted && !(error instanceof StartupError) ? new StartupError('SPG109', timeoutMs / 1000) : error;
+      deadline.expired && !(error instanceof StartupError) ? new StartupError('SPG109', timeoutMs / 1000) : error;
     if (reported instanceof StartupError) {
       refuse(reader.wire, reported);
       throw reported;

@@ -32,8 +32,10 @@ export interface Verdict {
   readonly rowsByName: boolean;
   /** `,"verdict":…` members of the record, the same for each arrival. */
   readonly recordMembers: string;
-  /** `,"text":…` of the record, made at first use. */
-  recordText: string | undefined;
+  /** The same in UTF-8, made at first use. */
+  decisionBytes: Buffer | undefined;
+  /** The same behind `,"text":…` of the text that was analysed. */
+  recordBytes: Buffer | undefined;
   /** The environment in which all this holds. */
   readonly environment: Environment;
   /** True when the decision must be made anew at each arrival. */
@@ -215,7 +217,8 @@ export function createVerdict(
     byName,
     rowsByName: byName || fetches,
     recordMembers: decisionFragment(decision, maskingRulesOf(analysis)),
-    recordText: undefined,
+    decisionBytes: undefined,
+    recordBytes: undefined,
     environment,
     volatile: decision.reuse === 'never',
   };

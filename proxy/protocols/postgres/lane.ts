@@ -1,10 +1,11 @@
 import type { Bundle, CompiledConnection, PolicyScope } from '../../../policy/bundle.ts';
 import { sessionAuthenticated, sessionEnd, sessionStart } from '../../../record/events.ts';
-import type { RecordingSink, RecordStream } from '../../../record/port.ts';
+import type { CommandStream, RecordingSink } from '../../../record/port.ts';
 import type { Lane, LaneObserver } from '../../lane.ts';
 import type { LeaseRequest, TokenVerifier, VerifiedIdentity } from '../../ports.ts';
 import { admit, type NotAdmitted } from '../../session/admission.ts';
 import type { CancelKeys } from '../../session/cancel-keys.ts';
+import { linkedTo } from '../../session/deadline.ts';
 import { newSessionId } from '../../session/id.ts';
 import { createRefusals } from '../../session/refusals.ts';
 import type { CatalogCache } from './catalog/cache.ts';
@@ -120,7 +121,7 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     client: AuthenticatedClient,
     id: string,
     connection: CompiledConnection,
-    stream: RecordStream,
+    stream: CommandStream,
     signal: AbortSignal,
   ): Promise<void> {
     const { identity, wire } = client;
@@ -153,7 +154,8 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
         sessionExpiresAt: identity.sessionExpiresAt,
       }),
     );
-    await stream.sync();
+    // With the kernel before anybody is asked to sign in; each lease brings it to the disk with its own event before it is used.
+    stream.flush();
     const request = { session: id, subject: identity.subject, scope: judgement.scope, stream, signal };
     const first = await signIn(connection, client, request);
     const open = (stop: AbortSignal): Promise<LeasedConnection> => {
@@ -306,12 +308,12 @@ export function createPostgresLane(options: LaneOptions): PostgresLane {
     signal: AbortSignal,
   ): Promise<void> {
     const { wire } = client;
-    const gone = new AbortController();
+    using gone = linkedTo(signal);
     wire.onClose = () => gone.abort(new Error('the client went away'));
     try {
       const connection = pick(ports.bundles.current(), connections, client.startup.database);
       const stream = options.recorder.stream(connection.namespace, connection.name);
-      await open(client, id, connection, stream, AbortSignal.any([signal, gone.signal]));
+      await open(client, id, connection, stream, gone.signal);
     } catch (error) {
       if (!(error instanceof Error)) throw error;
       wire.onClose = () => {};

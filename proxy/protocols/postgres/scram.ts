@@ -1,5 +1,6 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual, type X509Certificate } from 'node:crypto';
 import { promisify } from 'node:util';
+import { randomPart } from '../../session/random.ts';
 
 /**
  * The client's side of SCRAM-SHA-256 and -PLUS (RFC 5802, RFC 7677; manual, section "SCRAM-SHA-256 Authentication"). Pure but for
@@ -124,7 +125,7 @@ const base64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$
 export function beginScram(
   offered: readonly string[],
   endPoint: Buffer | undefined,
-  nonce = randomBytes(18).toString('base64'),
+  nonce = randomPart(18).toString('base64'),
 ): ScramClient | undefined {
   const plus = endPoint !== undefined && offered.includes('SCRAM-SHA-256-PLUS');
   if (!plus && !offered.includes('SCRAM-SHA-256')) return undefined;

@@ -57,6 +57,18 @@ export function startupReader(wire: Wire): StartupReader {
       return bytes.length;
     },
     read<T>(take: Take<T>, signal: AbortSignal): Promise<T> {
+      if (bytes.length > 0 && !signal.aborted) {
+        // A server says a dozen things at once when a session begins: what is there needs no waiting.
+        try {
+          const taken = take(bytes);
+          if (taken !== undefined) {
+            bytes = bytes.subarray(taken.length);
+            return Promise.resolve(taken.value);
+          }
+        } catch (error) {
+          return Promise.reject(error);
+        }
+      }
       return new Promise<T>((resolve, reject) => {
         const finish = (settle: () => void): void => {
           step = undefined;

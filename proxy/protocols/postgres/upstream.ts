@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import type { Wire } from '../../listener/wire.ts';
 import type { PostgresCredential } from '../../ports.ts';
+import { createDeadline } from '../../session/deadline.ts';
 import { dialTarget, labelOf, type Stage, startTls, type Target, upstreamFailure } from '../../upstream/dial.ts';
 import { UpstreamError, type UpstreamErrorCode } from '../../upstream/errors.ts';
 import { serverEndPoint } from './scram.ts';
@@ -148,8 +149,8 @@ function refusal(label: string, state: string): UpstreamError {
 export async function connectUpstream(options: ConnectOptions): Promise<UpstreamSession> {
   const { connection, credential } = options;
   const label = labelOf(connection);
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
-  const signal = AbortSignal.any([options.signal, timeout]);
+  using deadline = createDeadline(options.signal, options.timeoutMs ?? TIMEOUT_MS);
+  const { signal } = deadline;
   let stage: Stage = 'connecting';
   let wire: Wire | undefined;
   const parameterStatus = new Map<string, string>();
@@ -256,7 +257,7 @@ export async function connectUpstream(options: ConnectOptions): Promise<Upstream
         error,
       );
     }
-    throw upstreamFailure(connection, stage, error, timeout.aborted);
+    throw upstreamFailure(connection, stage, error, deadline.expired);
   }
 }
 
@@ -292,8 +293,8 @@ export interface CancelOptions {
  * @throws UpstreamError; the signal's reason when the caller gave up
  */
 export async function cancelUpstream(options: CancelOptions): Promise<void> {
-  const timeout = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS);
-  const signal = AbortSignal.any([options.signal, timeout]);
+  using deadline = createDeadline(options.signal, options.timeoutMs ?? TIMEOUT_MS);
+  const { signal } = deadline;
   let stage: Stage = 'connecting';
   let wire: Wire | undefined;
   try {
@@ -322,7 +323,7 @@ export async function cancelUpstream(options: CancelOptions): Promise<void> {
     await closed;
   } catch (error) {
     if (options.signal.aborted) throw options.signal.reason;
-    throw upstreamFailure(options.connection, stage, error, timeout.aborted);
+    throw upstreamFailure(options.connection, stage, error, deadline.expired);
   } finally {
     wire?.destroy();
   }

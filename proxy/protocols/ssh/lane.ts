@@ -224,7 +224,10 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
     });
     try {
       await begin(session, client, bundle.hash);
-      const target = await connect(session, AbortSignal.any([signal, gone.signal, session.signal]));
+      const target = await connect(session, AbortSignal.any([signal, gone.signal, session.signal]), (text) => {
+        // Nothing looks for what has to be masked before there is a command.
+        if (session.masks.content === undefined) client.banner(text);
+      });
       if (session.signal.aborted || gone.signal.aborted) {
         await target?.lease.release();
         target?.layer.disconnect(DisconnectReason.BY_APPLICATION, '');
@@ -267,18 +270,27 @@ export function createSshLane(options: SshLaneOptions): Omit<Lane, 'close'> {
   }
 
   /** Undefined: each command signs in by itself. */
-  async function connect(session: Session, signal: AbortSignal): Promise<TargetConnection | undefined> {
+  async function connect(
+    session: Session,
+    signal: AbortSignal,
+    onBanner: (text: string) => void,
+  ): Promise<TargetConnection | undefined> {
     const perCommand = session.connection.credential.sshCertificate?.scope === 'Command';
-    return perCommand ? undefined : signInFor(session, signal);
+    return perCommand ? undefined : signInFor(session, signal, onBanner);
   }
 
-  function signInFor(session: Session, signal: AbortSignal): Promise<TargetConnection> {
+  function signInFor(
+    session: Session,
+    signal: AbortSignal,
+    onBanner?: (text: string) => void,
+  ): Promise<TargetConnection> {
     const { id, connection, identity, judgement, record, loginUser, clientVersion } = session;
     return signIn({
       connection,
       leases: options.leases,
       clientVersion,
       timeoutMs: options.connectTimeoutMs,
+      ...(onBanner === undefined ? {} : { onBanner }),
       request: {
         session: id,
         subject: identity.subject,

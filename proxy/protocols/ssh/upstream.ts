@@ -20,6 +20,7 @@ export interface SignInOptions {
   readonly clientVersion: string;
   /** From dialling to the end of the sign-in, in milliseconds. */
   readonly timeoutMs: number;
+  readonly onBanner?: (text: string) => void;
 }
 
 /**
@@ -32,6 +33,7 @@ export async function signIn({
   request,
   clientVersion,
   timeoutMs,
+  onBanner,
 }: SignInOptions): Promise<TargetConnection> {
   const hostKeys = pinnedHostKeys(connection);
   const timeout = AbortSignal.timeout(timeoutMs);
@@ -54,6 +56,7 @@ export async function signIn({
       clientVersion,
       timeoutMs,
       signal,
+      ...(onBanner === undefined ? {} : { onBanner }),
     });
     return { layer, lease: await leasing };
   } catch (error) {

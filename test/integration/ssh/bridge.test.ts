@@ -232,6 +232,23 @@ describeWith(sshServer, 'the SSH bridge, with stock clients', () => {
     expect(terminal.stdout.toString()).toMatch(/^\/dev\/pts\/\d+\r\n\d+ \d+\r\n$/);
   });
 
+  test('one behind the other, and as many at once as the target takes, no fewer', async () => {
+    await using two = await startSshd({ authorizedKeys: [key.publicKey], settings: ['MaxSessions 2'] });
+    await using bridge = await bridged({ sshd: two });
+    const shared = [`ControlPath=${path.join(folder, 'two')}`];
+    const parameters = await parametersFor(bridge, [...shared, 'ControlMaster=yes']);
+    const master = startProgram('ssh', [...parameters, '127.0.0.1', 'echo up; sleep 1000']);
+    await master.printed('up');
+    for (let i = 0; i < 6; i++) {
+      const done = await run(bridge, `cat; exit ${i}`, `input ${i}`, shared);
+      expect([done.status, done.stdout.toString(), done.stderr]).toEqual([i, `input ${i}`, '']);
+    }
+    // Who gets no session of the shared connection makes another.
+    expect(bridge.bridges.length).toBe(1);
+    await master.stop('SIGKILL');
+    await bridge.bridges[0]?.ended;
+  });
+
   test('forwarded ports, in both directions', async () => {
     await using bridge = await bridged();
     const parameters = await parametersFor(bridge);

@@ -6,7 +6,14 @@ import { publicKeyOf } from '../../../certificate/openssh/public-key.ts';
 import { string, uint32 } from '../../../certificate/openssh/wire.ts';
 import { acceptWire, dialWire } from '../../../proxy/listener/wire.ts';
 import { createBridge } from '../../../proxy/protocols/ssh/bridge/bridge.ts';
-import { dataMessage, Message, numbers, openSession } from '../../../proxy/protocols/ssh/bridge/messages.ts';
+import {
+  dataMessage,
+  Message,
+  numbers,
+  openFailure,
+  openSession,
+  readOpen,
+} from '../../../proxy/protocols/ssh/bridge/messages.ts';
 import type { Bridge, Gatekeeper, OwnChannel } from '../../../proxy/protocols/ssh/bridge/port.ts';
 import { acceptClient } from '../../../proxy/protocols/ssh/transport/accept.ts';
 import { connectTarget } from '../../../proxy/protocols/ssh/transport/connect.ts';
@@ -124,6 +131,33 @@ async function session({ client, target }: { client: Peer; target: Peer }, windo
 
 afterEach(() => {
   for (const close of closings.splice(0)) close();
+});
+
+test('who resets the connection before it has signed in went away, and has broken no rule', async () => {
+  const failure = Promise.withResolvers<unknown>();
+  const port = await listen((socket) => {
+    accept(socket).then(() => failure.reject(new Error('it was let in')), failure.resolve);
+  });
+  const socket = net.connect(port, '127.0.0.1');
+  await once(socket, 'data');
+  socket.resetAndDestroy();
+  expect(await failure.promise).toMatchObject({ name: 'ClientFailure', code: 'closed' });
+});
+
+test.each([
+  [65_535, 'direct-tcpip'],
+  [65_536 + 22, 'other'],
+])('a channel to port %i is %s', (port, type) => {
+  const place = [string('db.internal'), uint32(port), string('127.0.0.1'), uint32(1)];
+  const open = [
+    Buffer.of(Message.CHANNEL_OPEN),
+    string('direct-tcpip'),
+    uint32(0),
+    uint32(0),
+    uint32(32_768),
+    ...place,
+  ];
+  expect(readOpen(Buffer.concat(open)).purpose.type).toBe(type);
 });
 
 describe('peers that break the rules of the connection protocol', () => {
@@ -309,6 +343,30 @@ describe('behind an owner that is busy', () => {
     return { ...ground, atClient, pieces, free, ended };
   }
 
+  test.each([0, 300])('a client with a window of %i bytes gets everything, as fast as it opens it', async (window) => {
+    const own: OwnChannel = (outlet) => ({
+      data: (piece, from, stream) => outlet.send(from === 'target' ? 'client' : 'target', stream, piece),
+    });
+    const ground = await between({ request: () => ({ verdict: 'forward', own }) });
+    const { atClient, atTarget } = await session(ground, window);
+    ground.client.layer.send(exec(atClient, 'much'));
+    await ground.target.next(Message.CHANNEL_REQUEST);
+    const granted = (await ground.target.next(Message.CHANNEL_WINDOW_ADJUST)).readUInt32BE(5);
+    const sent = Buffer.from(Array.from({ length: 1000 }, (_, i) => i % 251));
+    expect(granted).toBeGreaterThan(sent.length);
+    ground.target.layer.send(dataMessage(atTarget, 'data', sent));
+    if (window === 0) ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, 100));
+    const received: Buffer[] = [];
+    while (Buffer.concat(received).length < sent.length) {
+      const piece = (await ground.client.next(Message.CHANNEL_DATA)).subarray(9);
+      received.push(piece);
+      ground.client.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, atClient, piece.length));
+    }
+    expect(Buffer.concat(received)).toEqual(sent);
+    ground.bridge.end('the test is over');
+    await ground.bridge.ended;
+  });
+
   test('only so many requests wait, and of a window that is dragged the last size', async () => {
     const ground = await busy();
     for (let i = 0; i < 5000; i++) ground.client.layer.send(resize(ground.atClient, i));
@@ -463,4 +521,108 @@ test('a client that speaks something else is told so', async () => {
   let said = '';
   for await (const chunk of client) said += String(chunk);
   expect(said).toMatch(/^SSH-2\.0-[^\r]+\r\nInvalid SSH identification string\.\r\n$/);
+});
+
+describe('a channel that stands by', () => {
+  interface Ground {
+    readonly client: Peer;
+    readonly target: Peer;
+  }
+
+  /** A program that ends, on a channel opened as ever. */
+  async function runOnce({ client, target }: Ground): Promise<void> {
+    const { atClient, atTarget } = await session({ client, target });
+    client.layer.send(exec(atClient, 'true'));
+    await target.next(Message.CHANNEL_REQUEST);
+    target.layer.send(numbers(Message.CHANNEL_SUCCESS, atTarget));
+    await client.next(Message.CHANNEL_SUCCESS);
+    target.layer.send(numbers(Message.CHANNEL_CLOSE, atTarget));
+    await client.next(Message.CHANNEL_CLOSE);
+    client.layer.send(numbers(Message.CHANNEL_CLOSE, atClient));
+    await target.next(Message.CHANNEL_CLOSE);
+  }
+
+  /** The target is asked for a session that no client has asked for yet. */
+  async function prepared(own: Partial<Gatekeeper> = {}) {
+    const ground = await between(own);
+    await runOnce(ground);
+    await runOnce(ground);
+    const open = await ground.target.next(Message.CHANNEL_OPEN);
+    return { ...ground, open, id: open.readUInt32BE(1 + 4 + 7) };
+  }
+
+  test('is given to the client with what the target said of it, and is like any other', async () => {
+    const asked: string[] = [];
+    const ground = await prepared({
+      openChannel(channel) {
+        asked.push(`${channel.serial} ${channel.type}`);
+        return { verdict: 'forward' };
+      },
+    });
+    const { client, target, id, open } = ground;
+    expect(asked).toEqual(['0 session', '1 session']);
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 70_000, 30_000));
+    target.layer.send(numbers(Message.CHANNEL_WINDOW_ADJUST, id, 1000));
+    target.layer.send(globalRequest('keepalive@openssh.com', false));
+    await client.next(Message.GLOBAL_REQUEST);
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    const confirmation = await client.next(Message.CHANNEL_OPEN_CONFIRMATION);
+    expect([1, 9, 13].map((at) => confirmation.readUInt32BE(at))).toEqual([9, 71_000, 30_000]);
+    expect(open.readUInt32BE(1 + 4 + 7 + 4)).toBeLessThanOrEqual(1 << 20);
+    const atClient = confirmation.readUInt32BE(5);
+    client.layer.send(exec(atClient, 'cat'));
+    expect((await target.next(Message.CHANNEL_REQUEST)).readUInt32BE(1)).toBe(41);
+    client.layer.send(dataMessage(atClient, 'data', Buffer.alloc(30_000, 1)));
+    expect((await target.next(Message.CHANNEL_DATA)).readUInt32BE(1)).toBe(41);
+    target.layer.send(dataMessage(id, 'data', Buffer.alloc(20_000, 2)));
+    expect((await client.next(Message.CHANNEL_DATA)).readUInt32BE(1)).toBe(9);
+    expect(asked.at(-1)).toBe('2 session');
+    expect(ground.bridge.channels).toBe(1);
+    // Nobody opened it a second time.
+    expect(target.received.filter(([type]) => type === Message.CHANNEL_OPEN)).toEqual([]);
+    client.layer.send(dataMessage(atClient, 'data', Buffer.alloc(41_001)));
+    expect(await ground.bridge.ended).toMatchObject({ text: 'more data than the window of its channel allows' });
+  });
+
+  test('waits for the target where that has not answered, and its refusal is the client’s', async () => {
+    const { client, target, id } = await prepared();
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await target.next(Message.GLOBAL_REQUEST);
+    expect([...target.received, ...client.received]).toEqual([]);
+    target.layer.send(openFailure(id, 4, 'no more'));
+    expect((await client.next(Message.CHANNEL_OPEN_FAILURE)).readUInt32BE(1)).toBe(9);
+  });
+
+  test('is not given to what policy refuses, and not opened behind the last session', async () => {
+    let refuse = false;
+    const { client, target, id, bridge } = await prepared({
+      openChannel: () => (refuse ? { verdict: 'refuse', reason: 1, text: 'not any more' } : { verdict: 'forward' }),
+    });
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 0, 32_768));
+    refuse = true;
+    client.layer.send(openSession(9, 1 << 20, 32_768));
+    await client.next(Message.CHANNEL_OPEN_FAILURE);
+    client.layer.send(globalRequest('no-more-sessions@openssh.com', false));
+    expect((await target.next(Message.CHANNEL_CLOSE)).readUInt32BE(1)).toBe(41);
+    await target.next(Message.GLOBAL_REQUEST);
+    target.layer.send(numbers(Message.CHANNEL_CLOSE, id));
+    refuse = false;
+    await runOnce({ client, target });
+    await runOnce({ client, target });
+    client.layer.send(globalRequest('keepalive@openssh.com', false));
+    await target.next(Message.GLOBAL_REQUEST);
+    expect(target.received).toEqual([]);
+    expect(bridge.channels).toBe(0);
+  });
+
+  test('is no place for a program that nobody started', async () => {
+    const { target, id, bridge } = await prepared();
+    target.layer.send(numbers(Message.CHANNEL_OPEN_CONFIRMATION, id, 41, 0, 32_768));
+    target.layer.send(dataMessage(id, 'data', Buffer.alloc(1)));
+    expect(await bridge.ended).toMatchObject({
+      by: 'gateway',
+      text: 'a message about a channel on which nothing runs',
+    });
+  });
 });

@@ -1,7 +1,8 @@
 /** What comes back from programs: masked, recorded, and shown again. Stock ssh, a real server. */
 import { createHash, randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { RecordedEvent } from '../../../record/format.ts';
@@ -61,15 +62,23 @@ const SHOWN = 'mail ***\ncard ***************1111, ***\n***\nend\n';
 describeWith(sshServer, 'output of programs over SSH', () => {
   let g: SshGround;
   let folder: string;
+  let bannerFolder: string;
   beforeAll(async () => {
+    bannerFolder = await mkdtemp(path.join(tmpdir(), 'sallyport-banner-'));
+    const banner = path.join(bannerFolder, 'banner');
+    await writeFile(banner, 'Ask ana@example.com before you change anything.\n');
     g = await startSshGround({
+      sshd: { settings: [`Banner ${banner}`] },
       resources: { 'output.yaml': RESOURCES },
       connections: { masked: '', denied: '', plain: 'audit: {level: Full, maxResponseBytes: 4096}' },
     });
     folder = g.sshd.folder;
     await writeFile(path.join(folder, 'secrets.txt'), SECRETS, { mode: 0o644 });
   }, 60_000);
-  afterAll(() => g?.[Symbol.asyncDispose]());
+  afterAll(async () => {
+    await g?.[Symbol.asyncDispose]();
+    await rm(bannerFolder, { recursive: true, force: true });
+  });
 
   const file = (name: string): string => path.join(folder, name);
 
@@ -83,6 +92,13 @@ describeWith(sshServer, 'output of programs over SSH', () => {
     const events = await g.recorded(matches);
     return events.find(matches)!;
   }
+
+  test('the banner of the target is shown, but not where something has to be masked', async () => {
+    const options = ['LogLevel=INFO'];
+    const said = async (connection: string) => (await g.ssh(['true'], { connection, options })).stderr;
+    expect(await said('plain')).toContain('Ask ana@example.com before you change anything.');
+    expect(await said('masked')).not.toContain('Ask');
+  });
 
   test('is masked whatever pieces it comes in, on both streams, and the record holds no more than the client saw', async () => {
     const whole = await g.ssh([`cat ${file('secrets.txt')}`], { connection: 'masked' });

@@ -7,6 +7,7 @@ import { regressionSuite, type Suite, startSuite } from './regress/suite.ts';
 const QUICK = [
   'connect',
   'connect-uri',
+  'banner',
   'exit-status-signal',
   'transfer',
   'stderr-after-eof',

@@ -1,3 +1,4 @@
+import { KUBERNETES_EXTRA } from '../../../../api/cluster.ts';
 import type { CompiledConnection } from '../../../../policy/bundle.ts';
 import type { Subject } from '../../../../policy/subject.ts';
 import type { ClusterIdentity, CredentialSource, KubernetesCredential, VerifiedIdentity } from '../../../ports.ts';
@@ -33,7 +34,7 @@ export interface SignInPorts {
 const BELIEVED_MS = 10_000;
 
 /** Percent-encoded, as keys of `Impersonate-Extra-` are (RFC 3986): a slash is no character of a field name. */
-const SESSION_EXTRA = 'impersonate-extra-sallyport.dev%2fsession';
+const SESSION_EXTRA = `impersonate-extra-${encodeURIComponent(KUBERNETES_EXTRA.session).toLowerCase()}`;
 
 export function createSignIns(ports: SignInPorts): SignIns {
   const tokens = createTokenRequests(ports);

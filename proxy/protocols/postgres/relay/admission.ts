@@ -1,4 +1,3 @@
-import { performance } from 'node:perf_hooks';
 import { gateReport, type LaneReport, laneError } from '../errors.ts';
 import type { Verdict } from '../judge.ts';
 import * as encode from '../wire/encode.ts';
@@ -65,7 +64,8 @@ export class Admission {
   runs(reply: Reply, verdict: Verdict, command: number): void {
     reply.verdict = verdict;
     reply.command = command;
-    reply.startedAt = performance.now();
+    // It was put into the record just now.
+    reply.startedAt = this.#session.record.stream.takenAt;
     this.#session.ranInBatch = true;
     this.approvals.outcomes.follow(reply);
     const seconds = verdict.decision.limits.maxDurationMs;

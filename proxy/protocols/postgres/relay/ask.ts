@@ -5,7 +5,7 @@ import type { LaneSession } from './session-state.ts';
 /** A name of our own, so that the client's unnamed statement and portal are left alone. */
 const NAME = 'sallyport_internal';
 
-function replies(session: LaneSession, statement: string, settle: (value: string, ok: boolean) => void): Buffer {
+function expectReplies(session: LaneSession, settle: (value: string, ok: boolean) => void): void {
   let value = '';
   for (const kind of ['parse', 'bind', 'execute', 'close', 'close'] as const) {
     const reply = new Reply(kind);
@@ -19,13 +19,25 @@ function replies(session: LaneSession, statement: string, settle: (value: string
     }
     session.replies.push(reply);
   }
-  return Buffer.concat([
-    encode.parse(NAME, statement),
-    encode.bind(NAME, NAME),
-    encode.execute(NAME),
-    encode.close('P', NAME),
-    encode.close('S', NAME),
-  ]);
+}
+
+/** Of lists that are asked again and again, by the list itself. */
+const messages = new WeakMap<readonly string[], Buffer>();
+
+function messagesFor(statements: readonly string[]): Buffer {
+  const known = messages.get(statements);
+  if (known !== undefined) return known;
+  const made = Buffer.concat(
+    statements.flatMap((statement) => [
+      encode.parse(NAME, statement),
+      encode.bind(NAME, NAME),
+      encode.execute(NAME),
+      encode.close('P', NAME),
+      encode.close('S', NAME),
+    ]),
+  );
+  messages.set(statements, made);
+  return made;
 }
 
 /**
@@ -36,20 +48,20 @@ function replies(session: LaneSession, statement: string, settle: (value: string
 export function askServer(session: LaneSession, statements: readonly string[]): Promise<string[]> {
   return new Promise((resolve, reject) => {
     const values: string[] = [];
-    const messages = statements.map((statement, index) =>
-      replies(session, statement, (value, ok) => {
+    for (const [index, statement] of statements.entries()) {
+      expectReplies(session, (value, ok) => {
         values[index] = value;
         if (!ok) reject(new Error(`the target refused ${statement}`));
         else if (index === statements.length - 1) resolve(values);
-      }),
-    );
-    if (session.inBatch) messages.push(encode.flush());
-    else {
-      const end = new Reply('sync');
-      end.swallow = true;
-      session.replies.push(end);
-      messages.push(encode.sync());
+      });
     }
-    session.send(Buffer.concat(messages));
+    let end = encode.flush();
+    if (!session.inBatch) {
+      const reply = new Reply('sync');
+      reply.swallow = true;
+      session.replies.push(reply);
+      end = encode.sync();
+    }
+    session.send(Buffer.concat([messagesFor(statements), end]));
   });
 }

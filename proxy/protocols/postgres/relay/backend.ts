@@ -8,6 +8,13 @@ import { MaskDisagreement } from './masking.ts';
 import { Results } from './results.ts';
 import type { LaneSession } from './session-state.ts';
 
+/** Length of a message without its type. @throws ProtocolViolation */
+function lengthAt(bytes: Buffer, at: number): number {
+  const length = ((bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!) >>> 0;
+  if (length < 4 || length > 0x40000000) throw new ProtocolViolation('a message of impossible length');
+  return length;
+}
+
 /**
  * From the server to the client. A header walk over whatever arrived: runs of messages that need nothing pass as they are, the
  * others are rewritten into one output buffer that all sessions of the process share.
@@ -80,31 +87,27 @@ export class Backend {
       at = after;
       run = after;
     }
-    let rows = -1;
     while (n - at >= 5) {
       const type = chunk[at]!;
-      const length = chunk.readUInt32BE(at + 1);
-      if (length < 4 || length > 0x40000000) throw new ProtocolViolation('a message of impossible length');
-      const end = at + 1 + length;
-      if (type === B.DataRow || type === B.CopyData) {
-        if (results.passes(type)) {
-          if (rows < 0) rows = at;
-          results.count(length + 1);
-          if (end > n) {
-            if (results.capturing) results.capture(chunk, rows, n);
-            this.#streaming = end - n;
-            return [run, n];
-          }
-          at = end;
+      const end = at + 1 + lengthAt(chunk, at + 1);
+      const isRow = type === B.DataRow || type === B.CopyData;
+      if (isRow) {
+        const way = results.way(type);
+        if (way === 'pass') {
+          at = this.#pass(type, chunk, at);
+          if (at <= n) continue;
+          this.#streaming = at - n;
+          return [run, n];
+        }
+        if (way === 'mask' && end <= n) {
+          append(chunk, run, at);
+          at = results.maskRun(chunk, at, n);
+          run = at;
           continue;
         }
       }
-      if (rows >= 0) {
-        if (results.capturing) results.capture(chunk, rows, at);
-        rows = -1;
-      }
       if (end > n) break;
-      if (type === B.DataRow || type === B.CopyData) {
+      if (isRow) {
         append(chunk, run, at);
         results.row(type, chunk, at, end);
         run = end;
@@ -116,9 +119,23 @@ export class Backend {
       if (this.#session.ended) return [n, n];
       at = end;
     }
-    if (rows >= 0 && results.capturing) results.capture(chunk, rows, at);
     if (at < n) this.#carry.keep(chunk, at, n);
     return [run, at];
+  }
+
+  /** Rows that nothing has to look at, from `start` on: counted and recorded. Returns where the last ends, which may be behind the chunk. */
+  #pass(type: number, chunk: Buffer, start: number): number {
+    const results = this.#results;
+    const n = chunk.length;
+    let at = start;
+    let rows = 0;
+    do {
+      at += 1 + lengthAt(chunk, at + 1);
+      rows++;
+    } while (n - at >= 5 && chunk[at] === type);
+    results.count(rows, at - start);
+    if (results.capturing) results.capture(chunk, start, Math.min(at, n));
+    return at;
   }
 
   /** Completes the message whose start was kept. Returns where the chunk goes on, or -1 when it ended before the message did. */
@@ -133,11 +150,9 @@ export class Backend {
     }
     const head = this.#carry.bytes!;
     const type = head[0]!;
-    const length = head.readUInt32BE(1);
-    if (length < 4 || length > 0x40000000) throw new ProtocolViolation('a message of impossible length');
-    const total = length + 1;
-    if ((type === B.DataRow || type === B.CopyData) && results.passes(type)) {
-      results.count(total);
+    const total = lengthAt(head, 1) + 1;
+    if ((type === B.DataRow || type === B.CopyData) && results.way(type) === 'pass') {
+      results.count(1, total);
       append(head, 0, this.#carry.length);
       if (results.capturing) results.capture(head, 0, this.#carry.length);
       const rest = total - this.#carry.length;

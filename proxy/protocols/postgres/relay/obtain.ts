@@ -237,11 +237,7 @@ export class Obtainer {
   async #probe(): Promise<void> {
     const session = this.#session;
     // SHOW takes no snapshot and starts nothing.
-    const [path = '', shownRole = '', login = ''] = await askServer(session, [
-      'SHOW search_path',
-      'SHOW role',
-      SHOW_LOGIN,
-    ]);
+    const [path = '', shownRole = '', login = ''] = await askServer(session, PROBE);
     if (session.ended) return;
     const catalog = session.catalogs.current() ?? (await session.catalogs.refresh());
     const own = login === session.login ? roleOfLogin(login, catalog) : login;
@@ -285,6 +281,7 @@ function preparedIn(whole: Analysis, name: string): Analysis | undefined {
 
 /** Of SET SESSION AUTHORIZATION, which SHOW role does not tell. */
 const SHOW_LOGIN = 'SHOW session_authorization';
+const PROBE = ['SHOW search_path', 'SHOW role', SHOW_LOGIN] as const;
 
 const EFFECTIVE_SCHEMAS = 'SELECT pg_catalog.array_to_json(pg_catalog.current_schemas(false))';
 

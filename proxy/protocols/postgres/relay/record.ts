@@ -8,13 +8,15 @@ import {
   commandReceived,
   commandReleased,
   decisionFragment,
-  executedFragment,
-  parametersFragment,
   type Release,
   sessionFragment,
   textFragment,
+  writeExecuted,
+  writeParameters,
+  writeText,
 } from '../../../../record/events.ts';
-import type { RecordEventType, RecordStream } from '../../../../record/port.ts';
+import { type EventHead, eventHead } from '../../../../record/format.ts';
+import type { CommandStream, RecordEventType } from '../../../../record/port.ts';
 import type { ApprovalTicket } from '../../../ports.ts';
 import { createResultCapture, type ResultCapture } from '../../../recording/result-capture.ts';
 import type { LaneReport } from '../errors.ts';
@@ -28,8 +30,10 @@ const ROWS = 'postgres-messages+base64';
 
 /** Writes one session's events. What repeats is made once. */
 export class SessionRecord {
-  readonly stream: RecordStream;
+  readonly stream: CommandStream;
   readonly #session: string;
+  readonly #receivedHead: EventHead;
+  readonly #executedHead: EventHead;
   readonly #level: CompiledConnection['audit']['level'];
   readonly #maxResponse: number;
   readonly #capture: ResultCapture;
@@ -37,9 +41,11 @@ export class SessionRecord {
   #capturedFor = 0;
   denials = 0;
 
-  constructor(stream: RecordStream, sessionId: string, audit: CompiledConnection['audit']) {
+  constructor(stream: CommandStream, sessionId: string, audit: CompiledConnection['audit']) {
     this.stream = stream;
     this.#session = sessionFragment(sessionId);
+    this.#receivedHead = eventHead('command.received', `${this.#session},"seq":`);
+    this.#executedHead = eventHead('command.executed', `${this.#session},"seq":`);
     this.#level = audit.level;
     this.#maxResponse = audit.level === 'Full' ? audit.maxResponseBytes : 0;
     this.#capture = createResultCapture((members) => {
@@ -63,17 +69,20 @@ export class SessionRecord {
     );
   }
 
-  /** A text that is run again is made ready for the record once. */
-  #text(text: string, verdict: Verdict): string {
-    if (text !== verdict.analysis.command.text) return textFragment(text, this.#level, withoutSecrets);
-    verdict.recordText ??= textFragment(text, this.#level, withoutSecrets);
-    return verdict.recordText;
-  }
-
   received(seq: number, text: string, verdict: Verdict, portal: Portal | undefined): void {
-    const shown = this.#text(text, verdict);
-    const values = portal === undefined ? '' : parametersFragment(portal.bound, this.#level, SHOWN_VALUES);
-    this.stream.append('command.received', commandReceived(this.#session, seq, shown + verdict.recordMembers + values));
+    const line = this.stream.begin(this.#receivedHead);
+    line.integer(seq);
+    if (text === verdict.analysis.command.text) {
+      // A text that is run again is made ready for the record once.
+      verdict.recordBytes ??= Buffer.from(textFragment(text, this.#level, withoutSecrets) + verdict.recordMembers);
+      line.copy(verdict.recordBytes);
+    } else {
+      writeText(line, text, this.#level, withoutSecrets);
+      verdict.decisionBytes ??= Buffer.from(verdict.recordMembers);
+      line.copy(verdict.decisionBytes);
+    }
+    if (portal !== undefined) writeParameters(line, portal.bound, this.#level, SHOWN_VALUES);
+    this.stream.end();
   }
 
   /** It waits for people, or will have to come again once they have decided. */
@@ -131,10 +140,14 @@ export class SessionRecord {
   }
 
   executed(reply: Reply, rows: number, masked: ReadonlyMap<string, number> | undefined): void {
-    const result = this.#result();
-    const micros = (performance.now() - reply.startedAt) * 1000;
-    const outcome = executedFragment(rows, reply.bytes, micros, masked);
-    this.stream.append('command.executed', `${this.#session},"seq":${reply.command}${outcome}${result}`);
+    // What is left of a long result is an event of its own, before this one.
+    const short = this.#capturing && this.#capture.finish();
+    this.#capturing = false;
+    const line = this.stream.begin(this.#executedHead);
+    line.integer(reply.command);
+    writeExecuted(line, rows, reply.bytes, (this.stream.takenAt - reply.startedAt) * 1000, masked);
+    if (short) this.#capture.write(line);
+    this.stream.end();
   }
 
   failed(reply: Reply, sqlstate: string): void {

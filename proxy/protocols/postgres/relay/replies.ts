@@ -123,13 +123,18 @@ export class Reply {
 
 const COPY_END = new Reply('copyEnd');
 
+/** Places that are kept while nothing is owed. */
+const KEPT_PLACES = 1024;
+
 /** First in, first out, without moving elements on every removal. */
 export class ReplyQueue {
+  /** Undefined outside of [head, tail): setting the length of an array leaves the compiled code. */
   #items: (Reply | undefined)[] = [];
   #head = 0;
+  #tail = 0;
 
   get size(): number {
-    return this.#items.length - this.#head;
+    return this.#tail - this.#head;
   }
 
   get head(): Reply | undefined {
@@ -138,7 +143,7 @@ export class ReplyQueue {
 
   /** Whatever is still owed before the next Sync answers to nobody: the client was told of an error. */
   swallowToSync(): void {
-    for (let i = this.#head; i < this.#items.length; i++) {
+    for (let i = this.#head; i < this.#tail; i++) {
       const item = this.#items[i];
       if (item === undefined || item.kind === 'sync') return;
       item.swallow = true;
@@ -147,7 +152,7 @@ export class ReplyQueue {
 
   /** The client ends COPY data while answers are still owed: the copy may be one of those that was asked for. */
   copyEnded(): void {
-    if (this.size > 0) this.#items.push(COPY_END);
+    if (this.size > 0) this.push(COPY_END);
   }
 
   /**
@@ -156,14 +161,19 @@ export class ReplyQueue {
    */
   copyBegins(): boolean {
     const next = this.#head + 1;
-    while (this.#items[next]?.kind === 'sync') this.#items.splice(next, 1);
+    while (this.#items[next]?.kind === 'sync') this.#remove(next);
     if (this.#items[next]?.kind !== 'copyEnd') return false;
-    this.#items.splice(next, 1);
+    this.#remove(next);
     return true;
   }
 
+  #remove(index: number): void {
+    this.#items.splice(index, 1);
+    this.#tail--;
+  }
+
   push(reply: Reply): void {
-    this.#items.push(reply);
+    this.#items[this.#tail++] = reply;
   }
 
   shift(): Reply | undefined {
@@ -171,11 +181,13 @@ export class ReplyQueue {
     if (item === undefined) return undefined;
     this.#items[this.#head++] = undefined;
     while (this.#items[this.#head]?.kind === 'copyEnd') this.#items[this.#head++] = undefined;
-    if (this.#head === this.#items.length) {
-      this.#items.length = 0;
+    if (this.#head === this.#tail) {
+      if (this.#items.length > KEPT_PLACES) this.#items = [];
       this.#head = 0;
-    } else if (this.#head > 1024) {
-      this.#items = this.#items.slice(this.#head);
+      this.#tail = 0;
+    } else if (this.#head > KEPT_PLACES) {
+      this.#items = this.#items.slice(this.#head, this.#tail);
+      this.#tail -= this.#head;
       this.#head = 0;
     }
     return item;

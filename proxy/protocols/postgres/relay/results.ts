@@ -15,6 +15,7 @@ import type { LaneSession } from './session-state.ts';
 import { applyClose, applyCompleted, confirm, forgetUnmade } from './settle.ts';
 
 export type Action = 'pass' | 'drop';
+export type RowsWay = 'pass' | 'mask' | 'each';
 
 /**
  * The server's messages against the queue of expected replies: what each means for the session, how rows are masked, what goes into
@@ -55,21 +56,35 @@ export class Results {
     append(bytes, 0, bytes.length);
   }
 
-  /** Rows that nothing has to look at: no mask, no limit, not the gateway's own. */
-  passes(type: number): boolean {
+  /**
+   * What is done with rows of this type as long as they follow one another: nothing (no mask, no limit, not the gateway's own), masking
+   * and nothing else, or each has to be looked at for itself.
+   */
+  way(type: number): RowsWay {
     const head = this.#session.replies.head;
-    if (head === undefined || head.swallow) return false;
-    if (head.kind !== 'query' && head.kind !== 'execute') return false;
-    if (head.verdict?.hasLimits === true) return false;
-    if (type === B.CopyData) return this.#copyMasker === undefined;
+    if (head === undefined || head.swallow) return 'each';
+    if (head.kind !== 'query' && head.kind !== 'execute') return 'each';
+    if (head.verdict?.hasLimits === true) return 'each';
+    if (type === B.CopyData) return this.#copyMasker === undefined ? 'pass' : 'each';
     if (!this.#planned) this.#planExecute(head);
-    return this.#masker === undefined;
+    if (this.#masker === undefined) return 'pass';
+    return head.failed ? 'each' : 'mask';
   }
 
-  count(bytes: number): void {
+  count(rows: number, bytes: number): void {
     const head = this.#session.replies.head!;
-    head.rows++;
+    head.rows += rows;
     head.bytes += bytes;
+  }
+
+  /** Whole rows that are masked and nothing else, from `start` on; returns where they end. At least the first is whole. */
+  maskRun(bytes: Buffer, start: number, end: number): number {
+    const masker = this.#masker!;
+    const before = sink.length;
+    const stop = masker.maskRun(bytes, start, end, sink);
+    this.count(masker.ranRows, stop - start);
+    if (this.capturing) this.capture(sink.bytes, before, sink.length);
+    return stop;
   }
 
   /** Rows of an Execute have no RowDescription of their own: the portal's, or its statement's, is the plan. */
@@ -105,7 +120,7 @@ export class Results {
       return;
     }
     if (type === B.DataRow && !this.#planned) this.#planExecute(head);
-    this.count(end - start);
+    this.count(1, end - start);
     const broken = limitBroken(head);
     if (broken !== undefined) {
       this.#overLimit(head, broken);

@@ -18,8 +18,9 @@ import type { UpstreamSession } from '../upstream.ts';
 import { errorResponse, sync } from '../wire/encode.ts';
 import { STATUS } from '../wire/messages.ts';
 import type { SessionMasking } from './masking.ts';
+import { Portals } from './portals.ts';
 import type { SessionRecord } from './record.ts';
-import { type Portal, type Prepared, Reply, ReplyQueue } from './replies.ts';
+import { type Prepared, Reply, ReplyQueue } from './replies.ts';
 
 /** What a session needs from outside; the same for all sessions of a process. */
 export interface LanePorts {
@@ -67,7 +68,7 @@ export class LaneSession {
   readonly toUpstream = new Outgoing();
   readonly replies = new ReplyQueue();
   readonly prepared = new Map<string, Prepared>();
-  readonly portals = new Map<string, Portal>();
+  readonly portals = new Portals();
 
   /** The login that was made for this session, or for the running command of it. Undefined: it is that of the catalog. */
   login: string | undefined;
@@ -269,8 +270,7 @@ export class LaneSession {
     this.namesMovedInTransaction = false;
     if (this.uncommitted) this.catalogMoved = true;
     this.uncommitted = false;
-    // Those of a later pipeline are not confirmed yet and live on.
-    for (const portal of this.portals.values()) if (portal.confirmed) this.portals.delete(portal.name);
+    this.portals.dropConfirmed();
   }
 
   /** The server closed or broke the connection. */

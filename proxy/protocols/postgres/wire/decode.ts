@@ -120,7 +120,9 @@ export function bindMessage(bytes: Buffer, start: number, end: number): BindHead
   if (at + 2 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
   const parameterCount = bytes.readUInt16BE(at);
   at += 2;
-  const parameters: { start: number; length: number; format: 0 | 1 }[] = [];
+  // Each has a length: so many are there, and their places can be made in one piece.
+  if (at + 4 * parameterCount > end) throw new ProtocolViolation(BIND_TOO_SHORT);
+  const parameters = parameterCount === 0 ? NO_PLACES : new Array<BindHeader['parameters'][number]>(parameterCount);
   for (let i = 0; i < parameterCount; i++) {
     if (at + 4 > end) throw new ProtocolViolation(BIND_TOO_SHORT);
     const length = bytes.readInt32BE(at);
@@ -128,7 +130,7 @@ export function bindMessage(bytes: Buffer, start: number, end: number): BindHead
     if (length < -1) throw new ProtocolViolation('Bind has a parameter of negative length');
     if (length > 0 && at + length > end) throw new ProtocolViolation(BIND_TOO_SHORT);
     const format = (formats.length === 1 ? formats[0] : formats[i]) === 1 ? 1 : 0;
-    parameters.push({ start: at, length, format });
+    parameters[i] = { start: at, length, format };
     if (length > 0) at += length;
   }
   const resultFormats = int16List(bytes, at, end);
@@ -144,6 +146,7 @@ export function bindMessage(bytes: Buffer, start: number, end: number): BindHead
 
 const BIND_TOO_SHORT = 'Bind is shorter than its own counts say';
 const NONE: readonly number[] = [];
+const NO_PLACES: BindHeader['parameters'][number][] = [];
 
 /** An Int16 count and as many Int16 values. */
 function int16List(bytes: Buffer, start: number, end: number): readonly number[] {

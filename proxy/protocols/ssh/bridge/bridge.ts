@@ -36,6 +36,7 @@ import {
   type Side,
 } from './port.ts';
 import { expectReply, repliesAfter, replyInOrder } from './replies.ts';
+import { createStandby } from './standby.ts';
 
 /** Largest piece of data that either leg is told it may send: what OpenSSH tells. */
 const MAX_PACKET = 32_768;
@@ -95,6 +96,18 @@ export function createBridge(options: BridgeOptions): Bridge {
     if (!leg.layer.send(payload)) settlePauses();
   };
 
+  const standby =
+    mainTarget === undefined
+      ? undefined
+      : createStandby({
+          send: (payload) => {
+            if (!over) respond(mainTarget, payload);
+          },
+          reserve: channels.reserve,
+          free: channels.free,
+          minPacket: MIN_PACKET,
+        });
+
   const respond = (leg: Leg, payload: Buffer): void => {
     answer(leg, payload);
     if (leg.choked) settlePauses();
@@ -118,6 +131,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   const conclude = (end: BridgeEnd): void => {
     if (over) return;
     over = true;
+    standby?.forbid();
     for (const channel of channels.all()) release(channel);
     finish(end);
   };
@@ -262,12 +276,33 @@ export function createBridge(options: BridgeOptions): Bridge {
     verdict.until?.addEventListener('abort', () => stop(channel), { once: true });
     const receiver = channel[to.side];
     receiver.allowance = shownWindow(channel, opener.window, leg.side);
+    if (leg.side === 'client' && channel.info.type === 'session' && openedAhead(channel)) return;
     payload.writeUInt32BE(channel.id, at);
     payload.writeUInt32BE(receiver.allowance, at + 4);
     payload.writeUInt32BE(opener.maxPacket, at + 8);
     channel.offered = true;
     pass(to, payload);
   };
+
+  /** Whether the target has opened the session already, or is about to. */
+  function openedAhead(channel: Channel): boolean {
+    const { client: opener, target } = channel;
+    const taken = standby?.take({ window: target.allowance, maxPacket: opener.maxPacket });
+    if (taken === undefined) return false;
+    channels.move(channel, taken.id);
+    channel.offered = true;
+    const { answer: known } = taken;
+    if (known === undefined) return true;
+    target.peer = known.peer;
+    target.window = known.window;
+    target.maxPacket = Math.min(known.maxPacket, MAX_PACKET);
+    opener.allowance = shownWindow(channel, known.window, 'target');
+    pass(
+      client,
+      numbers(Message.CHANNEL_OPEN_CONFIRMATION, opener.peer, channel.id, opener.allowance, target.maxPacket),
+    );
+    return true;
+  }
 
   function stop(channel: Channel): void {
     if (!over && channels.get(channel.id) === channel) close(channel);
@@ -325,6 +360,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   function channelOf(leg: Leg, payload: Buffer): Channel | undefined {
     const channel = channels.get(recipientOf(payload));
     if (channel === undefined || (leg.side === 'target' && channel.targetLeg !== leg)) {
+      if (leg === mainTarget && standby?.heard(payload) === true) return undefined;
       // As OpenSSH does: some clients open windows of what they have closed.
       if (payload[0] === Message.CHANNEL_WINDOW_ADJUST) return undefined;
       throw new Violation('a message about a channel that is not open');
@@ -495,6 +531,8 @@ export function createBridge(options: BridgeOptions): Bridge {
       if (toLeg !== undefined && !to.closeSent) pass(toLeg, payload);
     }
     repliesAfter(to.replies);
+    // While a program runs there is time for the next.
+    if (leg === mainTarget && channel.info.type === 'session') standby?.prepare();
   };
 
   // ---- Requests on channels
@@ -763,6 +801,7 @@ export function createBridge(options: BridgeOptions): Bridge {
   const globals = createGlobalRequests({
     ...{ client, target: mainTarget, gatekeeper, pass, respond, failed },
     isOver: () => over,
+    noMoreSessions: () => standby?.forbid(),
   });
 
   // ---- Dispatch

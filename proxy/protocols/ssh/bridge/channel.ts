@@ -38,8 +38,11 @@ export interface Deferred {
 
 export interface Channel {
   readonly info: ChannelInfo;
-  /** Our number for it, the same towards both sides: rewritten in every message, so that no number is taken again too early. */
-  readonly id: number;
+  /**
+   * Our number for it, the same towards both sides: rewritten in every message, so that no number is taken again too early. Changed by the
+   * table alone, before either side has heard of it.
+   */
+  id: number;
   readonly client: ChannelEnd;
   readonly target: ChannelEnd;
   /** Where the target side is; undefined while the channel is deferred. */
@@ -101,20 +104,30 @@ export interface ChannelTable {
   get(id: number): Channel | undefined;
   add(info: ChannelInfo, targetLeg: Leg | undefined): Channel;
   remove(channel: Channel): void;
+  /** Takes a number for a channel that is none yet. */
+  reserve(): number;
+  free(id: number): void;
+  /** Gives a channel another number. */
+  move(channel: Channel, id: number): void;
   all(): Channel[];
 }
 
 export function createChannelTable(): ChannelTable {
   const channels: (Channel | undefined)[] = [];
+  const reserved = new Set<number>();
   let size = 0;
+  const lowest = (): number => {
+    let id = 0;
+    while (channels[id] !== undefined || reserved.has(id)) id++;
+    return id;
+  };
   return {
     get size() {
       return size;
     },
     get: (id) => channels[id],
     add(info, targetLeg) {
-      let id = 0;
-      while (channels[id] !== undefined) id++;
+      const id = lowest();
       const channel = createChannel(info, id, targetLeg);
       channels[id] = channel;
       size++;
@@ -124,6 +137,17 @@ export function createChannelTable(): ChannelTable {
       if (channels[channel.id] !== channel) return;
       channels[channel.id] = undefined;
       size--;
+    },
+    reserve() {
+      const id = lowest();
+      reserved.add(id);
+      return id;
+    },
+    free: (id) => void reserved.delete(id),
+    move(channel, id) {
+      channels[channel.id] = undefined;
+      channel.id = id;
+      channels[id] = channel;
     },
     all: () => channels.filter((channel) => channel !== undefined),
   };

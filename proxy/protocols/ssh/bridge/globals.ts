@@ -16,6 +16,8 @@ export interface GlobalContext {
   respond(leg: Leg, payload: Buffer): void;
   failed(error: unknown): void;
   isOver(): boolean;
+  /** The client opens no more sessions, and the target is told so next. */
+  noMoreSessions(): void;
 }
 
 /** Requests that are about no channel (RFC 4254, section 4), in order, with their answers. */
@@ -49,6 +51,7 @@ export function createGlobalRequests(context: GlobalContext): {
       applyGlobal(payload, wantReply, { verdict: 'forward' });
       return;
     }
+    if (request.type === 'no-more-sessions@openssh.com') context.noMoreSessions();
     const verdict = gatekeeper.globalRequest(request);
     if (!(verdict instanceof Promise)) {
       applyGlobal(payload, wantReply, verdict);

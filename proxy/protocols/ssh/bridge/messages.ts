@@ -78,6 +78,8 @@ function reader(payload: Buffer, from: number): Reader {
   return self;
 }
 
+const MAX_PORT = 65_535;
+
 /** Names are US-ASCII (RFC 4250, section 4.6.1); others are shown as what they could be. */
 const nameOf = (bytes: Buffer): string =>
   bytes
@@ -117,7 +119,8 @@ function purposeOf(name: string, read: Reader): ChannelPurpose {
       const port = read.uint32();
       const originHost = read.text();
       const originPort = read.uint32();
-      if (host === undefined || originHost === undefined) return other;
+      // Of a larger number servers take the lower half, or none at all.
+      if (host === undefined || originHost === undefined || port > MAX_PORT) return other;
       return { type: name, host, port, originHost, originPort };
     }
     case 'direct-streamlocal@openssh.com':
@@ -222,7 +225,7 @@ function globalOf(name: string, read: Reader): GlobalRequest {
     case 'cancel-tcpip-forward': {
       const host = read.text();
       const port = read.uint32();
-      return host === undefined ? other : { type: name, host, port };
+      return host === undefined || port > MAX_PORT ? other : { type: name, host, port };
     }
     case 'streamlocal-forward@openssh.com':
     case 'cancel-streamlocal-forward@openssh.com': {

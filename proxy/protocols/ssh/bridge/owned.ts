@@ -98,11 +98,13 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
       if (end.window === 0 || context.congested(side)) return;
       const count = Math.min(next.bytes.length, end.window, end.maxPacket);
       end.window -= count;
-      context.send(side, dataMessage(end.peer, next.stream, next.bytes.subarray(0, count)));
-      next.bytes = next.bytes.subarray(count);
-      if (next.bytes.length > 0) continue;
-      queue.shift();
-      next.sent();
+      const piece = next.bytes.subarray(0, count);
+      const whole = count === next.bytes.length;
+      // Before it is sent: a write that is done at once comes back here.
+      if (whole) queue.shift();
+      else next.bytes = next.bytes.subarray(count);
+      context.send(side, dataMessage(end.peer, next.stream, piece));
+      if (whole) next.sent();
     }
   };
 
@@ -208,6 +210,8 @@ export function createOwnedChannel(channel: Channel, own: OwnChannel, context: O
 
   // What the client may send so far comes from the target's window, which is not passed on any more.
   give('client', Math.max(0, WINDOW - channel.client.allowance), true);
+  // And the target's from the client's window: a small one would never be given back, since credit is given in larger pieces.
+  give('target', Math.max(0, WINDOW - channel.target.allowance), true);
   return {
     data: (from, piece, stream) => take(from, { type: 'data', piece, stream }),
     request: (from, payload, request) => take(from, { type: 'request', payload, request }),

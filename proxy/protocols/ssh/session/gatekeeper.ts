@@ -33,6 +33,11 @@ export interface SessionGatekeeper extends Gatekeeper {
 const DENIED = 126;
 /** Names that say how text is written and shown; everything else could change what a command does. */
 const PASSED_ENVIRONMENT = /^(LANG|LC_[A-Z]{1,32}|TERM)$/;
+/**
+ * Values as locales and terminals have them: names with single signs between. A locale with a slash is a file that the C library would load,
+ * and where a shell computes (`test LC_ALL -eq 1` in mksh, `printf %d LANG` in zsh) it computes what a variable holds: `a[$(id)]`, `PATH=0`.
+ */
+const PASSED_VALUE = /^[A-Za-z0-9]*(?:[-_.@:,+ ][A-Za-z0-9]+)*$/;
 const MOST_ENVIRONMENT_BYTES = 256;
 /** There are fewer categories of a locale. */
 const MOST_VARIABLES = 32;
@@ -146,7 +151,8 @@ export function createGatekeeper(session: Session, passage: Passage): SessionGat
         if (
           state.started ||
           !PASSED_ENVIRONMENT.test(asked.name) ||
-          Buffer.byteLength(asked.value) > MOST_ENVIRONMENT_BYTES ||
+          !PASSED_VALUE.test(asked.value) ||
+          asked.value.length > MOST_ENVIRONMENT_BYTES ||
           (state.environment.size >= MOST_VARIABLES && !state.environment.has(asked.name))
         )
           return { verdict: 'fail' };

@@ -189,6 +189,11 @@ export async function acceptClient(wire: Wire, options: AcceptOptions): Promise<
             open();
             transport.send(message(Message.USERAUTH_SUCCESS));
           },
+          banner(text) {
+            // 32,000 bytes at most: a packet that every client takes (RFC 4253, section 6.1).
+            for (const [piece] of text.matchAll(/.{1,8000}/gsu))
+              transport.send(message(Message.USERAUTH_BANNER, string(piece), string('')));
+          },
           refuse(text) {
             sendBanner(transport, text);
             transport.disconnect(DisconnectReason.BY_APPLICATION, text.split('\n', 1)[0] ?? '');

@@ -34,6 +34,8 @@ const Message = {
 
 /** EXT_INFO is the only message that a target may send unasked here. */
 const MAX_EARLY = 16;
+/** Of all that a target shows to who signs in; the rest is left out. */
+const MAX_BANNER = 128 * 1024;
 
 const ALL_HOST_ALGORITHMS = [
   'ssh-ed25519',
@@ -128,11 +130,17 @@ export async function connectTarget(wire: Wire, options: ConnectOptions): Promis
       settle();
       reject(closedFailure(error, problem));
     };
+    let shown = '';
     const events: Events = {
       failed: (text) => fail(new TargetFailure('authentication', text)),
       violation: (text) => fail(new TargetFailure('protocol', text)),
+      banner(text) {
+        const left = MAX_BANNER - shown.length;
+        shown += text.slice(0, left);
+      },
       accepted() {
         settle();
+        if (shown !== '') options.onBanner?.(shown);
         const { layer, open, ended } = createLayer(transport, () => transport.unimplemented());
         transport.onClose = ended;
         open();
@@ -188,7 +196,14 @@ function closedFailure(error: Error | undefined, problem: string | undefined): T
 interface Events {
   failed(text: string): void;
   violation(text: string): void;
+  banner(text: string): void;
   accepted(): void;
+}
+
+/** It may be longer than any key; what is cut off is none. */
+function bannerOf(payload: Buffer): string {
+  const length = payload.length < 5 ? 0 : payload.readUInt32BE(1);
+  return length > payload.length - 5 ? '' : payload.toString('utf8', 5, 5 + length);
 }
 
 /** Shows the credential once; a password also as the answer to keyboard-interactive, which many targets ask for in its place. */
@@ -283,6 +298,7 @@ function createSignIn(transport: Transport, credential: SshCredential, events: E
         transport.send(start());
         return;
       case Message.USERAUTH_BANNER:
+        events.banner(bannerOf(payload));
         return;
       case Message.USERAUTH_FAILURE:
         failure(payload);

@@ -84,6 +84,8 @@ export interface AcceptedClient {
   readonly clientVersion: string;
   /** Tells the client that it is in: after the target's sign-in. Before it nothing reaches the layer's listener. */
   finish(): void;
+  /** Before `finish`: shows a text of the target's as it is (RFC 4252, section 5.4). */
+  banner(text: string): void;
   /** Instead of `finish`: shows the text (several lines are fine) and ends the connection. */
   refuse(text: string): void;
 }
@@ -107,6 +109,8 @@ export interface ConnectOptions {
   readonly credential: SshCredential | (() => Promise<SshCredential>);
   /** What the client calls itself: some answers of a target depend on it. */
   readonly clientVersion?: string;
+  /** Gets what the target shows to who signs in (RFC 4252, section 5.4), once it has let us in. */
+  readonly onBanner?: (text: string) => void;
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
   readonly now?: () => number;

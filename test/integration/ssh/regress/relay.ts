@@ -22,6 +22,8 @@ function toGateway(
   input.on('error', end);
   output.on('error', end);
   if (client instanceof net.Socket) client.on('close', end);
+  // Standard output is not closed by a pipe that ends: without this a client whose connection was cut would wait for ever.
+  else socket.on('close', () => process.exit(0));
 }
 
 if (port === undefined) {
