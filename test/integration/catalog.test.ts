@@ -89,6 +89,31 @@ for (const version of [15, 17, 18] as const) {
       expect(catalog.relation('information_schema', 'columns')?.kind).toBe('v');
     });
 
+    test('tells whether functions of users may set what names mean', async () => {
+      const moves = async (definition: string): Promise<boolean> => {
+        await client.query(`CREATE FUNCTION mover() RETURNS text ${definition}`);
+        const { movesNames } = await readCatalog(textQuery(control));
+        await client.query('DROP FUNCTION mover()');
+        return movesNames;
+      };
+      expect((await readCatalog(textQuery(control))).movesNames).toBe(false);
+      for (const definition of [
+        `LANGUAGE sql AS $$SELECT set_config('search_path', 'a', false)$$`,
+        `LANGUAGE sql RETURN set_config('x.' || 'y', 'a', false)`,
+        `LANGUAGE plpgsql AS $$BEGIN SET LOCAL ROLE postgres; RETURN ''; END$$`,
+        `LANGUAGE plpgsql AS $$BEGIN SET SCHEMA 'a'; RETURN ''; END$$`,
+        `LANGUAGE plpgsql AS $$DECLARE n text := 'a'; BEGIN RETURN set_config( n, 'a', false); END$$`,
+      ])
+        expect(await moves(definition), definition).toBe(true);
+      for (const definition of [
+        `LANGUAGE sql SET search_path = public AS $$SELECT 'a'$$`,
+        `LANGUAGE sql AS $$SELECT set_config('app.tenant', 'a', false)$$`,
+        `LANGUAGE plpgsql AS $$BEGIN SET session_replication_role = replica; RETURN ''; END$$`,
+        `LANGUAGE sql RETURN upper('a')`,
+      ])
+        expect(await moves(definition), definition).toBe(false);
+    });
+
     test('has a fingerprint that moves with each change, and not otherwise', async () => {
       const query = textQuery(control);
       let before = await catalogFingerprint(query);

@@ -100,7 +100,7 @@ const SETTINGS_VIEW: readonly (readonly Step[])[] = [
   ],
 ];
 
-const GUESS = `'zqxjkvwpfy/4417829301@zqxjkvwpfy5'`;
+const GUESS = `'guess'`;
 
 const BY_NAME = [
   `INSERT INTO customers (id, ssn) VALUES (100, ${GUESS}) ON CONFLICT ON CONSTRAINT customers_ssn_key DO UPDATE SET region = 'hit' RETURNING id`,
@@ -111,6 +111,21 @@ const BY_NAME = [
   'CREATE TABLE mine (s text REFERENCES customers (ssn))',
   'ALTER TABLE orders ADD c text REFERENCES customers (ssn)',
   'ALTER TABLE orders ADD c text REFERENCES customers',
+];
+
+/** Rows of the system catalog are names and definitions: written there, they pass by ALTER TABLE and all that judges it. */
+const REWRITTEN = [
+  `UPDATE pg_class SET relname = 'open' WHERE oid = 'public.customers'::regclass`,
+  `UPDATE pg_catalog.pg_attribute SET attname = 'open' WHERE attname = 'ssn'`,
+  `UPDATE pg_namespace SET nspname = 'open' WHERE nspname = 'public'`,
+  `UPDATE pg_proc SET provolatile = 'i', proname = 'open' WHERE proname = 'query_to_xml'`,
+  'DELETE FROM pg_inherits',
+  'INSERT INTO pg_depend SELECT * FROM pg_depend',
+  'TRUNCATE pg_rewrite',
+  'COPY pg_rewrite FROM STDIN',
+  `MERGE INTO pg_class c USING pg_class d ON c.oid = d.oid AND c.relname = 'kept' WHEN MATCHED THEN UPDATE SET relname = 'open'`,
+  `WITH u AS (UPDATE pg_class SET relname = 'open' WHERE relname = 'kept') SELECT 1`,
+  `EXPLAIN ANALYZE UPDATE pg_class SET relname = 'open' WHERE relname = 'kept'`,
 ];
 
 /** From one protected column into another with a weaker mask. */
@@ -125,6 +140,18 @@ const WEAKER = [
 export const UNSEEN_ATTACKS: readonly Attack[] = [
   ...sessions('settings changed unseen', [...hidden(MOVE), ...NOT_SET, ...SETTINGS_VIEW]),
   ...oracles('constraints as oracles', BY_NAME),
+  ...oracles('the system catalog written to', REWRITTEN),
+  ...sessions('the system catalog written to', [
+    [
+      ...['CREATE VIEW names AS SELECT oid, relname FROM pg_class', 'CREATE VIEW names2 AS TABLE names'],
+      ...[`UPDATE names2 SET relname = 'open' WHERE oid = 'customers'::regclass`, 'SELECT ssn FROM open'],
+    ],
+    [
+      'CREATE RULE r AS ON UPDATE TO orders DO ALSO UPDATE pg_class SET relname = $$open$$ WHERE relname = $$kept$$',
+      'UPDATE orders SET note = note',
+      'SELECT upper(ssn) FROM open',
+    ],
+  ]),
   ...each('into a weaker mask', WEAKER),
 ];
 

@@ -186,6 +186,14 @@ const WRITER_MAY_NOT: readonly string[] = [
   'SELECT pg_terminate_backend(1)',
   'SELECT lo_export(1, $$/tmp/x$$)',
   'DROP OWNED BY postgres CASCADE',
+  'UPDATE pg_class SET relname = $$open$$ WHERE relname = $$events$$',
+  'UPDATE pg_settings SET setting = $$audit$$ WHERE name = $$search_path$$',
+  'CREATE OPERATOR ### (rightarg = text, function = pg_read_file)',
+  'CREATE AGGREGATE slurp (text) (sfunc = textcat, stype = text, finalfunc = pg_catalog.pg_read_file)',
+  'CREATE CAST (text AS bytea) WITH FUNCTION pg_read_binary_file(text)',
+  'CREATE FUNCTION slurp(text) RETURNS text LANGUAGE internal AS $$pg_read_file_all$$',
+  'CREATE FUNCTION slurp() RETURNS text LANGUAGE sql AS $$SELECT what FROM audit.events$$',
+  'CREATE OR REPLACE PROCEDURE slurp() LANGUAGE plpgsql AS $$BEGIN DELETE FROM audit.events; END$$',
 ];
 
 const one =

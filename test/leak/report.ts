@@ -31,6 +31,10 @@ const TAIL = `## Not shown by this harness
   which leaves plain reads.
 * **Uniqueness.** \`INSERT\` into a protected column with a unique index tells by SQLSTATE 23505 whether a value exists, and \`allowEquality\`
   tells by design. Limit both with \`limits.commandsPerMinute\`.
+* **Order.** Rows come as the server finds them. An index that begins with a protected column and has all that a statement shows may be read
+  in its order. Partitions by a protected column tell its range.
+* **Unchanged rows.** Writing a guess into an indexed protected column tells by the server's counters (\`n_tup_hot_upd\`) whether it was there.
+  Rules that allow no writing to such columns stop that.
 * **Comments and definitions.** \`COMMENT ON\`, defaults and constraints are part of the catalog that drivers read. Keep values out of them.
 * **Triggers that were there before.** A trigger on an unprotected table may raise a notice that names protected values: the owner's own
   code, like a function that policy names.

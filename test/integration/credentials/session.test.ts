@@ -177,7 +177,7 @@ for (const version of [15, 18] as const) {
       await ground.policy(EVERYTHING);
       const first = await ground.client();
       await first.query(
-        'CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int LANGUAGE sql AS $$SELECT 1$$',
+        'CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int RETURN 1',
       );
       await first.query('INSERT INTO made VALUES (1)');
       await first.end();

@@ -85,8 +85,8 @@ const FUNCTIONS = `SELECT p.oid, n.nspname, p.proname, l.lanname, p.provolatile,
 // What stands in the source of a function that sets search_path or the role for its session. A SET clause ends with the function and is not
 // source. An SQL body has no source, but a tree in which set_config is 2078. Extensions put back what they change.
 const MOVERS = `SELECT EXISTS (SELECT FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
-    AND (p.prosrc ~* 'search_path|session_authorization|set_config[[:space:]]*[(][[:space:]]*[^''[:space:]]|set[[:space:]]+(session[[:space:]]+|local[[:space:]]+)?(session|role|schema)'
-      OR pg_catalog.to_json(p)->>'prosqlbody' LIKE '%:funcid 2078 %')
+    AND (p.prosrc ~* 'search_path|session_authorization|set_config[[:space:]]*[(][[:space:]]*[^''[:space:]]|set[[:space:]]+(session[[:space:]]+|local[[:space:]]+)?(session[[:space:]]+authorization|role|schema)[[:>:]]'
+      OR p.prosrc = '' AND pg_catalog.to_json(p)->>'prosqlbody' LIKE '%:funcid 2078 %')
     AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass
       AND d.objid = p.oid AND d.deptype = 'e'))`;
 

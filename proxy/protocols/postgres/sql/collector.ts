@@ -13,6 +13,7 @@ import { type FunctionCandidate, functionCandidates } from './functions.ts';
 import { creationTarget, type ResolvedName, resolveRelation } from './names.ts';
 import { systemRelation } from './system-relations.ts';
 import type { Analysis, GuardRefusal, NameEnvironment, StatementEffect } from './types.ts';
+import { reachesCatalog } from './written-catalog.ts';
 
 /** Names of CTEs that are in sight, innermost first. */
 export interface CteScope {
@@ -35,6 +36,15 @@ export interface Scope {
   /** The parameter that `name` is in this SELECT FROM pg_settings WHERE name = '…': pg_dump sets one in that way. */
   readonly settingRow?: string | undefined;
 }
+
+const WRITES_ROWS: ReadonlySet<StatementKind> = new Set([
+  'Insert',
+  'Update',
+  'Delete',
+  'Merge',
+  'Truncate',
+  'CopyFrom',
+]);
 
 interface MutableFacts {
   kind: StatementKind;
@@ -157,6 +167,9 @@ export class Collector {
     // Columns with secrets: analyse.ts settles it when the whole statement is known.
     const tuple = access === 'harmless' ? { ...base, harmlessCatalog: true } : base;
     this.#add(`r ${scope.statement} ${kind} ${JSON.stringify([schema, name])}`, tuple);
+    // Rows of the system catalog are definitions: a name or a function written there passes by every rule about renaming and making it.
+    if (WRITES_ROWS.has(kind) && reachesCatalog(resolved, this.environment.catalog, (below) => below.startsWith('pg_')))
+      this.kind('Opaque', scope.statement);
     this.fact(scope).relations.add(`${schema}.${name}`);
   }
 

@@ -119,7 +119,9 @@ test.each([
     'SELECT count(*) FROM pg_subscription WHERE subdbid = 1',
     'pg_catalog.count() safe, Select pg_catalog.pg_subscription~',
   ],
-  ['UPDATE pg_class SET relname = 1', 'Update pg_catalog.pg_class'],
+  ['UPDATE pg_class SET relname = 1', 'Update pg_catalog.pg_class, Opaque'],
+  ['INSERT INTO pg_proc SELECT 1', 'Insert pg_catalog.pg_proc, Opaque'],
+  ['TRUNCATE pg_catalog.pg_depend', 'Truncate pg_catalog.pg_depend, Opaque'],
 ])('catalog: %s', (sql, expected) => {
   const sorted = (text: string): string[] => text.split(', ').sort();
   expect(sorted(tuples(sql))).toEqual(sorted(expected));

@@ -1,7 +1,8 @@
 /** What SET, RESET and set_config may change (manual, chapter 19). Names are compared without case, as the server does. */
-import type { Catalog, CatalogRelation } from '../catalog/types.ts';
+import type { Catalog } from '../catalog/types.ts';
 import type { ResolvedName } from './names.ts';
 import type { GuardRefusal } from './types.ts';
+import { reachesCatalog } from './written-catalog.ts';
 
 /**
  * Parameters that a client may set with no rule of its own: they change how this session's own results look or how long it
@@ -136,19 +137,10 @@ export function refuseSettingsView(
   names: readonly ResolvedName[],
   catalog: Catalog | undefined,
 ): GuardRefusal | undefined {
-  const reaches = ({ schema, name }: ResolvedName): boolean =>
-    (schema === 'pg_catalog' && name === 'pg_settings') || showsSettings(catalog?.relation(schema, name), catalog);
-  if (!names.some(reaches)) return undefined;
+  if (!names.some((name) => reachesCatalog(name, catalog, (below) => below === 'pg_settings'))) return undefined;
   return {
     code: 'SPG019',
     reason: 'an UPDATE of pg_settings sets parameters by a condition, so what it sets cannot be judged',
     hint: 'Use SET.',
   };
-}
-
-/** A view that selects from pg_settings, at any depth. Dependencies on the system catalog are not recorded by initdb. */
-function showsSettings(view: CatalogRelation | undefined, catalog: Catalog | undefined): boolean {
-  if (view?.kind !== 'v') return false;
-  if (view.definition?.includes('pg_settings') === true) return true;
-  return view.dependsOn?.some((oid) => showsSettings(catalog?.relationByOid(oid), catalog)) === true;
 }

@@ -17,6 +17,7 @@ import {
   unwrapAll,
 } from './ast.ts';
 import type { Collector, Scope } from './collector.ts';
+import { functionsNamed } from './definition-functions.ts';
 import { walkDrop } from './drop.ts';
 import { refuseLibraries, walkDiscard, walkSet, walkShow } from './setting-statements.ts';
 import {
@@ -56,6 +57,7 @@ export function walkUtility(tag: string, node: AstNode, given: Scope, into: Coll
   into.literalsMatter = true;
   const settings = tag === 'VariableSetStmt' || tag === 'DiscardStmt';
   const scope = settings || runsAtOnce(tag, node) ? given : { ...given, later: true };
+  for (const names of functionsNamed(tag, node)) into.call(names, scope);
   const settle = (kind: StatementKind, returnsRows = false): Outcome => {
     into.fact(scope).kind = kind;
     if (changesCatalog(kind)) into.effects.push({ type: 'ddl' });
@@ -219,6 +221,8 @@ export function walkUtility(tag: string, node: AstNode, given: Scope, into: Coll
   } else {
     walkDirect(kind, node, scope, into);
   }
+  // Its text is read when it is called, in whatever language: like DO, nobody knows what it touches.
+  if (tag === 'CreateFunctionStmt' && node['sql_body'] === undefined) into.kind('Opaque', scope.statement);
   // A node of an unknown grammar may do anything, whatever it names.
   if (kind === 'Unknown' || kind === 'Opaque') into.kind(kind, scope.statement);
   return settle(kind);
