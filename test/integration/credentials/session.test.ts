@@ -176,9 +176,7 @@ for (const version of [15, 18] as const) {
     test('what a session made is left to the role with its rights', async () => {
       await ground.policy(EVERYTHING);
       const first = await ground.client();
-      await first.query(
-        'CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int RETURN 1',
-      );
+      await first.query('CREATE TABLE public.made (id int); CREATE FUNCTION public.f() RETURNS int RETURN 1');
       await first.query('INSERT INTO made VALUES (1)');
       await first.end();
       await expect.poll(() => ground.logins()).toEqual([]);
