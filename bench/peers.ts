@@ -127,13 +127,14 @@ async function pgbouncer(bench: BenchServer): Promise<Peer> {
     ...serverUser,
   });
   await startedLine(child, /process up/);
+  return relayed(bench, 'pgbouncer', port, child);
+}
+
+/** A process to which clients sign in as to the server behind it. */
+function relayed(bench: BenchServer, name: PeerName, port: number, child: ChildProcess): Peer {
+  const { username: user, password } = bench;
   return {
-    name: 'pgbouncer',
-    host: '127.0.0.1',
-    port,
-    user: bench.username,
-    password: bench.password,
-    database: 'bench',
+    ...{ name, host: '127.0.0.1', port, user, password, database: 'bench' },
     pid: child.pid,
     metrics: undefined,
     async [Symbol.asyncDispose]() {
@@ -152,17 +153,7 @@ async function pipe(bench: BenchServer, name: PeerName, recording: boolean): Pro
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const [port] = (await once(child.stdout.setEncoding('utf8'), 'data')) as [string];
-  const { username: user, password } = bench;
-  return {
-    ...{ name, host: '127.0.0.1', port: Number(port), user, password, database: 'bench' },
-    pid: child.pid,
-    metrics: undefined,
-    async [Symbol.asyncDispose]() {
-      const closed = once(child, 'close');
-      child.kill('SIGKILL');
-      await closed;
-    },
-  };
+  return relayed(bench, name, Number(port), child);
 }
 
 /** With policy, record and masking on, as `sallyport run` is by default. */

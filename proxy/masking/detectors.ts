@@ -140,22 +140,13 @@ function prefixOf(pattern: Pattern): Buffer | undefined {
 
 function compileMask(mask: ContentMask, keys: TokenKeys): CompiledMask {
   const apply = compileTransform(mask.transform, tokenKeyFor(mask.transform, keys, mask.rule), mask.rule);
-  return 'detector' in mask.source
-    ? {
-        name: mask.source.detector,
-        transform: mask.transform,
-        apply,
-        byPattern: false,
-        builtIn: BUILT_IN[mask.source.detector],
-        pattern: undefined,
-        prefix: undefined,
-      }
-    : byPattern(mask.rule, compilePattern(mask.source.pattern, mask.rule));
-
-  function byPattern(name: string, pattern: Pattern): CompiledMask {
-    const prefix = prefixOf(pattern);
-    return { name, transform: mask.transform, apply, byPattern: true, builtIn: undefined, pattern, prefix };
+  const { transform } = mask;
+  if ('detector' in mask.source) {
+    const name = mask.source.detector;
+    return { name, transform, apply, builtIn: BUILT_IN[name], pattern: undefined, prefix: undefined };
   }
+  const pattern = compilePattern(mask.source.pattern, mask.rule);
+  return { name: mask.rule, transform, apply, builtIn: undefined, pattern, prefix: prefixOf(pattern) };
 }
 
 /** What all detectors of numbers find, in one walk over the runs of digits. */

@@ -8,8 +8,6 @@ export interface ReadyMask {
   readonly name: string;
   readonly transform: Transform;
   readonly apply: TextTransform;
-  /** A user's pattern, not a detector of ours. */
-  readonly byPattern: boolean;
 }
 
 /** The range [from, to) of the searched bytes holds what a mask is about. */
